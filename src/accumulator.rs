@@ -1,0 +1,139 @@
+//! Moments of rows that arrive in pieces, with the bits of one call.
+
+use crate::order::Order;
+use crate::{Batch, Element, Error, Layout, Moments, Path, Result};
+
+/// Collects rows in any split and gives the bits that one call on all of them would give.
+///
+/// It keeps the rows of the chunk that is not full yet and the moments of the whole subtrees so far: at most
+/// `log2(chunks)` times three f64 per feature, and one chunk of rows (at most 128 rows of 64 streams, or 128 rows of
+/// the batch where it is wider).
+///
+/// ```
+/// use batchnorm::{Accumulator, Batch, Layout, moments};
+///
+/// let data: Vec<f32> = (0..40_000).map(|i| (i as f32).sqrt()).collect();
+/// let mut rows = Accumulator::new(4, 1)?;
+/// for piece in data.chunks(4 * 77) {
+///     rows.update(Batch::new(piece, Layout::nc(piece.len() / 4, 4))?)?;
+/// }
+/// assert_eq!(rows.moments(), moments(Batch::new(&data, Layout::nc(10_000, 4))?));
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Accumulator<T> {
+    features: usize,
+    inner: usize,
+    /// Outer blocks of a chunk.
+    chunk_outer: usize,
+    /// Outer blocks after the last whole chunk, fewer than a chunk.
+    pending: Vec<T>,
+    /// Whole subtrees, largest first: chunks (a power of two) and their moments.
+    subtrees: Vec<(usize, Moments)>,
+}
+
+impl<T: Element> Accumulator<T> {
+    /// Nothing yet; batches will be `[any, features, inner]`.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] or [`Error::EmptyTooWide`] where no batch of that shape could have a row.
+    ///
+    /// ```
+    /// let rows = batchnorm::Accumulator::<f32>::new(5, 1)?;
+    /// assert_eq!(rows.moments().count(), 0);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn new(features: usize, inner: usize) -> Result<Self> {
+        Batch::<T>::new(&[], Layout::new(0, features, inner))?;
+        Layout::new(1, features, inner).len()?;
+        let order = Order::new(Layout::new(0, features, inner));
+        Ok(Accumulator { features, inner, chunk_outer: order.chunk_outer, pending: Vec::new(), subtrees: Vec::new() })
+    }
+
+    /// Adds the rows of a batch behind those before it.
+    ///
+    /// # Errors
+    /// [`Error::LayoutMismatch`] where the batch has other features or another inner size. Nothing changes then.
+    ///
+    /// ```
+    /// # use batchnorm::{Accumulator, Batch, Layout};
+    /// let mut rows = Accumulator::new(2, 1)?;
+    /// rows.update(Batch::new(&[1.0f32, 10.0, 3.0, 10.0], Layout::nc(2, 2))?)?;
+    /// assert_eq!(rows.moments().mean(0), 2.0);
+    /// assert!(rows.update(Batch::new(&[1.0f32], Layout::nc(1, 1))?).is_err());
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn update(&mut self, x: Batch<'_, T>) -> Result<()> {
+        let layout = x.layout();
+        let expected = Layout::new(layout.outer(), self.features, self.inner);
+        if layout != expected {
+            return Err(Error::LayoutMismatch { input: layout, output: expected });
+        }
+        let chunk = self.chunk_values();
+        let mut rows = x.data();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        if !self.pending.is_empty() {
+            let (head, tail) = rows.split_at(rows.len().min(chunk - self.pending.len()));
+            self.pending.extend_from_slice(head);
+            rows = tail;
+            if self.pending.len() == chunk {
+                let full = std::mem::take(&mut self.pending);
+                self.push(&full);
+                self.pending = full;
+                self.pending.clear();
+            }
+        }
+        while rows.len() >= chunk {
+            // The largest subtree that starts here and is full: as many chunks as those before are a multiple of.
+            let before = self.subtrees.last().map_or(usize::MAX, |(chunks, _)| *chunks);
+            let chunks = (1 << (rows.len() / chunk).ilog2()).min(before);
+            let (head, tail) = rows.split_at(chunks * chunk);
+            self.push(head);
+            rows = tail;
+        }
+        self.pending.extend_from_slice(rows);
+        Ok(())
+    }
+
+    /// Moments of all rows so far. More can be added afterwards.
+    ///
+    /// ```
+    /// # use batchnorm::{Accumulator, Batch, Layout};
+    /// let mut rows = Accumulator::new(1, 1)?;
+    /// rows.update(Batch::new(&[1.0f64, 3.0], Layout::nc(2, 1))?)?;
+    /// assert_eq!(rows.moments().m2(0), 2.0);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn moments(&self) -> Moments {
+        let mut right = self.of(&self.pending);
+        for (_, left) in self.subtrees.iter().rev() {
+            let mut joined = left.clone();
+            joined.merge(&right).expect("same features");
+            right = joined;
+        }
+        right
+    }
+
+    /// Adds whole chunks, a power of two of them, and joins subtrees of equal size.
+    fn push(&mut self, rows: &[T]) {
+        let mut chunks = rows.len() / self.chunk_values();
+        let mut moments = self.of(rows);
+        while let Some((_, mut left)) = self.subtrees.pop_if(|(size, _)| *size == chunks) {
+            left.merge(&moments).expect("same features");
+            (chunks, moments) = (2 * chunks, left);
+        }
+        self.subtrees.push((chunks, moments));
+    }
+
+    fn of(&self, rows: &[T]) -> Moments {
+        let outer = rows.len().checked_div(self.features * self.inner).unwrap_or(0);
+        let layout = Layout::new(outer, self.features, self.inner);
+        Path::Auto.moments(Batch::new(rows, layout).expect("whole outer blocks"))
+    }
+
+    fn chunk_values(&self) -> usize {
+        self.chunk_outer.saturating_mul(self.features * self.inner)
+    }
+}

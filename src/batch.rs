@@ -1,0 +1,156 @@
+//! Views: a slice and its layout, checked once.
+
+use crate::{Element, Error, Layout, Result};
+
+/// An empty slice fits a layout of any number of features, and results have that length: a shape read from a hostile
+/// file must not become an allocation of that size.
+const MAX_EMPTY_FEATURES: usize = 1 << 24;
+
+/// A read-only batch: a slice and the layout of its values, checked against each other.
+///
+/// ```
+/// use batchnorm::{Batch, Layout};
+///
+/// let data = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0];
+/// let x = Batch::new(&data, Layout::nc(3, 2))?;
+/// assert_eq!(x.layout().outer(), 3);
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a, T> {
+    data: &'a [T],
+    layout: Layout,
+}
+
+impl<'a, T: Element> Batch<'a, T> {
+    /// Joins a slice and its layout.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when the slice has another length than the layout, [`Error::Overflow`] when the layout's
+    /// product does not fit.
+    ///
+    /// ```
+    /// use batchnorm::{Batch, Layout};
+    ///
+    /// assert!(Batch::new(&[0.0f64; 98], Layout::nchw(1, 2, 7, 7)).is_ok());
+    /// assert!(Batch::new(&[0.0f64; 97], Layout::nchw(1, 2, 7, 7)).is_err());
+    /// ```
+    pub fn new(data: &'a [T], layout: Layout) -> Result<Self> {
+        check(data.len(), layout)?;
+        Ok(Batch { data, layout })
+    }
+
+    /// The values, as given.
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout};
+    /// assert_eq!(Batch::new(&[1.0f32, 2.0], Layout::nc(2, 1))?.data(), &[1.0, 2.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn data(&self) -> &'a [T] {
+        self.data
+    }
+
+    /// The layout, as given.
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout};
+    /// assert_eq!(Batch::new(&[1.0f32, 2.0], Layout::nc(2, 1))?.layout(), Layout::nc(2, 1));
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+}
+
+/// A batch to write: the output of a normalisation, or its input and output when done in place.
+///
+/// ```
+/// use batchnorm::{BatchMut, Layout};
+///
+/// let mut data = vec![0.0f32; 30];
+/// let mut y = BatchMut::new(&mut data, Layout::nc(6, 5))?;
+/// y.data_mut()[0] = 1.0;
+/// assert_eq!(y.as_batch().data()[0], 1.0);
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct BatchMut<'a, T> {
+    data: &'a mut [T],
+    layout: Layout,
+}
+
+impl<'a, T: Element> BatchMut<'a, T> {
+    /// Joins a slice and its layout.
+    ///
+    /// # Errors
+    /// As [`Batch::new`].
+    ///
+    /// ```
+    /// use batchnorm::{BatchMut, Layout};
+    ///
+    /// assert!(BatchMut::new(&mut [0.0f32; 29], Layout::nc(6, 5)).is_err());
+    /// ```
+    pub fn new(data: &'a mut [T], layout: Layout) -> Result<Self> {
+        check(data.len(), layout)?;
+        Ok(BatchMut { data, layout })
+    }
+
+    /// A read-only view of the same values.
+    ///
+    /// ```
+    /// # use batchnorm::{BatchMut, Layout};
+    /// let mut data = [1.0f32, 2.0];
+    /// assert_eq!(BatchMut::new(&mut data, Layout::nc(2, 1))?.as_batch().data(), &[1.0, 2.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn as_batch(&self) -> Batch<'_, T> {
+        Batch { data: self.data, layout: self.layout }
+    }
+
+    /// The same view for a shorter time, to pass to a call and keep.
+    ///
+    /// ```
+    /// # use batchnorm::{BatchMut, Layout};
+    /// let mut data = [1.0f32, 2.0];
+    /// let mut y = BatchMut::new(&mut data, Layout::nc(2, 1))?;
+    /// y.reborrow().data_mut()[0] = 3.0;
+    /// assert_eq!(y.as_batch().data(), &[3.0, 2.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn reborrow(&mut self) -> BatchMut<'_, T> {
+        BatchMut { data: self.data, layout: self.layout }
+    }
+
+    /// The values, to write.
+    ///
+    /// ```
+    /// # use batchnorm::{BatchMut, Layout};
+    /// let mut data = [1.0f32, 2.0];
+    /// BatchMut::new(&mut data, Layout::nc(2, 1))?.data_mut()[1] = 9.0;
+    /// assert_eq!(data, [1.0, 9.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn data_mut(&mut self) -> &mut [T] {
+        self.data
+    }
+
+    /// The layout, as given.
+    ///
+    /// ```
+    /// # use batchnorm::{BatchMut, Layout};
+    /// assert_eq!(BatchMut::new(&mut [1.0f32, 2.0], Layout::nc(1, 2))?.layout(), Layout::nc(1, 2));
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+}
+
+fn check(given: usize, layout: Layout) -> Result<()> {
+    let needed = layout.len()?;
+    if needed == 0 && layout.features() > MAX_EMPTY_FEATURES {
+        return Err(Error::EmptyTooWide { most: MAX_EMPTY_FEATURES, given: layout.features() });
+    }
+    if given == needed { Ok(()) } else { Err(Error::Length { layout, needed, given }) }
+}

@@ -1,0 +1,280 @@
+//! Making a layer; reading and setting its parameters and statistics.
+
+use std::sync::OnceLock;
+
+use super::BatchNorm;
+use crate::kernels::Affine;
+use crate::{Element, Error, Moments, Result};
+
+impl BatchNorm {
+    /// A layer of `num_features` features with PyTorch's defaults (see [`BatchNorm`]).
+    ///
+    /// ```
+    /// let bn = batchnorm::BatchNorm::new(2);
+    /// assert_eq!((bn.eps(), bn.momentum()), (1e-5, Some(0.1)));
+    /// assert_eq!((bn.weight(), bn.bias()), (Some(&[1.0, 1.0][..]), Some(&[0.0, 0.0][..])));
+    /// assert_eq!((bn.running_mean(), bn.running_var()), (&[0.0, 0.0][..], &[1.0, 1.0][..]));
+    /// ```
+    pub fn new(num_features: usize) -> Self {
+        BatchNorm {
+            eps: 1e-5,
+            momentum: Some(0.1),
+            weight: Some(vec![1.0; num_features]),
+            bias: Some(vec![0.0; num_features]),
+            running_mean: vec![0.0; num_features],
+            running_var: vec![1.0; num_features],
+            num_batches_tracked: 0,
+            inference: OnceLock::new(),
+            batch: Moments::default(),
+            affine: Affine::default(),
+        }
+    }
+
+    /// What is added to the variance, so that a small one is not divided by. 0 is allowed: a feature whose variance is
+    /// 0, too, becomes its bias.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] where it is negative or not finite.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// assert_eq!(BatchNorm::new(1).with_eps(1e-3)?.eps(), 1e-3);
+    /// assert!(BatchNorm::new(1).with_eps(-1.0).is_err());
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn with_eps(mut self, eps: f64) -> Result<Self> {
+        if !(eps.is_finite() && eps >= 0.0) {
+            return Err(Error::OutOfRange { name: "eps", allowed: "finite and at least 0", given: eps });
+        }
+        self.eps = eps;
+        self.changed();
+        Ok(self)
+    }
+
+    /// How far one batch moves the running statistics: `running = (1 - momentum) * running + momentum * batch`, as in
+    /// PyTorch. (ONNX, Flax and Keras call `1 - momentum` momentum.) Any finite number is allowed.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] where it is not finite.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// assert_eq!(BatchNorm::new(1).with_momentum(0.01)?.momentum(), Some(0.01));
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn with_momentum(mut self, momentum: f64) -> Result<Self> {
+        if !momentum.is_finite() {
+            return Err(Error::OutOfRange { name: "momentum", allowed: "finite", given: momentum });
+        }
+        self.momentum = Some(momentum);
+        Ok(self)
+    }
+
+    /// Running statistics that are the plain average over all batches so far, each counting alike: PyTorch's
+    /// `momentum=None`.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// assert_eq!(BatchNorm::new(1).with_cumulative_average().momentum(), None);
+    /// ```
+    pub fn with_cumulative_average(mut self) -> Self {
+        self.momentum = None;
+        self
+    }
+
+    /// No weight and no bias: PyTorch's `affine=False`.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// let bn = BatchNorm::new(1).without_affine();
+    /// assert_eq!((bn.weight(), bn.bias()), (None, None));
+    /// ```
+    pub fn without_affine(mut self) -> Self {
+        self.weight = None;
+        self.without_bias()
+    }
+
+    /// A weight but no bias: PyTorch's `bias=False`.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// assert_eq!(BatchNorm::new(1).without_bias().bias(), None);
+    /// ```
+    pub fn without_bias(mut self) -> Self {
+        self.bias = None;
+        self.changed();
+        self
+    }
+
+    /// Features of the layer.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::BatchNorm::new(7).num_features(), 7);
+    /// ```
+    pub fn num_features(&self) -> usize {
+        self.running_mean.len()
+    }
+
+    /// What is added to the variance.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::BatchNorm::new(7).eps(), 1e-5);
+    /// ```
+    pub fn eps(&self) -> f64 {
+        self.eps
+    }
+
+    /// How far one batch moves the running statistics; `None` for the cumulative average.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::BatchNorm::new(7).momentum(), Some(0.1));
+    /// ```
+    pub fn momentum(&self) -> Option<f64> {
+        self.momentum
+    }
+
+    /// What the normalised values are multiplied by (gamma), if anything.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::BatchNorm::new(1).weight(), Some(&[1.0][..]));
+    /// ```
+    pub fn weight(&self) -> Option<&[f64]> {
+        self.weight.as_deref()
+    }
+
+    /// What is added at last (beta), if anything.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::BatchNorm::new(1).bias(), Some(&[0.0][..]));
+    /// ```
+    pub fn bias(&self) -> Option<&[f64]> {
+        self.bias.as_deref()
+    }
+
+    /// Mean that evaluation uses.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::BatchNorm::new(1).running_mean(), [0.0]);
+    /// ```
+    pub fn running_mean(&self) -> &[f64] {
+        &self.running_mean
+    }
+
+    /// Variance (unbiased) that evaluation uses.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::BatchNorm::new(1).running_var(), [1.0]);
+    /// ```
+    pub fn running_var(&self) -> &[f64] {
+        &self.running_var
+    }
+
+    /// Training batches so far.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::BatchNorm::new(1).num_batches_tracked(), 0);
+    /// ```
+    pub fn num_batches_tracked(&self) -> u64 {
+        self.num_batches_tracked
+    }
+
+    /// Sets the weight, one value per feature, also where there was none.
+    ///
+    /// # Errors
+    /// [`Error::ParameterLength`] where there is not one value per feature.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// let mut bn = BatchNorm::new(2);
+    /// bn.set_weight(&[2.0f32, 0.5])?;
+    /// assert_eq!(bn.weight(), Some(&[2.0, 0.5][..]));
+    /// assert!(bn.set_weight(&[2.0f32]).is_err());
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn set_weight<T: Element>(&mut self, weight: &[T]) -> Result<()> {
+        self.weight = Some(self.checked("weight", weight)?);
+        self.changed();
+        Ok(())
+    }
+
+    /// Sets the bias, one value per feature, also where there was none.
+    ///
+    /// # Errors
+    /// [`Error::ParameterLength`] where there is not one value per feature.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// let mut bn = BatchNorm::new(2);
+    /// bn.set_bias(&[1.0f32, -1.0])?;
+    /// assert_eq!(bn.bias(), Some(&[1.0, -1.0][..]));
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn set_bias<T: Element>(&mut self, bias: &[T]) -> Result<()> {
+        self.bias = Some(self.checked("bias", bias)?);
+        self.changed();
+        Ok(())
+    }
+
+    /// Sets the running mean, one value per feature.
+    ///
+    /// # Errors
+    /// [`Error::ParameterLength`] where there is not one value per feature.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// let mut bn = BatchNorm::new(1);
+    /// bn.set_running_mean(&[3.0f32])?;
+    /// assert_eq!(bn.running_mean(), [3.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn set_running_mean<T: Element>(&mut self, mean: &[T]) -> Result<()> {
+        self.running_mean = self.checked("running_mean", mean)?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Sets the running variance, one value per feature.
+    ///
+    /// # Errors
+    /// [`Error::ParameterLength`] where there is not one value per feature, [`Error::OutOfRange`] where one is
+    /// negative: its root would make the feature NaN without a word. (NaN and infinity may be set: training on such
+    /// data gives them.)
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// let mut bn = BatchNorm::new(1);
+    /// bn.set_running_var(&[4.0f32])?;
+    /// assert_eq!(bn.running_var(), [4.0]);
+    /// assert!(bn.set_running_var(&[-4.0f32]).is_err());
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn set_running_var<T: Element>(&mut self, variance: &[T]) -> Result<()> {
+        let variance = self.checked("running_var", variance)?;
+        if let Some(&given) = variance.iter().find(|v| **v < 0.0) {
+            return Err(Error::OutOfRange { name: "running_var", allowed: "at least 0", given });
+        }
+        self.running_var = variance;
+        self.changed();
+        Ok(())
+    }
+
+    /// Sets the count of training batches, as a loaded state does.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// let mut bn = BatchNorm::new(1);
+    /// bn.set_num_batches_tracked(12);
+    /// assert_eq!(bn.num_batches_tracked(), 12);
+    /// ```
+    pub fn set_num_batches_tracked(&mut self, batches: u64) {
+        self.num_batches_tracked = batches;
+    }
+
+    fn checked<T: Element>(&self, name: &'static str, values: &[T]) -> Result<Vec<f64>> {
+        let (expected, given) = (self.num_features(), values.len());
+        if given != expected {
+            return Err(Error::ParameterLength { name, expected, given });
+        }
+        Ok(values.iter().map(|x| x.to_f64()).collect())
+    }
+}

@@ -1,0 +1,52 @@
+//! From statistics to what the kernels apply.
+
+use crate::kernels::{Affine, Partial};
+
+/// Scale and shift of a layer, each optional.
+#[derive(Clone, Copy)]
+pub(super) struct WeightBias<'a> {
+    pub(super) weight: Option<&'a [f64]>,
+    pub(super) bias: Option<&'a [f64]>,
+}
+
+/// Fills `affine` for statistics with these variances: `scale = weight / sqrt(variance + eps)`.
+///
+/// A variance and an `eps` of 0 give a scale of 0, so the feature becomes its bias (as PyTorch's kernels have it)
+/// rather than NaN.
+pub(super) fn fill(
+    affine: &mut Affine,
+    mean: &[f64],
+    rest: Option<&[f64]>,
+    variance: impl Iterator<Item = f64>,
+    eps: f64,
+    layer: WeightBias<'_>,
+) {
+    let features = mean.len();
+    for values in [&mut affine.mean, &mut affine.rest, &mut affine.scale, &mut affine.bias] {
+        values.resize(features, 0.0);
+    }
+    affine.mean.copy_from_slice(mean);
+    match rest {
+        Some(rest) => affine.rest.copy_from_slice(rest),
+        None => affine.rest.fill(0.0),
+    }
+    for (scale, variance) in affine.scale.iter_mut().zip(variance) {
+        let sum = variance + eps;
+        *scale = if sum == 0.0 { 0.0 } else { 1.0 / sum.sqrt() };
+    }
+    if let Some(weight) = layer.weight {
+        for (scale, weight) in affine.scale.iter_mut().zip(weight) {
+            *scale *= weight;
+        }
+    }
+    match layer.bias {
+        Some(bias) => affine.bias.copy_from_slice(bias),
+        None => affine.bias.fill(0.0),
+    }
+}
+
+/// Population variances of moments.
+pub(super) fn biased<'a>(moments: Partial<'a>, count: u64) -> impl Iterator<Item = f64> + 'a {
+    let count = count as f64;
+    moments.m2.iter().map(move |m2| m2 / count)
+}

@@ -1,0 +1,101 @@
+//! The two types of values, `f32` and `f64`, and what differs between them.
+
+use crate::lanes::Lanes;
+
+/// A value of a batch: `f32` or `f64`. Sealed: other types are converted to these when they are read.
+///
+/// ```
+/// fn total<T: batchnorm::Element>(values: &[T]) -> f64 {
+///     values.iter().map(|x| x.to_f64()).sum()
+/// }
+/// assert_eq!(total(&[0.5f32, 0.25]), 0.75);
+/// ```
+pub trait Element: Copy + Send + Sync + std::fmt::Debug + PartialEq + 'static + Sealed {
+    /// The value as `f64`, exactly.
+    ///
+    /// ```
+    /// use batchnorm::Element;
+    /// assert_eq!(0.5f32.to_f64(), 0.5);
+    /// ```
+    fn to_f64(self) -> f64;
+
+    /// The nearest value of this type, ties to even.
+    ///
+    /// ```
+    /// use batchnorm::Element;
+    /// assert_eq!(f32::from_f64(0.1), 0.1f32);
+    /// ```
+    fn from_f64(x: f64) -> Self;
+}
+
+/// What kernels need of an element; not for callers.
+pub trait Sealed: Sized {
+    /// The most that `sum of squares about the pivot / m2` may be before a chunk is computed again about a better
+    /// pivot. The sum of squares carries a rounding error of a few 2^-53, which the ratio multiplies. For f64 that
+    /// error is visible in the result; for f32 the worst ratio there is (17: see `kernels::order`) leaves 1e-14.
+    const MAX_CONDITION: f64;
+
+    /// Whether a mean in f64 leaves a rest that a difference of two elements can see.
+    const MEAN_HAS_REST: bool;
+
+    /// Reads the first lanes of a slice.
+    fn load<L: Lanes>(token: L::Token, from: &[Self]) -> L;
+
+    /// Writes lanes to the start of a slice, each rounded once.
+    fn store<L: Lanes>(lanes: L, to: &mut [Self]);
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to the element type is what this does")]
+    fn from_f64(x: f64) -> Self {
+        x as f32
+    }
+}
+
+impl Sealed for f32 {
+    const MAX_CONDITION: f64 = f64::INFINITY;
+    const MEAN_HAS_REST: bool = false;
+
+    #[inline(always)]
+    fn load<L: Lanes>(token: L::Token, from: &[Self]) -> L {
+        L::load_f32(token, from)
+    }
+
+    #[inline(always)]
+    fn store<L: Lanes>(lanes: L, to: &mut [Self]) {
+        lanes.store_f32(to);
+    }
+}
+
+impl Element for f64 {
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
+    }
+
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        x
+    }
+}
+
+impl Sealed for f64 {
+    const MAX_CONDITION: f64 = 4.0;
+    const MEAN_HAS_REST: bool = true;
+
+    #[inline(always)]
+    fn load<L: Lanes>(token: L::Token, from: &[Self]) -> L {
+        L::load(token, from)
+    }
+
+    #[inline(always)]
+    fn store<L: Lanes>(lanes: L, to: &mut [Self]) {
+        lanes.store(to);
+    }
+}

@@ -1,0 +1,17 @@
+//! The kernels, written once over lanes: `chunk` (sums about a pivot), `merge` (Chan's formula), `tree` (the chunks of a
+//! batch, serial or on rayon) and `normalize`. They follow [`crate::order`] and import it, `lanes`, `element` and
+//! `careful`; nothing here knows of paths or of the layer.
+
+mod chunk;
+mod fold;
+mod merge;
+mod normalize;
+mod partial;
+mod rows;
+mod tree;
+
+use fold::fold;
+pub(crate) use merge::Merge;
+pub(crate) use normalize::{Affine, Normalize};
+pub(crate) use partial::{Partial, PartialMut};
+pub(crate) use tree::Tree;

@@ -1,0 +1,104 @@
+//! Lanes: how many f64 values one instruction handles, and how.
+//!
+//! Kernels are written once over [`Lanes`] and know nothing of instruction sets. Every operation here is one IEEE 754
+//! operation per lane, rounded once, so the number of lanes cannot change a result. There is no fused multiply-add: it
+//! would round once where the portable lanes round twice. (An addition may *run* on the multiply-add unit as
+//! `a * 1 + b`: that product is exact, so the bits are those of an addition.)
+//!
+//! This folder imports nothing of the crate. `x86` holds its only intrinsics and its only `unsafe`.
+
+mod isa;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "intrinsics; each use says why it is sound")]
+mod x86;
+
+pub use isa::Isa;
+
+/// A few f64 values that are computed on together.
+pub trait Lanes: Copy {
+    /// Proof that the machine has the instructions that these lanes use: only detection makes one.
+    type Token: Copy;
+    /// How many.
+    const LANES: usize;
+
+    /// The same value in each lane.
+    fn splat(token: Self::Token, x: f64) -> Self;
+    /// The first values of `from`. Panics when it is shorter than the lanes.
+    fn load(token: Self::Token, from: &[f64]) -> Self;
+    /// The first values of `from`, widened (exactly). Panics when it is shorter than the lanes.
+    fn load_f32(token: Self::Token, from: &[f32]) -> Self;
+    /// Writes the lanes to the start of `to`. Panics when it is shorter than the lanes.
+    fn store(self, to: &mut [f64]);
+    /// Writes the lanes, rounded to nearest, to the start of `to`. Panics when it is shorter than the lanes.
+    fn store_f32(self, to: &mut [f32]);
+    /// Sum, lane by lane.
+    fn add(self, other: Self) -> Self;
+    /// Difference, lane by lane.
+    fn sub(self, other: Self) -> Self;
+    /// Product, lane by lane.
+    fn mul(self, other: Self) -> Self;
+    /// Quotient, lane by lane.
+    fn div(self, other: Self) -> Self;
+}
+
+/// A computation that runs on any lanes: what [`Isa::run`] instantiates. `run` and all that it calls in its loops must
+/// be `#[inline(always)]`, or they are compiled without the instructions of the lanes; closures are, too.
+pub(crate) trait Job {
+    /// What it gives.
+    type Out;
+    /// Does it.
+    fn run<L: Lanes>(self, token: L::Token) -> Self::Out;
+}
+
+/// One value: the end of a slice that no longer fills the lanes runs through the same kernel.
+impl Lanes for f64 {
+    type Token = ();
+    const LANES: usize = 1;
+
+    #[inline(always)]
+    fn splat((): (), x: f64) -> Self {
+        x
+    }
+
+    #[inline(always)]
+    fn load((): (), from: &[f64]) -> Self {
+        from[0]
+    }
+
+    #[inline(always)]
+    fn load_f32((): (), from: &[f32]) -> Self {
+        f64::from(from[0])
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f64]) {
+        to[0] = self;
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "rounding is what this does")]
+    fn store_f32(self, to: &mut [f32]) {
+        to[0] = self as f32;
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self + other
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self - other
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self * other
+    }
+
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self / other
+    }
+}

@@ -1,0 +1,71 @@
+//! Lanes on any machine, by `wide`: SSE2 on a default x86-64 build, NEON on aarch64, plain code elsewhere.
+
+use wide::f64x4;
+
+use super::Lanes;
+
+/// `wide`'s four lanes. `wide` picks instructions when the crate is compiled, so these need no proof.
+#[derive(Clone, Copy)]
+pub(super) struct Portable(f64x4);
+
+impl Lanes for Portable {
+    type Token = ();
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    fn splat((): (), x: f64) -> Self {
+        Portable(f64x4::splat(x))
+    }
+
+    #[inline(always)]
+    fn load((): (), from: &[f64]) -> Self {
+        let [a, b, c, d] = *first(from);
+        Portable(f64x4::new([a, b, c, d]))
+    }
+
+    #[inline(always)]
+    fn load_f32((): (), from: &[f32]) -> Self {
+        Portable(f64x4::new(first(from).map(f64::from)))
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f64]) {
+        *first_mut(to) = self.0.to_array();
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "rounding is what this does")]
+    fn store_f32(self, to: &mut [f32]) {
+        *first_mut(to) = self.0.to_array().map(|x| x as f32);
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Portable(self.0 + other.0)
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Portable(self.0 - other.0)
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        Portable(self.0 * other.0)
+    }
+
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        Portable(self.0 / other.0)
+    }
+}
+
+#[inline(always)]
+fn first<T>(from: &[T]) -> &[T; 4] {
+    from.first_chunk().expect("a slice shorter than its lanes")
+}
+
+#[inline(always)]
+fn first_mut<T>(to: &mut [T]) -> &mut [T; 4] {
+    to.first_chunk_mut().expect("a slice shorter than its lanes")
+}

@@ -1,0 +1,122 @@
+//! AVX2 and AVX-512 lanes. The only intrinsics of the crate.
+//!
+//! # Why this is sound
+//! A value of [`Avx2`] or [`Avx512`], or of their tokens, exists only where the processor has the instructions: tokens
+//! are made by `detect` alone, lanes only from tokens. Slices are bound-checked to a whole array before a pointer is
+//! made, and unaligned loads and stores are used throughout.
+
+use std::arch::x86_64::*;
+
+use super::{Job, Lanes};
+
+/// Writes the tokens, the lanes and the entry of one instruction set: they differ in types and intrinsics alone.
+macro_rules! lanes {
+    (
+        $name:ident, $token:ident, $vector:ty, $lanes:literal, $features:literal, [$($feature:tt),+],
+        splat $splat:ident, load $load:ident, store $store:ident,
+        load_f32 $load_f32:ident $widen:ident, store_f32 $store_f32:ident $narrow:ident,
+        add $add:ident, sub $sub:ident, mul $mul:ident, div $div:ident
+    ) => {
+        #[doc = concat!("Proof that the processor has ", $features, ".")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub(super) struct $token(());
+
+        impl $token {
+            /// The proof, if it holds. (`std` caches what the processor says.)
+            pub(super) fn detect() -> Option<Self> {
+                ($(std::arch::is_x86_feature_detected!($feature))&&+).then_some($token(()))
+            }
+
+            /// Runs a job compiled for these instructions.
+            pub(super) fn run<J: Job>(self, job: J) -> J::Out {
+                #[target_feature(enable = $features)]
+                fn compiled<J: Job>(token: $token, job: J) -> J::Out {
+                    job.run::<$name>(token)
+                }
+                // SAFETY: a token exists, so the processor has the features that `compiled` is compiled for.
+                unsafe { compiled(self, job) }
+            }
+        }
+
+        #[doc = concat!(stringify!($lanes), " lanes.")]
+        #[derive(Clone, Copy)]
+        pub(super) struct $name($vector);
+
+        impl Lanes for $name {
+            type Token = $token;
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            fn splat(_: $token, x: f64) -> Self {
+                // SAFETY: the token proves the features.
+                $name(unsafe { $splat(x) })
+            }
+
+            #[inline(always)]
+            fn load(_: $token, from: &[f64]) -> Self {
+                let from: &[f64; $lanes] = from.first_chunk().expect("a slice shorter than its lanes");
+                // SAFETY: the token proves the features; the array has as many values as are read.
+                $name(unsafe { $load(from.as_ptr()) })
+            }
+
+            #[inline(always)]
+            fn load_f32(_: $token, from: &[f32]) -> Self {
+                let from: &[f32; $lanes] = from.first_chunk().expect("a slice shorter than its lanes");
+                // SAFETY: the token proves the features; the array has as many values as are read.
+                $name(unsafe { $widen($load_f32(from.as_ptr())) })
+            }
+
+            #[inline(always)]
+            fn store(self, to: &mut [f64]) {
+                let to: &mut [f64; $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
+                // SAFETY: lanes exist only by a token; the array has as many values as are written.
+                unsafe { $store(to.as_mut_ptr(), self.0) }
+            }
+
+            #[inline(always)]
+            fn store_f32(self, to: &mut [f32]) {
+                let to: &mut [f32; $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
+                // SAFETY: lanes exist only by a token; the array has as many values as are written.
+                unsafe { $store_f32(to.as_mut_ptr(), $narrow(self.0)) }
+            }
+
+            #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                // SAFETY: lanes exist only by a token, which proves the features.
+                $name(unsafe { $add(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self {
+                // SAFETY: lanes exist only by a token, which proves the features.
+                $name(unsafe { $sub(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self {
+                // SAFETY: lanes exist only by a token, which proves the features.
+                $name(unsafe { $mul(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn div(self, other: Self) -> Self {
+                // SAFETY: lanes exist only by a token, which proves the features.
+                $name(unsafe { $div(self.0, other.0) })
+            }
+        }
+    };
+}
+
+lanes! {
+    Avx2, Avx2Token, __m256d, 4, "avx2,fma", ["avx2", "fma"],
+    splat _mm256_set1_pd, load _mm256_loadu_pd, store _mm256_storeu_pd,
+    load_f32 _mm_loadu_ps _mm256_cvtps_pd, store_f32 _mm_storeu_ps _mm256_cvtpd_ps,
+    add _mm256_add_pd, sub _mm256_sub_pd, mul _mm256_mul_pd, div _mm256_div_pd
+}
+
+lanes! {
+    Avx512, Avx512Token, __m512d, 8, "avx512f,avx512vl,avx512dq,avx2,fma", ["avx512f", "avx512vl", "avx512dq", "avx2", "fma"],
+    splat _mm512_set1_pd, load _mm512_loadu_pd, store _mm512_storeu_pd,
+    load_f32 _mm256_loadu_ps _mm512_cvtps_pd, store_f32 _mm256_storeu_ps _mm512_cvtpd_ps,
+    add _mm512_add_pd, sub _mm512_sub_pd, mul _mm512_mul_pd, div _mm512_div_pd
+}

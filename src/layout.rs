@@ -1,0 +1,159 @@
+//! Shapes: every batch norm is `[outer, features, inner]`, contiguous and row-major.
+
+use std::fmt;
+
+use crate::{Error, Result};
+
+/// Where the values of each feature lie in a contiguous slice: `[outer, features, inner]`, row-major.
+///
+/// The value `(o, f, i)` is at `(o * features + f) * inner + i`. Layouts are plain data; [`crate::Batch`] checks
+/// them against a slice.
+///
+/// | tensor | layout |
+/// |---|---|
+/// | `[N, C]` | `(n, c, 1)` |
+/// | `[N, C, L]` | `(n, c, l)` |
+/// | `[N, C, H, W]` | `(n, c, h * w)` |
+/// | `[N, C, D, H, W]` | `(n, c, d * h * w)` |
+/// | `[N, H, W, C]` (channels last) | `(n * h * w, c, 1)` |
+///
+/// ```
+/// use batchnorm::Layout;
+///
+/// let layout = Layout::nchw(8, 64, 56, 56);
+/// assert_eq!((layout.outer(), layout.features(), layout.inner()), (8, 64, 3136));
+/// assert_eq!(layout, Layout::new(8, 64, 3136));
+/// assert_eq!(layout.to_string(), "[outer 8, features 64, inner 3136]");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Layout {
+    outer: usize,
+    features: usize,
+    inner: usize,
+}
+
+impl Layout {
+    /// The general form. Any of the three may be 0: such a batch is empty.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::Layout::new(6, 5, 1), batchnorm::Layout::nc(6, 5));
+    /// ```
+    pub const fn new(outer: usize, features: usize, inner: usize) -> Self {
+        Layout { outer, features, inner }
+    }
+
+    /// `[N, C]`: rows of features.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::Layout::nc(6, 5).features(), 5);
+    /// ```
+    pub const fn nc(n: usize, c: usize) -> Self {
+        Self::new(n, c, 1)
+    }
+
+    /// `[N, C, L]`: sequences, channels first.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::Layout::ncl(6, 5, 7).inner(), 7);
+    /// ```
+    pub const fn ncl(n: usize, c: usize, l: usize) -> Self {
+        Self::new(n, c, l)
+    }
+
+    /// `[N, C, H, W]`: images, channels first. A product past `usize::MAX` saturates; [`crate::Batch`] refuses it.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::Layout::nchw(2, 3, 4, 5).inner(), 20);
+    /// ```
+    pub const fn nchw(n: usize, c: usize, h: usize, w: usize) -> Self {
+        Self::new(n, c, h.saturating_mul(w))
+    }
+
+    /// `[N, C, D, H, W]`: volumes, channels first. A product past `usize::MAX` saturates; [`crate::Batch`] refuses it.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::Layout::ncdhw(2, 3, 4, 5, 6).inner(), 120);
+    /// ```
+    pub const fn ncdhw(n: usize, c: usize, d: usize, h: usize, w: usize) -> Self {
+        Self::new(n, c, product3(d, h, w))
+    }
+
+    /// `[N, H, W, C]`: images, channels last. A product past `usize::MAX` saturates; [`crate::Batch`] refuses it.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::Layout::nhwc(2, 4, 5, 3), batchnorm::Layout::nc(40, 3));
+    /// ```
+    pub const fn nhwc(n: usize, h: usize, w: usize, c: usize) -> Self {
+        Self::new(product3(n, h, w), c, 1)
+    }
+
+    /// Blocks along the first axis: `N`, or `N * H * W` when channels come last.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::Layout::nhwc(2, 4, 5, 3).outer(), 40);
+    /// ```
+    pub const fn outer(&self) -> usize {
+        self.outer
+    }
+
+    /// Features: columns or channels, what statistics are taken for.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::Layout::nhwc(2, 4, 5, 3).features(), 3);
+    /// ```
+    pub const fn features(&self) -> usize {
+        self.features
+    }
+
+    /// Contiguous values of one feature: 1, or the size of a plane.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::Layout::nchw(2, 3, 7, 7).inner(), 49);
+    /// ```
+    pub const fn inner(&self) -> usize {
+        self.inner
+    }
+
+    /// Values in all.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] when the product does not fit in a `usize`.
+    ///
+    /// ```
+    /// use batchnorm::{Error, Layout};
+    ///
+    /// assert_eq!(Layout::nc(6, 5).len(), Ok(30));
+    /// let hostile = Layout::new(usize::MAX, 2, 2);
+    /// assert_eq!(hostile.len(), Err(Error::Overflow { layout: hostile }));
+    /// ```
+    #[expect(clippy::len_without_is_empty, reason = "fallible: a layout is not a container")]
+    pub fn len(&self) -> Result<usize> {
+        // The factors are ordered so that an empty batch is empty whatever its other sides are.
+        let sides = [self.outer, self.features, self.inner];
+        if sides.contains(&0) {
+            return Ok(0);
+        }
+        sides.into_iter().try_fold(1usize, usize::checked_mul).ok_or(Error::Overflow { layout: *self })
+    }
+
+    /// Values of each feature. Saturates; a layout that a [`crate::Batch`] accepted never does.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::Layout::nchw(2, 3, 7, 7).count(), 98);
+    /// ```
+    pub const fn count(&self) -> usize {
+        self.outer.saturating_mul(self.inner)
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Layout { outer, features, inner } = self;
+        write!(f, "[outer {outer}, features {features}, inner {inner}]")
+    }
+}
+
+/// Zero wins over overflow: an empty batch is empty whatever its other sides are.
+const fn product3(a: usize, b: usize, c: usize) -> usize {
+    if c == 0 { 0 } else { a.saturating_mul(b).saturating_mul(c) }
+}

@@ -1,0 +1,238 @@
+//! What the moments of a batch are to a caller.
+
+use crate::kernels::{Merge, Partial, PartialMut};
+use crate::lanes::Isa;
+use crate::{Batch, Element, Error, Path, Result};
+
+/// Count, mean and sum of squared deviations (m2) of each feature, in f64.
+///
+/// Made by [`crate::moments`] or a path's `moments`; grown by [`Moments::update`] and [`Moments::merge`]. All features
+/// have the same count. Inside, each mean is a pair of f64 values, so merging at a large mean loses nothing.
+///
+/// ```
+/// use batchnorm::{Batch, Layout, moments};
+///
+/// let x = Batch::new(&[1.0f32, 10.0, 2.0, 10.0, 6.0, 10.0], Layout::nc(3, 2))?;
+/// let m = moments(x);
+/// assert_eq!(m.count(), 3);
+/// assert_eq!((m.mean(0), m.variance(0, 1.0)), (3.0, 7.0));
+/// assert_eq!((m.mean(1), m.variance(1, 1.0)), (10.0, 0.0));
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Moments {
+    count: u64,
+    mean: Vec<f64>,
+    rest: Vec<f64>,
+    m2: Vec<f64>,
+    /// Space that [`Moments::fill`] computes in, kept for the next call.
+    scratch: Vec<f64>,
+}
+
+impl Moments {
+    /// Moments of no rows at all: what [`Moments::merge`] and [`Moments::update`] start from.
+    ///
+    /// ```
+    /// let m = batchnorm::Moments::new(5);
+    /// assert_eq!((m.num_features(), m.count()), (5, 0));
+    /// assert!(m.mean(0).is_nan());
+    /// ```
+    pub fn new(num_features: usize) -> Self {
+        let zeros = vec![0.0; num_features];
+        Moments { count: 0, mean: zeros.clone(), rest: zeros.clone(), m2: zeros, scratch: Vec::new() }
+    }
+
+    /// Features.
+    ///
+    /// ```
+    /// assert_eq!(batchnorm::Moments::new(5).num_features(), 5);
+    /// ```
+    pub fn num_features(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// Values per feature.
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout, moments};
+    /// assert_eq!(moments(Batch::new(&[0.0f32; 98], Layout::nchw(1, 2, 7, 7))?).count(), 49);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Mean of a feature; NaN where there are no values or some are NaN, infinite where infinities of one sign are
+    /// among them.
+    ///
+    /// # Panics
+    /// Where `feature >= num_features()`, as indexing does.
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout, moments};
+    /// let m = moments(Batch::new(&[1.0f32, 2.0, 4.0], Layout::nc(3, 1))?);
+    /// assert_eq!(m.mean(0), 7.0 / 3.0);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn mean(&self, feature: usize) -> f64 {
+        let mean = self.mean[feature];
+        if self.count == 0 { f64::NAN } else { mean }
+    }
+
+    /// Sum of the squared deviations from the mean; 0 where there are no values, NaN where some are not finite,
+    /// infinite where it exceeds `f64::MAX`.
+    ///
+    /// # Panics
+    /// As [`Moments::mean`].
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout, moments};
+    /// let m = moments(Batch::new(&[1.0f32, 2.0, 6.0], Layout::nc(3, 1))?);
+    /// assert_eq!(m.m2(0), 14.0);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn m2(&self, feature: usize) -> f64 {
+        self.m2[feature]
+    }
+
+    /// `m2 / max(0, count - ddof)`, as numpy's `ddof` and PyTorch's `correction`: 0 gives the population variance, 1
+    /// the unbiased one; any real number is allowed. Where `count <= ddof`, a feature that varies gives infinity and
+    /// one that does not gives NaN; without values it is NaN for any `ddof`.
+    ///
+    /// # Panics
+    /// As [`Moments::mean`].
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout, moments};
+    /// let m = moments(Batch::new(&[1.0f64, 2.0, 6.0], Layout::nc(3, 1))?);
+    /// assert_eq!(m.variance(0, 1.0), 7.0);
+    /// assert_eq!(m.variance(0, 3.0), f64::INFINITY);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn variance(&self, feature: usize, ddof: f64) -> f64 {
+        let m2 = self.m2[feature];
+        if self.count == 0 {
+            return f64::NAN;
+        }
+        // Not `max`: it would hide a NaN ddof.
+        let freedom = self.count as f64 - ddof;
+        m2 / if freedom < 0.0 { 0.0 } else { freedom }
+    }
+
+    /// Square root of [`Moments::variance`].
+    ///
+    /// # Panics
+    /// As [`Moments::mean`].
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout, moments};
+    /// let m = moments(Batch::new(&[1.0f64, 3.0], Layout::nc(2, 1))?);
+    /// assert_eq!(m.std_dev(0, 0.0), 1.0);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn std_dev(&self, feature: usize, ddof: f64) -> f64 {
+        self.variance(feature, ddof).sqrt()
+    }
+
+    /// Adds the rows of another batch: merges its moments, computed by [`Path::Auto`].
+    ///
+    /// The result is as accurate as one call on all rows, but its last bits depend on how the rows were split;
+    /// [`crate::Accumulator`] gives the bits of one call for any split.
+    ///
+    /// # Errors
+    /// [`Error::Features`] where the batch has other features. Nothing changes then.
+    ///
+    /// ```
+    /// use batchnorm::{Batch, Layout, Moments};
+    ///
+    /// let mut m = Moments::new(1);
+    /// m.update(Batch::new(&[1.0f32, 2.0], Layout::nc(2, 1))?)?;
+    /// m.update(Batch::new(&[6.0f32], Layout::nc(1, 1))?)?;
+    /// assert_eq!((m.count(), m.mean(0), m.variance(0, 1.0)), (3, 3.0, 7.0));
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn update<T: Element>(&mut self, x: Batch<'_, T>) -> Result<()> {
+        self.check(x.layout().features())?;
+        self.merge(&Path::Auto.moments(x))
+    }
+
+    /// Adds the rows behind other moments: of another shard, another file, another time. Either side may be empty.
+    ///
+    /// # Errors
+    /// [`Error::Features`] where the other has other features. Nothing changes then.
+    ///
+    /// ```
+    /// use batchnorm::{Batch, Layout, moments};
+    ///
+    /// let mut m = moments(Batch::new(&[1.0f32, 2.0], Layout::nc(2, 1))?);
+    /// m.merge(&moments(Batch::new(&[6.0f64], Layout::nc(1, 1))?))?;
+    /// assert_eq!((m.count(), m.mean(0), m.variance(0, 1.0)), (3, 3.0, 7.0));
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn merge(&mut self, other: &Moments) -> Result<()> {
+        self.check(other.num_features())?;
+        if other.count == 0 {
+            return Ok(());
+        }
+        let (count_a, count_b) = (self.count, other.count);
+        if count_a == 0 {
+            self.mean.copy_from_slice(&other.mean);
+            self.rest.copy_from_slice(&other.rest);
+            self.m2.copy_from_slice(&other.m2);
+        } else {
+            let a = PartialMut { mean: &mut self.mean, rest: &mut self.rest, m2: &mut self.m2 };
+            Isa::detect().run(Merge { a, count_a, b: other.partial(), count_b });
+        }
+        self.count = count_a.saturating_add(count_b);
+        Ok(())
+    }
+
+    fn check(&self, given: usize) -> Result<()> {
+        let expected = self.num_features();
+        if given == expected { Ok(()) } else { Err(Error::Features { expected, given }) }
+    }
+
+    pub(crate) fn partial(&self) -> Partial<'_> {
+        Partial { mean: &self.mean, rest: &self.rest, m2: &self.m2 }
+    }
+
+    /// Sizes the arrays for a batch and has `compute` fill them, with `scratch_len` values of space beside.
+    pub(crate) fn fill(
+        &mut self,
+        num_features: usize,
+        count: usize,
+        scratch_len: usize,
+        compute: impl FnOnce(PartialMut<'_>, &mut [f64]),
+    ) {
+        // Without features there is nothing that could have values.
+        let count = if num_features == 0 { 0 } else { count as u64 };
+        self.count = count;
+        for values in [&mut self.mean, &mut self.rest, &mut self.m2] {
+            values.resize(num_features, 0.0);
+        }
+        if count == 0 {
+            for values in [&mut self.mean, &mut self.rest, &mut self.m2] {
+                values.fill(0.0);
+            }
+            return;
+        }
+        if self.scratch.len() < scratch_len {
+            self.scratch.resize(scratch_len, 0.0);
+        }
+        let out = PartialMut { mean: &mut self.mean, rest: &mut self.rest, m2: &mut self.m2 };
+        compute(out, &mut self.scratch);
+    }
+}
+
+/// Equal where count, means (both halves) and m2 are equal, bit for bit but for NaN, which equals NaN.
+impl PartialEq for Moments {
+    fn eq(&self, other: &Self) -> bool {
+        fn same(a: &[f64], b: &[f64]) -> bool {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan())
+        }
+        self.count == other.count
+            && same(&self.mean, &other.mean)
+            && same(&self.rest, &other.rest)
+            && same(&self.m2, &other.m2)
+    }
+}

@@ -1,0 +1,182 @@
+//! The canonical order: which values are added to which, and when. Every path follows it, so every path gives the same
+//! bits; it depends on the layout alone, never on lanes or threads.
+//!
+//! A batch is cut along its outer axis into **chunks**. In a chunk each feature has many **streams**, sums that grow
+//! side by side, and **rows**, each of which gives every stream its next value:
+//!
+//! - `inner < 32`, the *row view*: a row is `side` outer blocks side by side, `side * features * inner` contiguous
+//!   values, each the next value of its own stream. `side` is the smallest power of two that makes at least 64 streams,
+//!   so a narrow batch fills wide lanes too; it is 1 from 64 columns on.
+//! - `inner >= 32`, the *plane view*: a feature has 64 streams and a row is the next 64 positions of its plane. Each
+//!   plane starts a new row; its last row may be shorter.
+//!
+//! Within a chunk, per feature:
+//!
+//! 1. The **pivot** is the mean of the first 8 rows, rounded to the element type (the first value, or 0, where that is
+//!    not finite).
+//! 2. Each stream sums `d = x - pivot` and `d * d`, eight rows at a time: `((d0 + d1) + (d2 + d3)) + ((d4 + d5) +
+//!    (d6 + d7))` is added to the stream's total. A row that is missing, or too short, counts as `d = 0`.
+//! 3. The totals are folded in halves: stream `j` and stream `j + n / 2` are added until one is left, first over
+//!    `side`, then over `inner` (there `n` is rounded up to a power of two).
+//! 4. `q = sum / count`; the mean is the unevaluated pair `pivot + q`; `m2 = sum of squares - sum * q`, at least 0.
+//! 5. Where that is not finite, or (f64 only) where the sum of squares exceeds four times `m2`, the chunk is computed
+//!    again with care ([`crate::careful`]).
+//!
+//! Chunks are joined by Chan's formula in a binary tree: of `n > 1` chunks the left child takes the largest power of
+//! two below `n`. A plane longer than a chunk is cut into pieces, which form such a tree of their own, so that whole
+//! outer blocks can be added later.
+//!
+//! The numbers: 128 rows a chunk (at most 16 groups of eight in one running sum) keep the rounding error of a chunk
+//! near one unit, and the pivot, a mean of at least 1 / 16 of the values, bounds `sum of squares / m2` by 17 for any
+//! data: by Cauchy and Schwarz, the mean of `m` of `n` values lies within `sqrt(m2 / m)` of the mean of all.
+
+use std::ops::Range;
+
+use crate::{Element, Layout};
+
+/// Rows that are added pairwise before they join a running sum, and the rows of the pivot.
+pub(crate) const GROUP_ROWS: usize = 8;
+
+/// Rows of a chunk.
+pub(crate) const CHUNK_ROWS: usize = 128;
+
+/// Streams of a feature in the plane view; the fewest streams of a row in the row view.
+pub(crate) const STREAMS: usize = 64;
+
+/// From this `inner` on, planes are computed one by one.
+const PLANE_MIN: usize = 32;
+
+/// Positions of a plane that one chunk covers at most.
+const CHUNK_POSITIONS: usize = CHUNK_ROWS * STREAMS;
+
+/// How the values of a chunk make rows and streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// A row is `side` outer blocks.
+    Rows {
+        /// Outer blocks side by side in one row: a power of two.
+        side: usize,
+    },
+    /// A row is 64 positions of one plane.
+    Planes,
+}
+
+/// The canonical order of one layout. Made from layouts that a batch accepted, so products do not overflow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order {
+    pub(crate) layout: Layout,
+    pub(crate) view: View,
+    /// Outer blocks per chunk.
+    pub(crate) chunk_outer: usize,
+    /// Chunks per plane: 1, but for planes longer than a chunk, which are cut.
+    pieces: usize,
+}
+
+/// A node of the tree: runs of outer blocks, all of their planes; or, of one run, some pieces of its planes.
+#[derive(Clone, Debug)]
+pub(crate) struct Span {
+    blocks: Range<usize>,
+    pieces: Range<usize>,
+}
+
+impl Span {
+    /// The children, unless this is one chunk.
+    pub(crate) fn split(&self) -> Option<(Span, Span)> {
+        if self.blocks.len() > 1 {
+            let (left, right) = halves(&self.blocks);
+            Some((Span { blocks: left, ..self.clone() }, Span { blocks: right, ..self.clone() }))
+        } else if self.pieces.len() > 1 {
+            let (left, right) = halves(&self.pieces);
+            Some((Span { pieces: left, ..self.clone() }, Span { pieces: right, ..self.clone() }))
+        } else {
+            None
+        }
+    }
+
+    /// The first chunk below this node.
+    pub(crate) fn first(&self) -> Span {
+        let (block, piece) = (self.blocks.start, self.pieces.start);
+        Span { blocks: block..block + 1, pieces: piece..piece + 1 }
+    }
+
+    /// Chunks below this node.
+    pub(crate) fn chunks(&self) -> usize {
+        self.blocks.len() * self.pieces.len()
+    }
+
+    /// Levels below this node.
+    pub(crate) fn depth(&self) -> usize {
+        let levels = |n: usize| n.max(1).next_power_of_two().ilog2() as usize;
+        levels(self.blocks.len()) + levels(self.pieces.len())
+    }
+}
+
+/// Splits `n > 1` numbers at the largest power of two below `n`.
+fn halves(range: &Range<usize>) -> (Range<usize>, Range<usize>) {
+    let middle = range.start + (1 << (range.len() - 1).ilog2());
+    (range.start..middle, middle..range.end)
+}
+
+/// The part of a batch that one chunk covers: these outer blocks, and these positions of their planes.
+#[derive(Clone, Debug)]
+pub(crate) struct ChunkRange {
+    pub(crate) outer: Range<usize>,
+    pub(crate) positions: Range<usize>,
+}
+
+impl ChunkRange {
+    /// Values per feature.
+    pub(crate) fn count(&self) -> usize {
+        self.outer.len() * self.positions.len()
+    }
+}
+
+impl Order {
+    pub(crate) fn new(layout: Layout) -> Self {
+        let inner = layout.inner();
+        if inner >= PLANE_MIN {
+            let plane_rows = inner.div_ceil(STREAMS);
+            return Order {
+                layout,
+                view: View::Planes,
+                chunk_outer: (CHUNK_ROWS / plane_rows).max(1),
+                pieces: plane_rows.div_ceil(CHUNK_ROWS),
+            };
+        }
+        // An empty batch may have any width; it has no chunks.
+        let width = layout.features().saturating_mul(inner).max(1);
+        let side = STREAMS.div_ceil(width).next_power_of_two();
+        Order { layout, view: View::Rows { side }, chunk_outer: CHUNK_ROWS * side, pieces: 1 }
+    }
+
+    /// The root of the tree; of a batch that has values.
+    pub(crate) fn root(&self) -> Span {
+        Span { blocks: 0..self.layout.outer().div_ceil(self.chunk_outer), pieces: 0..self.pieces }
+    }
+
+    /// What a node that does not split covers.
+    pub(crate) fn chunk(&self, span: &Span) -> ChunkRange {
+        let outer = span.blocks.start * self.chunk_outer;
+        let position = span.pieces.start * CHUNK_POSITIONS;
+        let last = if self.pieces == 1 { self.layout.inner() } else { position + CHUNK_POSITIONS };
+        ChunkRange {
+            outer: outer..(outer + self.chunk_outer).min(self.layout.outer()),
+            positions: position..last.min(self.layout.inner()),
+        }
+    }
+
+    /// The values of one feature in a chunk.
+    pub(crate) fn values<'a, T: Element>(
+        &self,
+        x: &'a [T],
+        range: &ChunkRange,
+        feature: usize,
+    ) -> impl Iterator<Item = f64> + Clone + use<'a, T> {
+        let (features, inner) = (self.layout.features(), self.layout.inner());
+        let positions = range.positions.clone();
+        range.outer.clone().flat_map(move |outer| {
+            let plane = (outer * features + feature) * inner;
+            x[plane + positions.start..plane + positions.end].iter().map(|x| x.to_f64())
+        })
+    }
+}

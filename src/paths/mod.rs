@@ -1,0 +1,100 @@
+//! The three ways to the same bits, and the choice between them.
+
+mod parallel;
+mod scalar;
+mod simd;
+
+use crate::kernels::Affine;
+use crate::lanes::Isa;
+use crate::layout::Layout;
+use crate::order::Order;
+use crate::{Batch, Element, Moments};
+
+/// How to compute. The results are the same bits; the time is not.
+///
+/// ```
+/// use batchnorm::{Batch, Isa, Layout, Path};
+///
+/// let data: Vec<f32> = (0..3000).map(|i| (i as f32).sin()).collect();
+/// let x = Batch::new(&data, Layout::nc(600, 5))?;
+/// let reference = Path::Scalar.moments(x);
+/// for isa in Isa::available() {
+///     assert_eq!(Path::Simd(isa).moments(x), reference);
+///     assert_eq!(Path::Parallel(isa).moments(x), reference);
+/// }
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Path {
+    /// [`Path::Parallel`] where a batch is large enough for threads to pay and rayon's current pool has more than one,
+    /// else [`Path::Simd`]; on the best lanes of the machine.
+    #[default]
+    Auto,
+    /// The reference: plain code that explains the algorithm.
+    Scalar,
+    /// Lanes, on the calling thread.
+    Simd(Isa),
+    /// Lanes, on the threads of rayon's current pool: feature columns are shared out, and chunks of rows where there
+    /// are few columns.
+    Parallel(Isa),
+}
+
+/// Values from which a batch is worth waking threads for.
+const PARALLEL_VALUES: usize = 1 << 18;
+
+impl Path {
+    /// Moments of each feature of a batch.
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout, Path};
+    /// let m = Path::Scalar.moments(Batch::new(&[1.0f32, 2.0, 6.0], Layout::nc(3, 1))?);
+    /// assert_eq!((m.mean(0), m.m2(0)), (3.0, 14.0));
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn moments<T: Element>(self, x: Batch<'_, T>) -> Moments {
+        let mut moments = Moments::default();
+        self.moments_into(x, &mut moments);
+        moments
+    }
+
+    /// The same into moments that exist, whose memory is used again; what they held is lost.
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout, Moments, Path};
+    /// let mut m = Moments::default();
+    /// for batch in [[1.0f32, 3.0], [2.0, 6.0]] {
+    ///     Path::Auto.moments_into(Batch::new(&batch, Layout::nc(2, 1))?, &mut m);
+    /// }
+    /// assert_eq!(m.mean(0), 4.0);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn moments_into<T: Element>(self, x: Batch<'_, T>, moments: &mut Moments) {
+        let order = Order::new(x.layout());
+        match self.resolve(x.data().len()) {
+            Path::Scalar => scalar::moments(&order, x.data(), moments),
+            Path::Simd(isa) => simd::moments(isa, false, &order, x.data(), moments),
+            Path::Parallel(isa) => simd::moments(isa, true, &order, x.data(), moments),
+            Path::Auto => unreachable!("resolved"),
+        }
+    }
+
+    /// Normalises `x`, or `y` in place, by parameters per feature.
+    pub(crate) fn normalize<T: Element>(self, affine: &Affine, layout: Layout, x: Option<&[T]>, y: &mut [T]) {
+        match self.resolve(y.len()) {
+            Path::Scalar => scalar::normalize(affine, layout, x, y),
+            Path::Simd(isa) => simd::normalize(isa, affine, layout, x, y),
+            Path::Parallel(isa) => parallel::normalize(isa, affine, layout, x, y),
+            Path::Auto => unreachable!("resolved"),
+        }
+    }
+
+    fn resolve(self, values: usize) -> Self {
+        match self {
+            Path::Auto if values >= PARALLEL_VALUES && rayon::current_num_threads() > 1 => {
+                Path::Parallel(Isa::detect())
+            }
+            Path::Auto => Path::Simd(Isa::detect()),
+            chosen => chosen,
+        }
+    }
+}

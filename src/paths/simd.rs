@@ -1,0 +1,19 @@
+//! Lanes on one thread; and the moments of the parallel path, which are the same tree with forks.
+
+use crate::kernels::{Affine, Normalize, Tree};
+use crate::lanes::Isa;
+use crate::layout::Layout;
+use crate::order::Order;
+use crate::{Element, Moments};
+
+pub(super) fn moments<T: Element>(isa: Isa, forks: bool, order: &Order, x: &[T], moments: &mut Moments) {
+    let tree = Tree::new(isa, forks, order, x);
+    let layout = order.layout;
+    moments.fill(layout.features(), layout.count(), tree.scratch_len(), |out, scratch| tree.run(out, scratch));
+}
+
+pub(super) fn normalize<T: Element>(isa: Isa, affine: &Affine, layout: Layout, x: Option<&[T]>, y: &mut [T]) {
+    if !y.is_empty() {
+        isa.run(Normalize { affine, layout, start: 0, x, y });
+    }
+}

@@ -1,0 +1,88 @@
+//! Exact means and variances, in integers: shares no code with the crate.
+//!
+//! A finite f64 is a whole multiple of 2^-1074, so sums of values and of their squares are exact in big integers, and
+//! `n^2 * variance = n * sum(x^2) - sum(x)^2` is, too.
+
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use num_traits::{Signed, ToPrimitive, Zero};
+
+/// Exact moments of one feature.
+pub struct Exact {
+    pub mean: BigRational,
+    pub m2: BigRational,
+    count: usize,
+}
+
+/// Of finite values.
+pub fn exact(values: impl Iterator<Item = f64>) -> Exact {
+    let (mut sum, mut squares, mut count) = (BigInt::zero(), BigInt::zero(), 0usize);
+    for x in values {
+        let scaled = scaled(x);
+        squares += &scaled * &scaled;
+        sum += scaled;
+        count += 1;
+    }
+    let n = BigInt::from(count);
+    let unit = BigInt::from(1) << 1074u32;
+    Exact {
+        mean: BigRational::new(sum.clone(), &n * &unit),
+        m2: BigRational::new(&n * squares - &sum * &sum, &n * &unit * &unit),
+        count,
+    }
+}
+
+impl Exact {
+    /// `m2 / (n - ddof)`.
+    pub fn variance(&self, ddof: usize) -> BigRational {
+        &self.m2 / BigInt::from(self.count - ddof)
+    }
+
+    /// Standard deviation of the population, to f64.
+    pub fn sd(&self) -> f64 {
+        nearest(&self.variance(0)).sqrt()
+    }
+}
+
+/// `x * 2^1074`, exactly.
+fn scaled(x: f64) -> BigInt {
+    assert!(x.is_finite());
+    let bits = x.to_bits();
+    let (exponent, fraction) = ((bits >> 52 & 0x7ff) as u32, bits & ((1 << 52) - 1));
+    let magnitude = match exponent {
+        0 => BigInt::from(fraction),
+        e => BigInt::from(fraction | 1 << 52) << (e - 1),
+    };
+    if x.is_sign_negative() { -magnitude } else { magnitude }
+}
+
+/// A finite f64 as a rational, exactly.
+pub fn rational(x: f64) -> BigRational {
+    BigRational::new(scaled(x), BigInt::from(1) << 1074u32)
+}
+
+/// The f64 nearest to a rational (within an ulp: `num`'s conversion).
+pub fn nearest(x: &BigRational) -> f64 {
+    x.to_f64().expect("a number")
+}
+
+/// `|given - exact|` as a rational number of `unit`s.
+pub fn error_in(given: f64, exact: &BigRational, unit: f64) -> f64 {
+    if !given.is_finite() {
+        return f64::INFINITY;
+    }
+    let error = (rational(given) - exact).abs();
+    if error.is_zero() { 0.0 } else { nearest(&(error / rational(unit))) }
+}
+
+/// The gap between the f64 near a rational and the next one.
+pub fn ulp(x: &BigRational) -> f64 {
+    let x = nearest(&x.abs());
+    (x.next_up() - x).max(f64::from_bits(1))
+}
+
+/// The gap between the f32 near a value and the next one.
+pub fn ulp_f32(x: f64) -> f64 {
+    let x = (x.abs() as f32).min(f32::MAX.next_down());
+    f64::from(x.next_up()) - f64::from(x)
+}
