@@ -3,12 +3,13 @@
 //! Rare, so plain code, and shared by all paths: it is part of the definition of the result (step 5 of
 //! [`crate::order`]). Imports nothing of the crate.
 
-/// Mean, what the mean leaves over, and sum of squared deviations of a run of values or of two runs joined.
+/// Mean and sum of squared deviations (m2) of a run of values, each an unevaluated pair.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stats {
     pub(crate) mean: f64,
     pub(crate) rest: f64,
     pub(crate) m2: f64,
+    pub(crate) m2_rest: f64,
 }
 
 /// Mean and m2 of at least one value, whatever they are.
@@ -39,21 +40,30 @@ pub(crate) fn moments(values: impl Iterator<Item = f64> + Clone) -> Stats {
     let (mean, rest) = two_sum(pivot, offset);
     let m2 = (second - first * offset).max(0.0);
     let m2 = if second.is_finite() { m2 / scale / scale } else { f64::INFINITY };
-    Stats { mean: mean / scale, rest: rest / scale, m2 }
+    Stats { mean: mean / scale, rest: rest / scale, m2, m2_rest: 0.0 }
 }
 
-/// Joins two runs where Chan's formula gave no finite mean.
+/// Whether Chan's formula can join two runs of `count` values in all: no step of it overflows or meets an infinity.
+#[inline(always)]
+pub(crate) fn merges_plainly(mean_a: f64, m2_a: f64, mean_b: f64, m2_b: f64, count: f64) -> bool {
+    let delta = mean_b - mean_a;
+    (m2_a + m2_b + delta * delta * count).is_finite()
+}
+
+/// Joins two runs that do not [merge plainly](merges_plainly).
 pub(crate) fn merge(a: Stats, count_a: f64, b: Stats, count_b: f64) -> Stats {
     if !a.mean.is_finite() || !b.mean.is_finite() {
         return not_finite(a.mean + b.mean);
     }
-    // The difference of the means overflowed, so its square does, too.
-    let n = count_a + count_b;
-    Stats { mean: a.mean * (count_a / n) + b.mean * (count_b / n), rest: 0.0, m2: f64::INFINITY }
+    // Products, not a difference: that of the means may overflow.
+    let (share_a, share_b) = (count_a / (count_a + count_b), count_b / (count_a + count_b));
+    let delta = b.mean * 0.5 - a.mean * 0.5;
+    let m2 = a.m2 + b.m2 + delta * delta * (count_a * share_b) * 4.0;
+    Stats { mean: a.mean * share_a + b.mean * share_b, rest: 0.0, m2, m2_rest: 0.0 }
 }
 
 fn not_finite(sum: f64) -> Stats {
-    Stats { mean: sum, rest: 0.0, m2: f64::NAN }
+    Stats { mean: sum, rest: 0.0, m2: f64::NAN, m2_rest: 0.0 }
 }
 
 /// Compensated sum: the rounding errors of a plain sum, summed apart and added at the end.

@@ -35,6 +35,10 @@ pub trait Sealed: Sized {
     /// error is visible in the result; for f32 the worst ratio there is (17: see `kernels::order`) leaves 1e-14.
     const MAX_CONDITION: f64;
 
+    /// Whether running sums keep what rounding takes from them: squares of f64 values fill all 53 bits, and sums of
+    /// nearly equal ones round the same way again and again.
+    const COMPENSATED: bool;
+
     /// Whether a mean in f64 leaves a rest that a difference of two elements can see.
     const MEAN_HAS_REST: bool;
 
@@ -60,6 +64,7 @@ impl Element for f32 {
 
 impl Sealed for f32 {
     const MAX_CONDITION: f64 = f64::INFINITY;
+    const COMPENSATED: bool = false;
     const MEAN_HAS_REST: bool = false;
 
     #[inline(always)]
@@ -87,6 +92,7 @@ impl Element for f64 {
 
 impl Sealed for f64 {
     const MAX_CONDITION: f64 = 4.0;
+    const COMPENSATED: bool = true;
     const MEAN_HAS_REST: bool = true;
 
     #[inline(always)]

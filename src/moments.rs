@@ -7,7 +7,7 @@ use crate::{Batch, Element, Error, Path, Result};
 /// Count, mean and sum of squared deviations (m2) of each feature, in f64.
 ///
 /// Made by [`crate::moments`] or a path's `moments`; grown by [`Moments::update`] and [`Moments::merge`]. All features
-/// have the same count. Inside, each mean is a pair of f64 values, so merging at a large mean loses nothing.
+/// have the same count. Inside, mean and m2 are pairs of f64 values, so merging at a large mean loses nothing.
 ///
 /// ```
 /// use batchnorm::{Batch, Layout, moments};
@@ -25,6 +25,7 @@ pub struct Moments {
     mean: Vec<f64>,
     rest: Vec<f64>,
     m2: Vec<f64>,
+    m2_rest: Vec<f64>,
     /// Space that [`Moments::fill`] computes in, kept for the next call.
     scratch: Vec<f64>,
 }
@@ -39,7 +40,14 @@ impl Moments {
     /// ```
     pub fn new(num_features: usize) -> Self {
         let zeros = vec![0.0; num_features];
-        Moments { count: 0, mean: zeros.clone(), rest: zeros.clone(), m2: zeros, scratch: Vec::new() }
+        Moments {
+            count: 0,
+            mean: zeros.clone(),
+            rest: zeros.clone(),
+            m2: zeros.clone(),
+            m2_rest: zeros,
+            scratch: Vec::new(),
+        }
     }
 
     /// Features.
@@ -179,9 +187,9 @@ impl Moments {
             self.mean.copy_from_slice(&other.mean);
             self.rest.copy_from_slice(&other.rest);
             self.m2.copy_from_slice(&other.m2);
+            self.m2_rest.copy_from_slice(&other.m2_rest);
         } else {
-            let a = PartialMut { mean: &mut self.mean, rest: &mut self.rest, m2: &mut self.m2 };
-            Isa::detect().run(Merge { a, count_a, b: other.partial(), count_b });
+            Isa::detect().run(Merge { a: self.partial_mut(), count_a, b: other.partial(), count_b });
         }
         self.count = count_a.saturating_add(count_b);
         Ok(())
@@ -193,7 +201,11 @@ impl Moments {
     }
 
     pub(crate) fn partial(&self) -> Partial<'_> {
-        Partial { mean: &self.mean, rest: &self.rest, m2: &self.m2 }
+        Partial { mean: &self.mean, rest: &self.rest, m2: &self.m2, m2_rest: &self.m2_rest }
+    }
+
+    fn partial_mut(&mut self) -> PartialMut<'_> {
+        PartialMut { mean: &mut self.mean, rest: &mut self.rest, m2: &mut self.m2, m2_rest: &mut self.m2_rest }
     }
 
     /// Sizes the arrays for a batch and has `compute` fill them, with `scratch_len` values of space beside.
@@ -207,11 +219,11 @@ impl Moments {
         // Without features there is nothing that could have values.
         let count = if num_features == 0 { 0 } else { count as u64 };
         self.count = count;
-        for values in [&mut self.mean, &mut self.rest, &mut self.m2] {
+        for values in [&mut self.mean, &mut self.rest, &mut self.m2, &mut self.m2_rest] {
             values.resize(num_features, 0.0);
         }
         if count == 0 {
-            for values in [&mut self.mean, &mut self.rest, &mut self.m2] {
+            for values in [&mut self.mean, &mut self.rest, &mut self.m2, &mut self.m2_rest] {
                 values.fill(0.0);
             }
             return;
@@ -219,12 +231,13 @@ impl Moments {
         if self.scratch.len() < scratch_len {
             self.scratch.resize(scratch_len, 0.0);
         }
-        let out = PartialMut { mean: &mut self.mean, rest: &mut self.rest, m2: &mut self.m2 };
-        compute(out, &mut self.scratch);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        compute(self.partial_mut(), &mut scratch);
+        self.scratch = scratch;
     }
 }
 
-/// Equal where count, means (both halves) and m2 are equal, bit for bit but for NaN, which equals NaN.
+/// Equal where count, means and m2 (both halves of each) are equal, bit for bit but for NaN, which equals NaN.
 impl PartialEq for Moments {
     fn eq(&self, other: &Self) -> bool {
         fn same(a: &[f64], b: &[f64]) -> bool {
@@ -234,5 +247,6 @@ impl PartialEq for Moments {
             && same(&self.mean, &other.mean)
             && same(&self.rest, &other.rest)
             && same(&self.m2, &other.m2)
+            && same(&self.m2_rest, &other.m2_rest)
     }
 }

@@ -12,13 +12,15 @@
 //!
 //! Within a chunk, per feature:
 //!
-//! 1. The **pivot** is the mean of the first 8 rows, rounded to the element type (the first value, or 0, where that is
-//!    not finite).
+//! 1. The **pivot** is the mean of eight rows in the middle ([`pivot_row`]), rounded to the element type. Where that is
+//!    not finite it is the feature's first value, or 0.
 //! 2. Each stream sums `d = x - pivot` and `d * d`, eight rows at a time: `((d0 + d1) + (d2 + d3)) + ((d4 + d5) +
-//!    (d6 + d7))` is added to the stream's total. A row that is missing, or too short, counts as `d = 0`.
+//!    (d6 + d7))` is added to the stream's total. A row that is missing, or too short, counts as `d = 0`. For f64
+//!    values the rounding error of each addition to a total, here and in step 3, is summed beside it (Knuth's two-sum).
 //! 3. The totals are folded in halves: stream `j` and stream `j + n / 2` are added until one is left, first over
 //!    `side`, then over `inner` (there `n` is rounded up to a power of two).
-//! 4. `q = sum / count`; the mean is the unevaluated pair `pivot + q`; `m2 = sum of squares - sum * q`, at least 0.
+//! 4. `q = sum / count`; the mean is the unevaluated pair `pivot + q`; `m2 = sum of squares - sum * q`, at least 0. For
+//!    f64 values every rounding error of this step is kept, too.
 //! 5. Where that is not finite, or (f64 only) where the sum of squares exceeds four times `m2`, the chunk is computed
 //!    again with care ([`crate::careful`]).
 //!
@@ -48,6 +50,11 @@ const PLANE_MIN: usize = 32;
 
 /// Positions of a plane that one chunk covers at most.
 const CHUNK_POSITIONS: usize = CHUNK_ROWS * STREAMS;
+
+/// The first of the rows that the pivot is the mean of: the middle group of eight, or the only one.
+pub(crate) fn pivot_row(rows: usize) -> usize {
+    (rows.div_ceil(GROUP_ROWS) - 1) / 2 * GROUP_ROWS
+}
 
 /// How the values of a chunk make rows and streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

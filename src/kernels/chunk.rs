@@ -4,17 +4,19 @@
 
 use std::ops::Range;
 
+use super::PartialMut;
+use super::fold::Streams;
+use super::pair::{two_product, two_sum};
 use super::rows::{Columns, Group, Planes, Rows};
-use super::{PartialMut, fold};
-use crate::careful::{self, Stats};
+use crate::careful;
 use crate::element::Element;
 use crate::lanes::{Job, Lanes};
-use crate::order::{ChunkRange, GROUP_ROWS, Order, STREAMS, View};
+use crate::order::{ChunkRange, GROUP_ROWS, Order, STREAMS, View, pivot_row};
 
-/// Columns that one call sums side by side at most: their pivots and sums (20 KiB) stay in a first-level cache.
-pub(super) const GROUP_COLUMNS: usize = 1024;
+/// Columns that one call sums side by side at most: their pivots and sums (12 KiB, or 20 with what rounding lost) stay in a first-level cache.
+pub(super) const GROUP_COLUMNS: usize = 512;
 
-/// Enough for every narrow batch (`side > 1`): small calls should not clear 20 KiB.
+/// Enough for every narrow batch (`side > 1`): small calls should not clear as much.
 const FEW_COLUMNS: usize = 2 * STREAMS;
 
 /// The moments of one chunk, for a range of features.
@@ -61,7 +63,7 @@ impl<T: Element> Chunk<'_, T> {
             side,
             features,
             inner,
-            pivot_count: self.range.outer.len().min(GROUP_ROWS * side) * inner,
+            pivot_count: pivot_outer(self.range.outer.len(), side) * inner,
             count: self.range.count(),
         };
         Sums::<N>::new().moments::<L, T>(token, &columns, &shape, self.out.reborrow());
@@ -81,11 +83,7 @@ impl<T: Element> Chunk<'_, T> {
                 pivot_count: pivot_count(&rows),
                 count: self.range.count(),
             };
-            let out = PartialMut {
-                mean: &mut self.out.mean[i..=i],
-                rest: &mut self.out.rest[i..=i],
-                m2: &mut self.out.m2[i..=i],
-            };
+            let out = self.out.from(i).first();
             sums.moments::<L, T>(token, &rows, &shape, out);
         }
         self.check();
@@ -104,15 +102,20 @@ impl<T: Element> Chunk<'_, T> {
     fn with_care(&mut self) {
         for (i, feature) in self.features.clone().enumerate() {
             if self.out.m2[i].is_nan() {
-                let Stats { mean, rest, m2 } = careful::moments(self.order.values(self.x, &self.range, feature));
-                (self.out.mean[i], self.out.rest[i], self.out.m2[i]) = (mean, rest, m2);
+                let values = self.order.values(self.x, &self.range, feature);
+                self.out.set(i, careful::moments(values));
             }
         }
     }
 }
 
+/// Outer blocks of the pivot's rows, in the row view.
+fn pivot_outer(outer: usize, side: usize) -> usize {
+    (outer - side * pivot_row(outer.div_ceil(side))).min(GROUP_ROWS * side)
+}
+
 fn pivot_count<T>(rows: &Planes<'_, T>) -> usize {
-    rows.group(0).iter().map(|row| row.len()).sum()
+    rows.group(pivot_row(rows.len())).iter().map(|row| row.len()).sum()
 }
 
 /// How the streams of a chunk belong to features: `[side][features][inner]`.
@@ -120,7 +123,7 @@ struct Shape {
     side: usize,
     features: usize,
     inner: usize,
-    /// Values per feature in the first group of rows.
+    /// Values per feature in the pivot's rows.
     pivot_count: usize,
     /// Values per feature in the chunk.
     count: usize,
@@ -129,14 +132,54 @@ struct Shape {
 /// Pivot and sums of up to `N` streams.
 struct Sums<const N: usize> {
     pivot: [f64; N],
-    first: [f64; N],
-    second: [f64; N],
+    /// Of the deviations.
+    first: Total<N>,
+    /// Of their squares.
+    second: Total<N>,
+}
+
+/// Running sums, and what they have lost to rounding where the element type asks for that.
+struct Total<const N: usize> {
+    sum: [f64; N],
+    lost: [f64; N],
+}
+
+impl<const N: usize> Total<N> {
+    #[inline(always)]
+    fn clear<T: Element>(&mut self, width: usize) {
+        self.sum[..width].fill(0.0);
+        if T::COMPENSATED {
+            self.lost[..width].fill(0.0);
+        }
+    }
+
+    #[inline(always)]
+    fn add<L: Lanes, T: Element>(&mut self, token: L::Token, at: usize, x: L) {
+        let sum = &mut self.sum[at..];
+        if T::COMPENSATED {
+            let lost = &mut self.lost[at..];
+            let (next, error) = two_sum(L::load(token, sum), x);
+            L::load(token, lost).add(error).store(lost);
+            next.store(sum);
+        } else {
+            L::load(token, sum).add(x).store(sum);
+        }
+    }
+
+    /// Step 3: one sum per feature, at the start.
+    #[inline(always)]
+    fn fold<T: Element>(&mut self, shape: &Shape) {
+        let lost = if T::COMPENSATED { Some(&mut self.lost[..]) } else { None };
+        Streams { sum: &mut self.sum, lost }.fold(shape.side, shape.features, shape.inner);
+    }
 }
 
 impl<const N: usize> Sums<N> {
     #[inline(always)]
     fn new() -> Self {
-        Sums { pivot: [0.0; N], first: [0.0; N], second: [0.0; N] }
+        let zeros = [0.0; N];
+        let total = || Total { sum: zeros, lost: zeros };
+        Sums { pivot: zeros, first: total(), second: total() }
     }
 
     #[inline(always)]
@@ -149,27 +192,72 @@ impl<const N: usize> Sums<N> {
     ) {
         let width = shape.side * shape.features * shape.inner;
         self.pivot[..width].fill(0.0);
-        self.first[..width].fill(0.0);
-        add_group::<L, T, false>(token, &rows.group(0), width, &self.pivot, &mut self.first, &mut self.second);
-        fold(&mut self.first, shape.side, shape.features, shape.inner);
+        self.first.clear::<T>(width);
+        self.add_group::<L, T, false>(token, &rows.group(pivot_row(rows.len())), width);
+        self.first.fold::<T>(shape);
         self.choose_pivots(rows, shape, out.mean);
 
-        self.first[..width].fill(0.0);
-        self.second[..width].fill(0.0);
+        self.first.clear::<T>(width);
+        self.second.clear::<T>(width);
         for row in (0..rows.len()).step_by(GROUP_ROWS) {
-            add_group::<L, T, true>(token, &rows.group(row), width, &self.pivot, &mut self.first, &mut self.second);
+            self.add_group::<L, T, true>(token, &rows.group(row), width);
         }
-        fold(&mut self.first, shape.side, shape.features, shape.inner);
-        fold(&mut self.second, shape.side, shape.features, shape.inner);
-        finish::<L, T>(token, shape.count as f64, &self.first, &self.second, out);
+        self.first.fold::<T>(shape);
+        self.second.fold::<T>(shape);
+        self.finish::<L, T>(token, shape.count as f64, out);
     }
 
-    /// Step 1: the means of the first group, one per feature to `compact`, one per stream to `self.pivot`.
+    /// Step 4. `out.mean` holds the pivots; `out.m2` becomes NaN where step 5 must look again.
+    #[inline(always)]
+    fn finish<L: Lanes, T: Element>(&self, token: L::Token, count: f64, mut out: PartialMut<'_>) {
+        let features = out.features();
+        let full = features - features % L::LANES;
+        for at in (0..full).step_by(L::LANES) {
+            self.finish_lanes::<L, T>(token, count, at, out.from(at));
+        }
+        for at in full..features {
+            self.finish_lanes::<f64, T>((), count, at, out.from(at));
+        }
+        for (m2, squares) in out.m2.iter_mut().zip(&self.second.sum) {
+            let conditioned = T::MAX_CONDITION == f64::INFINITY || *squares <= T::MAX_CONDITION * *m2;
+            *m2 = if m2.is_finite() && conditioned { m2.max(0.0) } else { f64::NAN };
+        }
+    }
+
+    #[inline(always)]
+    fn finish_lanes<L: Lanes, T: Element>(&self, token: L::Token, count: f64, at: usize, out: PartialMut<'_>) {
+        let (sum, squares) = (L::load(token, &self.first.sum[at..]), L::load(token, &self.second.sum[at..]));
+        let count = L::splat(token, count);
+        let offset = sum.div(count);
+        let (mean, rest) = two_sum(L::load(token, out.mean), offset);
+        mean.store(out.mean);
+        if !T::COMPENSATED {
+            rest.store(out.rest);
+            squares.sub(sum.mul(offset)).store(out.m2);
+            L::splat(token, 0.0).store(out.m2_rest);
+            return;
+        }
+        // `left = sum + lost - count * offset`: what the division and the sum had dropped.
+        let (product, error) = two_product(token, count, offset);
+        let left = sum.sub(product).sub(error).add(L::load(token, &self.first.lost[at..]));
+        rest.add(left.div(count)).store(out.rest);
+        // The squares about `pivot + offset`, which is the mean but for an error that counts squared:
+        // `squares - 2 * offset * (sum + lost) + count * offset^2 = squares - offset * sum - offset * (left + lost)`.
+        let (product, error) = two_product(token, sum, offset);
+        let (m2, m2_rest) = two_sum(squares, L::splat(token, 0.0).sub(product));
+        let left = left.add(L::load(token, &self.first.lost[at..]));
+        let lost = L::load(token, &self.second.lost[at..]).sub(error).sub(offset.mul(left));
+        let (m2, m2_rest) = two_sum(m2, m2_rest.add(lost));
+        m2.store(out.m2);
+        m2_rest.store(out.m2_rest);
+    }
+
+    /// Step 1: the means of the pivot's rows, one per feature to `compact`, one per stream to `self.pivot`.
     #[inline(always)]
     fn choose_pivots<T: Element>(&mut self, rows: &impl Rows<T>, shape: &Shape, compact: &mut [f64]) {
         let scale = 1.0 / shape.pivot_count as f64;
         let mut finite = true;
-        for (pivot, sum) in compact.iter_mut().zip(&self.first) {
+        for (pivot, sum) in compact.iter_mut().zip(&self.first.sum) {
             *pivot = T::from_f64(*sum * scale).to_f64();
             finite &= pivot.is_finite();
         }
@@ -191,74 +279,79 @@ impl<const N: usize> Sums<N> {
             self.pivot.copy_within(..row, copy * row);
         }
     }
-}
 
-/// Step 2 for eight rows: adds them to the sums of `width` streams, about the pivots.
-#[inline(always)]
-fn add_group<L: Lanes, T: Element, const SQUARES: bool>(
-    token: L::Token,
-    rows: &Group<'_, T>,
-    width: usize,
-    pivot: &[f64],
-    first: &mut [f64],
-    second: &mut [f64],
-) {
-    let mut full = width;
-    for row in rows {
-        full = full.min(row.len());
-    }
-    let full = full - full % L::LANES;
-    // Cut to one length here, so that the loop needs no further checks.
-    let mut strips = *rows;
-    for row in &mut strips {
-        *row = &row[..full];
-    }
-    for at in (0..full).step_by(L::LANES) {
-        let k = L::load(token, &pivot[at..]);
-        add_strip::<L, T, SQUARES>(token, &strips, at, k, &mut first[at..], &mut second[at..]);
-    }
-    for at in (full..width).step_by(L::LANES) {
-        add_edge::<L, T, SQUARES>(token, rows, at, &pivot[at..], &mut first[at..], &mut second[at..]);
-    }
-}
-
-/// The inner loop: eight rows, as many columns as there are lanes.
-#[inline(always)]
-fn add_strip<L: Lanes, T: Element, const SQUARES: bool>(
-    token: L::Token,
-    rows: &Group<'_, T>,
-    at: usize,
-    pivot: L,
-    first: &mut [f64],
-    second: &mut [f64],
-) {
-    let mut d = [pivot; GROUP_ROWS];
-    for (d, row) in d.iter_mut().zip(rows) {
-        *d = T::load::<L>(token, &row[at..]).sub(pivot);
-    }
-    add_deviations::<L, SQUARES>(token, d, first, second);
-}
-
-/// The same where some rows end: what is missing reads as the pivot, which adds nothing.
-#[inline(always)]
-fn add_edge<L: Lanes, T: Element, const SQUARES: bool>(
-    token: L::Token,
-    rows: &Group<'_, T>,
-    at: usize,
-    pivots: &[f64],
-    first: &mut [f64],
-    second: &mut [f64],
-) {
-    let pivot = L::load(token, pivots);
-    let mut d = [L::splat(token, 0.0); GROUP_ROWS];
-    for (d, row) in d.iter_mut().zip(rows) {
-        if let Some(row) = row.get(at..)
-            && !row.is_empty()
-        {
-            *d = load_part::<L, T>(token, row, pivots).sub(pivot);
+    /// Step 2 for eight rows: adds them to the sums of `width` streams, about the pivots.
+    #[inline(always)]
+    fn add_group<L: Lanes, T: Element, const SQUARES: bool>(
+        &mut self,
+        token: L::Token,
+        rows: &Group<'_, T>,
+        width: usize,
+    ) {
+        let mut full = width;
+        for row in rows {
+            full = full.min(row.len());
+        }
+        let full = full - full % L::LANES;
+        // Cut to one length here, so that the loop needs no further checks.
+        let mut strips = *rows;
+        for row in &mut strips {
+            *row = &row[..full];
+        }
+        for at in (0..full).step_by(L::LANES) {
+            self.add_strip::<L, T, SQUARES>(token, &strips, at);
+        }
+        for at in (full..width).step_by(L::LANES) {
+            self.add_edge::<L, T, SQUARES>(token, rows, at);
         }
     }
-    add_deviations::<L, SQUARES>(token, d, first, second);
+
+    /// The inner loop: eight rows, as many columns as there are lanes.
+    #[inline(always)]
+    fn add_strip<L: Lanes, T: Element, const SQUARES: bool>(
+        &mut self,
+        token: L::Token,
+        rows: &Group<'_, T>,
+        at: usize,
+    ) {
+        let pivot = L::load(token, &self.pivot[at..]);
+        let mut d = [pivot; GROUP_ROWS];
+        for (d, row) in d.iter_mut().zip(rows) {
+            *d = T::load::<L>(token, &row[at..]).sub(pivot);
+        }
+        self.add_deviations::<L, T, SQUARES>(token, at, d);
+    }
+
+    /// The same where some rows end: what is missing counts as no deviation.
+    #[inline(always)]
+    fn add_edge<L: Lanes, T: Element, const SQUARES: bool>(&mut self, token: L::Token, rows: &Group<'_, T>, at: usize) {
+        let pivots = &self.pivot[at..];
+        let pivot = L::load(token, pivots);
+        let mut d = [L::splat(token, 0.0); GROUP_ROWS];
+        for (d, row) in d.iter_mut().zip(rows) {
+            if row.len() > at {
+                *d = load_part::<L, T>(token, &row[at..], pivots).sub(pivot);
+            }
+        }
+        self.add_deviations::<L, T, SQUARES>(token, at, d);
+    }
+
+    #[inline(always)]
+    fn add_deviations<L: Lanes, T: Element, const SQUARES: bool>(
+        &mut self,
+        token: L::Token,
+        at: usize,
+        d: [L; GROUP_ROWS],
+    ) {
+        self.first.add::<L, T>(token, at, pairwise(d));
+        if SQUARES {
+            let mut squares = d;
+            for d in &mut squares {
+                *d = d.mul(*d);
+            }
+            self.second.add::<L, T>(token, at, pairwise(squares));
+        }
+    }
 }
 
 /// The start of `row`, or all of it followed by the values of `fill`.
@@ -276,63 +369,8 @@ fn load_part<L: Lanes, T: Element>(token: L::Token, row: &[T], fill: &[f64]) -> 
 }
 
 #[inline(always)]
-fn add_deviations<L: Lanes, const SQUARES: bool>(
-    token: L::Token,
-    d: [L; GROUP_ROWS],
-    first: &mut [f64],
-    second: &mut [f64],
-) {
-    L::load(token, first).add(pairwise(d)).store(first);
-    if SQUARES {
-        let mut squares = d;
-        for d in &mut squares {
-            *d = d.mul(*d);
-        }
-        L::load(token, second).add(pairwise(squares)).store(second);
-    }
-}
-
-#[inline(always)]
 fn pairwise<L: Lanes>([a, b, c, d, e, f, g, h]: [L; GROUP_ROWS]) -> L {
     let low = a.add(b).add(c.add(d));
     let high = e.add(f).add(g.add(h));
     low.add(high)
-}
-
-/// Step 4. `out.mean` holds the pivots; `out.m2` becomes NaN where step 5 must look again.
-#[inline(always)]
-fn finish<L: Lanes, T: Element>(token: L::Token, count: f64, first: &[f64], second: &[f64], out: PartialMut<'_>) {
-    let PartialMut { mean, rest, m2 } = out;
-    let features = mean.len();
-    let full = features - features % L::LANES;
-    for at in (0..full).step_by(L::LANES) {
-        let to = PartialMut { mean: &mut mean[at..], rest: &mut rest[at..], m2: &mut m2[at..] };
-        finish_lanes::<L>(token, count, &first[at..], &second[at..], to);
-    }
-    for at in full..features {
-        let to = PartialMut { mean: &mut mean[at..], rest: &mut rest[at..], m2: &mut m2[at..] };
-        finish_lanes::<f64>((), count, &first[at..], &second[at..], to);
-    }
-    for (m2, second) in m2.iter_mut().zip(second) {
-        let conditioned = T::MAX_CONDITION == f64::INFINITY || *second <= T::MAX_CONDITION * *m2;
-        *m2 = if m2.is_finite() && conditioned { m2.max(0.0) } else { f64::NAN };
-    }
-}
-
-#[inline(always)]
-fn finish_lanes<L: Lanes>(token: L::Token, count: f64, first: &[f64], second: &[f64], out: PartialMut<'_>) {
-    let first = L::load(token, first);
-    let offset = first.div(L::splat(token, count));
-    let (mean, rest) = two_sum(L::load(token, out.mean), offset);
-    mean.store(out.mean);
-    rest.store(out.rest);
-    L::load(token, second).sub(first.mul(offset)).store(out.m2);
-}
-
-/// `a + b` as a rounded sum and its exact error (Knuth 1969).
-#[inline(always)]
-pub(super) fn two_sum<L: Lanes>(a: L, b: L) -> (L, L) {
-    let sum = a.add(b);
-    let b_part = sum.sub(a);
-    (sum, a.sub(sum.sub(b_part)).add(b.sub(b_part)))
 }

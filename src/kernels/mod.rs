@@ -6,12 +6,12 @@ mod chunk;
 mod fold;
 mod merge;
 mod normalize;
+mod pair;
 mod partial;
 mod rows;
 mod tree;
 
-use fold::fold;
 pub(crate) use merge::Merge;
 pub(crate) use normalize::{Affine, Normalize};
-pub(crate) use partial::{Partial, PartialMut};
+pub(crate) use partial::{ARRAYS, Partial, PartialMut};
 pub(crate) use tree::Tree;

@@ -1,29 +1,45 @@
 //! Moments of some features over some chunks, as the tree passes them around.
 
-/// Mean, what the mean leaves over, and m2, a value each per feature. The count is kept beside it: it is the same for
-/// all features.
-#[derive(Debug)]
-pub(crate) struct PartialMut<'a> {
-    pub(crate) mean: &'a mut [f64],
-    pub(crate) rest: &'a mut [f64],
-    pub(crate) m2: &'a mut [f64],
+use crate::careful::Stats;
+
+/// Writes a view of four arrays, a value each per feature, and what both kinds of view do.
+macro_rules! partial {
+    ($(#[$doc:meta])* $name:ident, $slice:ty) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(crate) struct $name<'a> {
+            pub(crate) mean: $slice,
+            /// What the mean leaves over: the two are an unevaluated sum.
+            pub(crate) rest: $slice,
+            pub(crate) m2: $slice,
+            /// What m2 leaves over.
+            pub(crate) m2_rest: $slice,
+        }
+    };
 }
 
-/// The same, to read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Partial<'a> {
-    pub(crate) mean: &'a [f64],
-    pub(crate) rest: &'a [f64],
-    pub(crate) m2: &'a [f64],
+partial! {
+    /// To write. The count is kept beside it: it is the same for all features.
+    PartialMut, &'a mut [f64]
 }
+
+partial! {
+    /// To read.
+    #[derive(Clone, Copy)]
+    Partial, &'a [f64]
+}
+
+/// Arrays of a partial: what scratch space is counted in.
+pub(crate) const ARRAYS: usize = 4;
 
 impl<'a> PartialMut<'a> {
-    /// Three arrays of `features` values from the start of a scratch, and the rest of it.
+    /// The arrays for some features from the start of a scratch, and the rest of it.
     pub(crate) fn from_scratch(scratch: &'a mut [f64], features: usize) -> (Self, &'a mut [f64]) {
-        let (mean, scratch) = scratch.split_at_mut(features);
-        let (rest, scratch) = scratch.split_at_mut(features);
-        let (m2, scratch) = scratch.split_at_mut(features);
-        (PartialMut { mean, rest, m2 }, scratch)
+        let (own, scratch) = scratch.split_at_mut(ARRAYS * features);
+        let (means, squares) = own.split_at_mut(2 * features);
+        let (mean, rest) = means.split_at_mut(features);
+        let (m2, m2_rest) = squares.split_at_mut(features);
+        (PartialMut { mean, rest, m2, m2_rest }, scratch)
     }
 
     pub(crate) fn features(&self) -> usize {
@@ -31,17 +47,60 @@ impl<'a> PartialMut<'a> {
     }
 
     pub(crate) fn as_partial(&self) -> Partial<'_> {
-        Partial { mean: self.mean, rest: self.rest, m2: self.m2 }
+        Partial { mean: self.mean, rest: self.rest, m2: self.m2, m2_rest: self.m2_rest }
     }
 
     pub(crate) fn reborrow(&mut self) -> PartialMut<'_> {
-        PartialMut { mean: self.mean, rest: self.rest, m2: self.m2 }
+        PartialMut { mean: self.mean, rest: self.rest, m2: self.m2, m2_rest: self.m2_rest }
+    }
+
+    /// From one feature on.
+    #[inline(always)]
+    pub(crate) fn from(&mut self, feature: usize) -> PartialMut<'_> {
+        PartialMut {
+            mean: &mut self.mean[feature..],
+            rest: &mut self.rest[feature..],
+            m2: &mut self.m2[feature..],
+            m2_rest: &mut self.m2_rest[feature..],
+        }
+    }
+
+    /// One feature alone.
+    #[inline(always)]
+    pub(crate) fn first(self) -> PartialMut<'a> {
+        self.split_at(1).0
     }
 
     pub(crate) fn split_at(self, feature: usize) -> (Self, Self) {
         let (mean, mean_b) = self.mean.split_at_mut(feature);
         let (rest, rest_b) = self.rest.split_at_mut(feature);
         let (m2, m2_b) = self.m2.split_at_mut(feature);
-        (PartialMut { mean, rest, m2 }, PartialMut { mean: mean_b, rest: rest_b, m2: m2_b })
+        let (m2_rest, m2_rest_b) = self.m2_rest.split_at_mut(feature);
+        (
+            PartialMut { mean, rest, m2, m2_rest },
+            PartialMut { mean: mean_b, rest: rest_b, m2: m2_b, m2_rest: m2_rest_b },
+        )
+    }
+
+    pub(crate) fn stats(&self, feature: usize) -> Stats {
+        self.as_partial().stats(feature)
+    }
+
+    pub(crate) fn set(&mut self, feature: usize, stats: Stats) {
+        self.mean[feature] = stats.mean;
+        self.rest[feature] = stats.rest;
+        self.m2[feature] = stats.m2;
+        self.m2_rest[feature] = stats.m2_rest;
+    }
+}
+
+impl Partial<'_> {
+    pub(crate) fn stats(&self, feature: usize) -> Stats {
+        Stats {
+            mean: self.mean[feature],
+            rest: self.rest[feature],
+            m2: self.m2[feature],
+            m2_rest: self.m2_rest[feature],
+        }
     }
 }

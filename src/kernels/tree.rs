@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::chunk::{Chunk, GROUP_COLUMNS};
-use super::{Merge, PartialMut};
+use super::{ARRAYS, Merge, PartialMut};
 use crate::element::Element;
 use crate::lanes::Isa;
 use crate::order::{Order, Span, View};
@@ -36,9 +36,9 @@ impl<'a, T: Element> Tree<'a, T> {
         Tree { order, x, isa, forks, group }
     }
 
-    /// f64 values that [`Tree::run`] needs besides its output: three per feature of a group and level of the tree.
+    /// f64 values that [`Tree::run`] needs besides its output: a partial per feature of a group and level of the tree.
     pub(crate) fn scratch_len(&self) -> usize {
-        3 * self.order.root().depth() * self.group.min(self.order.layout.features())
+        ARRAYS * self.order.root().depth() * self.group.min(self.order.layout.features())
     }
 
     /// Computes the moments of all features of a batch that has values.
@@ -76,7 +76,7 @@ impl<'a, T: Element> Tree<'a, T> {
         };
         if self.pays(features.len(), span) {
             // The right side has its own space: its result, then its scratch.
-            let mut own = vec![0.0; 3 * features.len() * (1 + right.depth())];
+            let mut own = vec![0.0; ARRAYS * features.len() * (1 + right.depth())];
             let (mut b, own) = PartialMut::from_scratch(&mut own, features.len());
             let (count_a, count_b) = rayon::join(
                 || self.span(features, &left, out.reborrow(), scratch),

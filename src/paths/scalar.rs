@@ -9,15 +9,15 @@ use std::ops::Range;
 use crate::careful::{self, Stats};
 use crate::kernels::Affine;
 use crate::layout::Layout;
-use crate::order::{ChunkRange, GROUP_ROWS, Order, STREAMS, Span, View};
+use crate::order::{ChunkRange, GROUP_ROWS, Order, STREAMS, Span, View, pivot_row};
 use crate::{Element, Moments};
 
 pub(super) fn moments<T: Element>(order: &Order, x: &[T], moments: &mut Moments) {
     let layout = order.layout;
-    moments.fill(layout.features(), layout.count(), 0, |out, _| {
+    moments.fill(layout.features(), layout.count(), 0, |mut out, _| {
         for feature in 0..layout.features() {
             let run = tree(order, x, feature, &order.root());
-            (out.mean[feature], out.rest[feature], out.m2[feature]) = (run.stats.mean, run.stats.rest, run.stats.m2);
+            out.set(feature, run.stats);
         }
     });
 }
@@ -47,20 +47,22 @@ fn tree<T: Element>(order: &Order, x: &[T], feature: usize, span: &Span) -> Run 
     }
 }
 
-/// Chan's formula, with the means as pairs.
+/// Chan's formula, with means and m2 as pairs.
 fn merge(a: &Run, b: &Run) -> Run {
     let count = a.count + b.count;
     let (count_a, count_b) = (a.count as f64, b.count as f64);
     let (a, b) = (a.stats, b.stats);
-    if !(b.mean - a.mean).is_finite() {
+    if !careful::merges_plainly(a.mean, a.m2, b.mean, b.m2, count_a + count_b) {
         return Run { count, stats: careful::merge(a, count_a, b, count_b) };
     }
     let delta = (b.mean - a.mean) + (b.rest - a.rest);
     let share = count_b / (count_a + count_b);
     let (mean, error) = two_sum(a.mean, delta * share);
     let (mean, rest) = two_sum(mean, error + a.rest);
-    let m2 = (a.m2 + b.m2) + delta * delta * (count_a * share);
-    Run { count, stats: Stats { mean, rest, m2 } }
+    let (m2, error_a) = two_sum(a.m2, b.m2);
+    let (m2, error_b) = two_sum(m2, delta * delta * (count_a * share));
+    let (m2, m2_rest) = two_sum(m2, (error_a + error_b) + (a.m2_rest + b.m2_rest));
+    Run { count, stats: Stats { mean, rest, m2, m2_rest } }
 }
 
 /// Sums about a pivot near the mean: as small as the data allow, so that nothing cancels.
@@ -68,13 +70,16 @@ fn chunk<T: Element>(order: &Order, x: &[T], feature: usize, range: &ChunkRange)
     let grid = Grid { order, x, feature, range };
     let count = range.count();
 
-    // 1. The pivot: the mean of the first rows, as an element, so that a constant feature has deviations of exactly 0.
-    let first_rows = grid.sums(0..GROUP_ROWS, |x| x);
-    let pivot_count = (0..GROUP_ROWS)
+    // 1. The pivot: the mean of eight rows in the middle (the mean of all is near, also where the values rise or fall),
+    // as an element, so that a constant feature has deviations of exactly 0.
+    let first = pivot_row(grid.rows());
+    let pivot_rows = first..(first + GROUP_ROWS).min(grid.rows());
+    let pivot_sums = grid.sums(pivot_rows.clone(), |x| x);
+    let pivot_count = pivot_rows
         .flat_map(|row| (0..grid.streams()).map(move |stream| (row, stream)))
         .filter(|&(row, stream)| grid.value(row, stream).is_some())
         .count();
-    let mut pivot = T::from_f64(grid.fold(first_rows) * (1.0 / pivot_count as f64)).to_f64();
+    let mut pivot = T::from_f64(grid.fold(pivot_sums).sum * (1.0 / pivot_count as f64)).to_f64();
     if !pivot.is_finite() {
         let first = grid.value(0, 0).expect("chunks have values");
         pivot = if first.is_finite() { first } else { 0.0 };
@@ -86,16 +91,45 @@ fn chunk<T: Element>(order: &Order, x: &[T], feature: usize, range: &ChunkRange)
     let squares = grid.fold(grid.sums(rows, |x| (x - pivot) * (x - pivot)));
 
     // 4. What the pivot missed is added to the mean and taken out of the squares.
-    let offset = sum / count as f64;
-    let (mean, rest) = two_sum(pivot, offset);
-    let m2 = squares - sum * offset;
+    let stats = about_mean::<T>(pivot, count as f64, sum, squares);
 
     // 5. Values that this cannot handle.
-    let conditioned = T::MAX_CONDITION == f64::INFINITY || squares <= T::MAX_CONDITION * m2;
-    if m2.is_finite() && conditioned {
-        Run { count, stats: Stats { mean, rest, m2: m2.max(0.0) } }
+    let conditioned = T::MAX_CONDITION == f64::INFINITY || squares.sum <= T::MAX_CONDITION * stats.m2;
+    if stats.m2.is_finite() && conditioned {
+        Run { count, stats: Stats { m2: stats.m2.max(0.0), ..stats } }
     } else {
         Run { count, stats: careful::moments(order.values(x, range, feature)) }
+    }
+}
+
+/// From sums about a pivot to mean and m2; for f64 values all rounding errors are kept.
+fn about_mean<T: Element>(pivot: f64, count: f64, sum: Total, squares: Total) -> Stats {
+    let offset = sum.sum / count;
+    let (mean, rest) = two_sum(pivot, offset);
+    if !T::COMPENSATED {
+        return Stats { mean, rest, m2: squares.sum - sum.sum * offset, m2_rest: 0.0 };
+    }
+    let (product, error) = two_product(count, offset);
+    let left = sum.sum - product - error + sum.lost;
+    let (product, error) = two_product(sum.sum, offset);
+    let (m2, m2_rest) = two_sum(squares.sum, -product);
+    let (m2, m2_rest) = two_sum(m2, m2_rest + (squares.lost - error - offset * (left + sum.lost)));
+    Stats { mean, rest: rest + left / count, m2, m2_rest }
+}
+
+/// A sum, and what it has lost to rounding (kept for f64 values only: squares of f32 values fit f64 with room to
+/// spare).
+#[derive(Clone, Copy, Default)]
+struct Total {
+    sum: f64,
+    lost: f64,
+}
+
+impl Total {
+    fn add<T: Element>(self, other: Total) -> Total {
+        let (sum, error) = two_sum(self.sum, other.sum);
+        let lost = if T::COMPENSATED { self.lost + other.lost + error } else { 0.0 };
+        Total { sum, lost }
     }
 }
 
@@ -141,25 +175,27 @@ impl<T: Element> Grid<'_, T> {
     }
 
     /// Sums `term` of each stream's values over some rows, eight at a time; what is missing adds 0.
-    fn sums(&self, rows: Range<usize>, term: impl Fn(f64) -> f64) -> Vec<f64> {
-        let mut sums = vec![0.0; self.streams()];
-        for (stream, sum) in sums.iter_mut().enumerate() {
+    fn sums(&self, rows: Range<usize>, term: impl Fn(f64) -> f64) -> Vec<Total> {
+        let of_stream = |stream| {
+            let mut total = Total::default();
             for row in rows.clone().step_by(GROUP_ROWS) {
                 let t = |i| self.value(row + i, stream).map_or(0.0, &term);
-                *sum += ((t(0) + t(1)) + (t(2) + t(3))) + ((t(4) + t(5)) + (t(6) + t(7)));
+                let sum = ((t(0) + t(1)) + (t(2) + t(3))) + ((t(4) + t(5)) + (t(6) + t(7)));
+                total = total.add::<T>(Total { sum, lost: 0.0 });
             }
-        }
-        sums
+            total
+        };
+        (0..self.streams()).map(of_stream).collect()
     }
 
     /// Adds the streams together in halves: the outer blocks of a row first, then the positions.
-    fn fold(&self, mut sums: Vec<f64>) -> f64 {
+    fn fold(&self, mut sums: Vec<Total>) -> Total {
         let inner = if self.order.view == View::Planes { 1 } else { self.order.layout.inner() };
         while sums.len() > 1 {
             let half = if sums.len() > inner { sums.len() / 2 } else { sums.len().next_power_of_two() / 2 };
             let upper = sums.split_off(half);
             for (low, high) in sums.iter_mut().zip(upper) {
-                *low += high;
+                *low = low.add::<T>(high);
             }
         }
         sums[0]
@@ -171,4 +207,17 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let sum = a + b;
     let b_part = sum - a;
     (sum, (a - (sum - b_part)) + (b - b_part))
+}
+
+/// `a * b` as a rounded product and its error (Dekker 1971).
+fn two_product(a: f64, b: f64) -> (f64, f64) {
+    // The upper 26 bits of a number and the rest (Veltkamp 1968), so that products of parts are exact.
+    let split = |x: f64| {
+        let large = x * 134_217_729.0; // 2^27 + 1
+        let high = large - (large - x);
+        (high, x - high)
+    };
+    let product = a * b;
+    let ((a, a_low), (b, b_low)) = (split(a), split(b));
+    (product, a * b - product + a * b_low + a_low * b + a_low * b_low)
 }

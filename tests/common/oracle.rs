@@ -40,7 +40,11 @@ impl Exact {
 
     /// Standard deviation of the population, to f64.
     pub fn sd(&self) -> f64 {
-        nearest(&self.variance(0)).sqrt()
+        let variance = nearest(&self.variance(0));
+        if variance.is_finite() {
+            return variance.sqrt();
+        }
+        nearest(&(self.variance(0) / (BigInt::from(1) << 1200u32))).sqrt() * 2f64.powi(600)
     }
 }
 

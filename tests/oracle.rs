@@ -1,0 +1,174 @@
+//! Accuracy against exact rational arithmetic, which shares no code with the crate.
+
+mod common;
+
+use batchnorm::{Batch, BatchMut, BatchNorm, Element, Layout, Path, moments};
+use common::data::{KINDS, Kind, batch};
+use common::oracle::{self, error_in, exact, nearest, rational, ulp, ulp_f32};
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use proptest::prelude::*;
+
+/// The values of one feature.
+fn column<T: Element>(data: &[T], layout: Layout, feature: usize) -> Vec<f64> {
+    let (features, inner) = (layout.features(), layout.inner());
+    data.iter().enumerate().filter(|(at, _)| at / inner % features == feature).map(|(_, x)| x.to_f64()).collect()
+}
+
+/// The targets, feature by feature: of a variance in units of its last place, of a mean in units of its last place
+/// beside a share of the standard deviation.
+struct Target {
+    variance_ulp: f64,
+}
+
+fn check_moments<T: Element>(kind: Kind, seed: u64, layout: Layout, target: &Target) {
+    let data = batch::<T>(kind, seed, layout);
+    let m = moments(Batch::new(&data, layout).expect("a batch"));
+    for feature in 0..layout.features() {
+        let values = column(&data, layout, feature);
+        if values.iter().any(|x| !x.is_finite()) {
+            continue;
+        }
+        let at = format!("{kind:?}, seed {seed}, {layout}, {}, feature {feature}", std::any::type_name::<T>());
+        let exact = exact(values.iter().copied());
+        let mean_error = error_in(m.mean(feature), &exact.mean, ulp(&exact.mean) + 4.0 * 2f64.powi(-53) * exact.sd());
+        assert!(mean_error <= 1.0, "{at}: the mean {} is {mean_error} of what is allowed off", m.mean(feature));
+        let variance = exact.variance(0);
+        if nearest(&variance) > f64::MAX / 2.0 {
+            continue; // m2 or the variance overflows: `overflow.rs` asks for infinity
+        }
+        let error = error_in(m.variance(feature, 0.0), &variance, ulp(&variance));
+        assert!(error <= target.variance_ulp, "{at}: the variance {} is {error} ulp off", m.variance(feature, 0.0));
+    }
+}
+
+/// f32 data: relative error 1e-13 of the variance, which is 450 ulp; measured far below.
+const F32: Target = Target { variance_ulp: 64.0 };
+const F64: Target = Target { variance_ulp: 4.0 };
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn moments_are_right(
+        kind in proptest::sample::select(&KINDS[..]),
+        seed: u64,
+        layout in prop_oneof![
+            (1..700usize, 1..9usize).prop_map(|(n, c)| Layout::nc(n, c)),
+            (1..300usize, 60..80usize).prop_map(|(n, c)| Layout::nc(n, c)),
+            (1..40usize, 1..4usize, 1..90usize).prop_map(|(n, c, l)| Layout::ncl(n, c, l)),
+        ],
+    ) {
+        check_moments::<f32>(kind, seed, layout, &F32);
+        check_moments::<f64>(kind, seed, layout, &F64);
+    }
+}
+
+#[test]
+fn tall_batches_are_right() {
+    for kind in [Kind::Normal, Kind::Offset(1e4), Kind::Offset(1e8), Kind::Sorted, Kind::OutlierFirst, Kind::Constant] {
+        check_moments::<f32>(kind, 1, Layout::nc(200_000, 2), &F32);
+        check_moments::<f64>(kind, 2, Layout::nc(200_000, 2), &F64);
+        check_moments::<f64>(kind, 3, Layout::nchw(64, 2, 56, 56), &F64);
+    }
+}
+
+/// The case that a plain Welford fails by nine digits: 1e12 + U(0, 1).
+#[test]
+fn a_mean_of_1e12_costs_nothing() {
+    check_moments::<f64>(Kind::Offset(1e12), 4, Layout::nc(100_000, 1), &F64);
+    check_moments::<f64>(Kind::Offset(-1e15), 5, Layout::nc(10_000, 3), &F64);
+}
+
+/// f32 columns: mean and variance, rounded to f32, are the f32 nearest to the exact values.
+#[test]
+fn f32_moments_are_correctly_rounded() {
+    let (mut checked, mut ties) = (0, 0);
+    for kind in [Kind::Normal, Kind::Offset(1e2), Kind::Offset(1e4), Kind::Offset(1e6), Kind::Whole] {
+        let layout = Layout::nc(5000, 70);
+        let data = batch::<f32>(kind, 6, layout);
+        let m = moments(Batch::new(&data, layout).expect("a batch"));
+        for feature in 0..layout.features() {
+            let exact = exact(column(&data, layout, feature).into_iter());
+            for (given, exact) in [(m.mean(feature), exact.mean.clone()), (m.variance(feature, 1.0), exact.variance(1))]
+            {
+                let gap = ulp_f32(given);
+                let error = error_in(f64::from(given as f32), &exact, gap);
+                checked += 1;
+                if error > 0.5 {
+                    ties += 1;
+                    assert!(error < 0.5 + 1e-6, "{kind:?}, feature {feature}: {given} rounds {error} ulp off");
+                }
+            }
+        }
+    }
+    println!("{checked} values, {ties} of them near-ties that rounded to the other side");
+    assert!(ties * 100 < checked);
+}
+
+/// Normalised f32 values against exact arithmetic, in units in the last place of the larger of |y| and |bias|.
+#[test]
+fn normalised_values_are_within_two_ulp() {
+    for (kind, weight, bias) in [
+        (Kind::Normal, 1.0, 0.0),
+        (Kind::Normal, -0.7, 3.0),
+        (Kind::Offset(1e4), 1.3, 0.1),
+        (Kind::Offset(1e6), 1.0, 0.0),
+        (Kind::OutlierFirst, 1.0, -1.0),
+        (Kind::Scaled(1e-30), 1.0, 0.0),
+    ] {
+        let layout = Layout::nc(1500, 3);
+        let data = batch::<f32>(kind, 7, layout);
+        let mut y = data.clone();
+        let mut bn = BatchNorm::new(3);
+        bn.set_weight(&[weight; 3]).expect("weights");
+        bn.set_bias(&[bias; 3]).expect("biases");
+        let x = Batch::new(&data, layout).expect("x");
+        bn.forward_train(x, BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+
+        let mut worst = 0f64;
+        for feature in 0..3 {
+            let values = column(&data, layout, feature);
+            let exact = exact(values.iter().copied());
+            // The root is not rational: taken of 2^200 times the square, in integers, it is exact to 100 bits.
+            let scale = rational(weight) * inverse_root(&(exact.variance(0) + rational(1e-5)));
+            for (x, y) in values.iter().zip(column(&y, layout, feature)) {
+                let y_exact = (rational(*x) - &exact.mean) * &scale + rational(bias);
+                let unit = ulp_f32(nearest(&y_exact).abs().max(bias.abs()));
+                worst = worst.max(error_in(y, &y_exact, unit));
+            }
+        }
+        println!("{kind:?}, weight {weight}, bias {bias}: {worst} ulp");
+        assert!(worst <= 0.50001, "{kind:?}: {worst} ulp");
+    }
+}
+
+fn inverse_root(x: &BigRational) -> BigRational {
+    let unit = BigInt::from(1) << 600u32;
+    // sqrt(2^1200 / x) / 2^600
+    let scaled = (BigRational::from_integer(&unit * &unit) / x).to_integer();
+    BigRational::new(scaled.sqrt(), unit)
+}
+
+/// The oracle on closed forms: 1..=n has mean (n + 1) / 2 and variance (n^2 - 1) / 12.
+#[test]
+fn the_oracle_is_right() {
+    for n in [1usize, 2, 3, 10, 1000] {
+        let exact = exact((1..=n).map(|x| x as f64));
+        assert_eq!(exact.mean, BigRational::new(BigInt::from(n + 1), BigInt::from(2)));
+        assert_eq!(exact.variance(0), BigRational::new(BigInt::from(n * n - 1), BigInt::from(12)));
+    }
+    let tiny = oracle::exact([f64::from_bits(1), 0.0, -f64::from_bits(1)].into_iter());
+    assert_eq!(tiny.mean, rational(0.0));
+    assert_eq!(tiny.m2, rational(f64::from_bits(1)) * rational(f64::from_bits(1)) * BigInt::from(2));
+    let four = inverse_root(&rational(0.25));
+    assert_eq!(four, rational(2.0));
+}
+
+/// Path::Scalar is the reference of the equality tests; its accuracy is the accuracy of all.
+#[test]
+fn the_scalar_path_is_what_was_measured() {
+    let data = batch::<f64>(Kind::Offset(1e8), 8, Layout::nc(3000, 3));
+    let x = Batch::new(&data, Layout::nc(3000, 3)).expect("a batch");
+    assert_eq!(Path::Scalar.moments(x), moments(x));
+}
