@@ -1,0 +1,84 @@
+//! What is printed: moments, three normalisations, and whether all paths agree.
+
+use std::fmt::Write;
+
+use batchnorm::{Batch, BatchMut, BatchNorm, Isa, Layout, Moments, Path, moments};
+use comfy_table::{CellAlignment, Table as Grid, presets};
+
+use crate::scores::Table;
+
+pub(crate) fn report(table: &Table) -> Result<String, batchnorm::Error> {
+    let layout = Layout::nc(table.rows.len(), table.columns.len());
+    let m = moments(Batch::new(&table.values, layout)?);
+    let features = 0..m.num_features();
+
+    let mut text = format!("{} rows of {} features\n\n", layout.outer(), layout.features());
+    let statistics: [(&str, Vec<f64>); 3] = [
+        ("mean", features.clone().map(|i| m.mean(i)).collect()),
+        ("var ddof 1", features.clone().map(|i| m.variance(i, 1.0)).collect()),
+        ("var ddof 0", features.map(|i| m.variance(i, 0.0)).collect()),
+    ];
+    let title = "mean, unbiased variance (ddof 1), population variance (ddof 0)";
+    text += &grid(title, &table.columns, statistics.iter().map(|(name, values)| (*name, &values[..])));
+
+    for (name, divisor) in [("scores", 1.0), ("scores / 10000", 10_000.0), ("scores / 100", 100.0)] {
+        let x: Vec<f32> = table.values.iter().map(|score| score / divisor).collect();
+        let y = normalise(Path::Auto, &x, layout);
+        match y {
+            Ok(y) => {
+                let y: Vec<f64> = y.into_iter().map(f64::from).collect();
+                let rows = table.rows.iter().map(String::as_str).zip(y.chunks(layout.features()));
+                text += &grid(&format!("normalised, {name}"), &table.columns, rows);
+            }
+            Err(error) => writeln!(text, "normalised, {name}: {error}\n").expect("a string takes it"),
+        }
+    }
+    text += &agreement(&table.values, layout)?;
+    Ok(text)
+}
+
+/// Batch normalisation with PyTorch's defaults.
+fn normalise(path: Path, x: &[f32], layout: Layout) -> Result<Vec<f32>, batchnorm::Error> {
+    let mut y = vec![0.0; x.len()];
+    let mut bn = BatchNorm::new(layout.features());
+    bn.forward_train_by(path, Batch::new(x, layout)?, BatchMut::new(&mut y, layout)?)?;
+    Ok(y)
+}
+
+/// A titled table of numbers to four decimals.
+fn grid<'a>(title: &str, columns: &[String], rows: impl Iterator<Item = (&'a str, &'a [f64])>) -> String {
+    let mut grid = Grid::new();
+    grid.load_style(presets::NOTHING);
+    grid.set_header([String::new()].iter().chain(columns));
+    for (name, values) in rows {
+        let cells = values.iter().map(|value| format!("{value:.4}"));
+        grid.add_row(std::iter::once(name.to_string()).chain(cells));
+    }
+    for column in grid.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let body = grid.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>();
+    format!("{title}\n{body}\n")
+}
+
+/// Computes everything again by every path of this machine and says whether the bits are the same.
+fn agreement(x: &[f32], layout: Layout) -> Result<String, batchnorm::Error> {
+    let compute = |path: Path| -> Result<(Moments, Option<Vec<u32>>), batchnorm::Error> {
+        let y = normalise(path, x, layout).ok();
+        let bits = y.map(|y| y.iter().map(|y| if y.is_nan() { f32::NAN.to_bits() } else { y.to_bits() }).collect());
+        Ok((path.moments(Batch::new(x, layout)?), bits))
+    };
+    let reference = compute(Path::Scalar)?;
+    let mut text = String::from("bits against the scalar path\n");
+    let mut same = true;
+    for isa in Isa::available() {
+        for (name, path) in [("simd", Path::Simd(isa)), ("parallel", Path::Parallel(isa))] {
+            let agrees = compute(path)? == reference;
+            same &= agrees;
+            let verdict = if agrees { "the same" } else { "DIFFERENT" };
+            writeln!(text, "  {:<20} {verdict}", format!("{name} on {isa}")).expect("a string takes it");
+        }
+    }
+    text += if same { "All paths gave the same bits.\n" } else { "The paths DISAGREE: please report this.\n" };
+    Ok(text)
+}
