@@ -20,15 +20,21 @@ pub(crate) struct Stats {
 /// Two passes (mean, then deviations with their own mean taken out), both with compensated sums (Neumaier 1974), so the
 /// error is a few 2^-53 whatever the data.
 pub(crate) fn moments(values: impl Iterator<Item = f64> + Clone) -> Stats {
-    let (mut largest, mut count, mut finite) = (0f64, 0f64, true);
+    let first = values.clone().next().unwrap_or(f64::NAN);
+    let (mut largest, mut count, mut finite, mut constant) = (0f64, 0f64, true, true);
     for x in values.clone() {
         largest = largest.max(x.abs());
         count += 1.0;
         finite &= x.is_finite();
+        constant &= x == first;
     }
     if !finite {
         // Only these: finite values might overflow to an infinity of the other sign first.
         return not_finite(values.filter(|x| !x.is_finite()).sum());
+    }
+    if constant {
+        // A computed mean may be a unit off, and the square of that unit may be anything.
+        return Stats { mean: first, rest: 0.0, m2: 0.0, m2_rest: 0.0 };
     }
     // Scaled by a power of two, sums of 2^60 values of the largest exponent stay finite; nothing else is rounded.
     let scale = if largest > 2f64.powi(960) { 2f64.powi(-64) } else { 1.0 };

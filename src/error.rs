@@ -96,8 +96,7 @@ impl fmt::Display for Error {
                 write!(f, "the layout {layout} holds {needed} values, but the slice has {given}")
             }
             Error::Overflow { layout } => {
-                let most = isize::MAX;
-                write!(f, "the layout {layout} holds more values than a slice can ({most} bytes)")
+                write!(f, "the layout {layout} holds more values than a slice can ({})", isize::MAX)
             }
             Error::EmptyTooWide { most, given } => {
                 write!(f, "an empty batch may have at most {most} features, but {given} were asked for")

@@ -117,7 +117,7 @@ impl Layout {
     /// Values in all.
     ///
     /// # Errors
-    /// [`Error::Overflow`] when the product does not fit in a `usize`.
+    /// [`Error::Overflow`] when the product is more than a slice can hold (`isize::MAX`).
     ///
     /// ```
     /// use batchnorm::{Error, Layout};
@@ -133,7 +133,11 @@ impl Layout {
         if sides.contains(&0) {
             return Ok(0);
         }
-        sides.into_iter().try_fold(1usize, usize::checked_mul).ok_or(Error::Overflow { layout: *self })
+        sides
+            .into_iter()
+            .try_fold(1usize, usize::checked_mul)
+            .filter(|&len| isize::try_from(len).is_ok())
+            .ok_or(Error::Overflow { layout: *self })
     }
 
     /// Values of each feature. Saturates; a layout that a [`crate::Batch`] accepted never does.

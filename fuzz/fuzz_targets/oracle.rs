@@ -1,0 +1,129 @@
+//! Means and variances of a column against exact arithmetic.
+#![no_main]
+
+use std::collections::BTreeSet;
+
+use arbitrary::{Arbitrary, Unstructured};
+use batchnorm::{Batch, Layout, Moments, moments};
+use batchnorm_fuzz::exact::{Column, ulp};
+use batchnorm_fuzz::oracle::{error_in, nearest};
+use batchnorm_fuzz::values::{FromBits, Recipe, Sides};
+use batchnorm_fuzz::{assert_classes, bits};
+use libfuzzer_sys::fuzz_target;
+
+/// The bound on a variance of f64 values, in units in its last place.
+const F64_VARIANCE_ULP: f64 = 4.0;
+
+/// The bound on a variance of f32 values: 1.4e-14 of it, far below what an f32 result can show.
+const F32_VARIANCE_ULP: f64 = 64.0;
+
+/// The bound on a mean is an ulp of it and this share of the standard deviation.
+const MEAN_SD: f64 = 4.0 * f64::EPSILON / 2.0;
+
+/// Bytes used of an input: big integers are slow.
+const MOST_BYTES: usize = 2_000;
+
+/// Values in all features together.
+const MOST_VALUES: usize = 40_000;
+
+#[derive(Debug, Arbitrary)]
+struct Header {
+    double: bool,
+    sides: Sides,
+    /// Values per feature, roughly.
+    count: u16,
+    /// Values at the start of the column that come once; those after them are repeated.
+    once: u8,
+    recipe: Recipe,
+}
+
+/// A column of values: some once, then the others again and again.
+struct Runs<'a, T> {
+    once: &'a [T],
+    again: &'a [T],
+    count: usize,
+}
+
+impl<T: FromBits> Runs<'_, T> {
+    fn values(&self) -> Vec<T> {
+        self.once.iter().chain(self.again.iter().cycle()).take(self.count).copied().collect()
+    }
+
+    fn exact(&self) -> Column {
+        let to_f64 = |values: &[T]| values.iter().map(|x| x.to_f64()).collect::<Vec<_>>();
+        let (once, again) = (to_f64(&self.once[..self.once.len().min(self.count)]), to_f64(self.again));
+        let rest = self.count - once.len();
+        Column::of(&[(&once, 1), (&again, rest / again.len()), (&again[..rest % again.len()], 1)])
+    }
+}
+
+/// Every feature has the values of the column, each from another place on: the exact moments are the same for all.
+fn batch<T: FromBits>(column: &[T], layout: Layout) -> Vec<T> {
+    let (features, inner) = (layout.features(), layout.inner());
+    let value = |at: usize| {
+        let (outer, feature, position) = (at / (features * inner), at / inner % features, at % inner);
+        column[(outer * inner + position + 7 * feature) % column.len()]
+    };
+    (0..layout.len().expect("a small layout")).map(value).collect()
+}
+
+fn check<T: FromBits>(header: &Header, bytes: &[u8], variance_ulp: f64) {
+    let values: Vec<T> = header.recipe.values(&bytes[..bytes.len().min(MOST_BYTES)]);
+    let (features, inner) = (header.sides.features(), header.sides.inner());
+    let outer = usize::from(header.count).min(MOST_VALUES / features).div_ceil(inner).max(1);
+    let layout = Layout::new(outer, features, inner);
+    let (once, again) = values.split_at(usize::from(header.once).min(values.len() - 1));
+    let runs = Runs { once, again, count: layout.count() };
+    let column = runs.values();
+    let data = batch(&column, layout);
+    let m = moments(Batch::new(&data, layout).expect("a batch"));
+
+    let name = format!("{layout}, {}, {:?}", std::any::type_name::<T>(), header.recipe.kind);
+    let in_f64 = || column.iter().map(|x| x.to_f64());
+    for feature in 0..features {
+        assert_classes(&name, &m, feature, in_f64());
+    }
+    if in_f64().any(|x| !x.is_finite()) {
+        return;
+    }
+    let features = different_features(&m);
+    let first = column[0].to_f64();
+    if in_f64().all(|x| x == first) {
+        for feature in features {
+            let (mean, variance) = (m.mean(feature), m.variance(feature, 0.0));
+            assert!(mean == first && variance == 0.0, "{name}: constant {first:e} has moments {mean:e}, {variance:e}");
+        }
+        return;
+    }
+    let exact = runs.exact();
+    let mean_unit = ulp(&exact.mean) + MEAN_SD * exact.sd();
+    let (variance, m2) = (exact.variance(), nearest(&exact.m2));
+    for feature in features {
+        let mean = m.mean(feature);
+        let error = error_in(mean, &exact.mean, mean_unit);
+        assert!(error <= 1.0, "{name}: mean {mean:e} is {error} of what is allowed off {:e}", nearest(&exact.mean));
+        if m2 > f64::MAX / 2.0 {
+            continue; // m2 overflows, or is near to it
+        }
+        let given = m.variance(feature, 0.0);
+        let error = error_in(given, &variance, ulp(&variance));
+        assert!(error <= variance_ulp, "{name}: variance {given:e} is {error} ulp off {:e}", nearest(&variance));
+    }
+}
+
+/// A feature for each different result: exact comparisons are slow.
+fn different_features(m: &Moments) -> Vec<usize> {
+    let mut seen = BTreeSet::new();
+    (0..m.num_features()).filter(|&f| seen.insert((bits(m.mean(f)), bits(m.m2(f))))).collect()
+}
+
+fuzz_target!(|data: &[u8]| {
+    let mut bytes = Unstructured::new(data);
+    let Ok(header) = Header::arbitrary(&mut bytes) else { return };
+    let bytes = bytes.take_rest();
+    if header.double {
+        check::<f64>(&header, bytes, F64_VARIANCE_ULP);
+    } else {
+        check::<f32>(&header, bytes, F32_VARIANCE_ULP);
+    }
+});

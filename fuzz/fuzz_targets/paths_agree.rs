@@ -1,0 +1,145 @@
+//! Every path, instruction set and thread count gives the bits of the scalar path, NaNs as a class.
+#![no_main]
+
+use std::sync::OnceLock;
+
+use arbitrary::{Arbitrary, Unstructured};
+use batchnorm::{Batch, BatchMut, BatchNorm, Isa, Layout, Moments, Path};
+use batchnorm_fuzz::assert_same_bits;
+use batchnorm_fuzz::values::{FromBits, Recipe, Sides, cycle};
+use libfuzzer_sys::fuzz_target;
+use rayon::ThreadPool;
+
+#[derive(Debug, Arbitrary)]
+struct Header {
+    double: bool,
+    sides: Sides,
+    len: u16,
+    options: u8,
+    recipe: Recipe,
+}
+
+/// Values of an ordinary batch: a few chunks.
+const MOST_VALUES: usize = 20_000;
+
+/// Lengths from here on stand for batches that are large enough for the parallel path to fork. They are slow.
+const LARGE: u16 = 0xfff0;
+
+impl Header {
+    fn is_large(&self) -> bool {
+        self.len >= LARGE
+    }
+
+    /// Values at most; [`Sides::layout`] rounds down to whole outer blocks.
+    fn len(&self) -> usize {
+        if self.is_large() {
+            135_000 + 4_001 * usize::from(self.len - LARGE)
+        } else {
+            usize::from(self.len) % (MOST_VALUES + 1)
+        }
+    }
+
+    fn layer<T: FromBits>(&self, values: &[T], features: usize) -> BatchNorm {
+        let mut bn = BatchNorm::new(features);
+        if self.options & 1 != 0 {
+            bn = bn.with_eps(0.0).expect("0 is allowed");
+        }
+        if self.options & 2 != 0 {
+            bn = bn.with_cumulative_average();
+        }
+        if self.options & 4 != 0 {
+            bn = bn.without_affine();
+        }
+        if self.options & 8 != 0 {
+            // Parameters with any bits.
+            bn.set_weight(&cycle(values, features)).expect("weights");
+            bn.set_bias(&cycle(&values[values.len() / 2..], features)).expect("biases");
+        } else if self.options & 16 != 0 {
+            let numbers = |from: f64| (0..features).map(|i| from + 0.37 * i as f64).collect::<Vec<_>>();
+            bn.set_weight(&numbers(-1.5)).expect("weights");
+            bn.set_bias(&numbers(0.25)).expect("biases");
+        }
+        bn
+    }
+}
+
+/// Everything that a path computes of a batch.
+struct Outputs<T> {
+    moments: Moments,
+    trained: Vec<T>,
+    trained_in_place: Vec<T>,
+    evaluated: Vec<T>,
+    evaluated_in_place: Vec<T>,
+    running: Vec<f64>,
+}
+
+fn outputs<T: FromBits>(path: Path, bn: &BatchNorm, data: &[T], layout: Layout) -> Outputs<T> {
+    let x = Batch::new(data, layout).expect("a batch");
+    let (mut bn, mut bn_in_place) = (bn.clone(), bn.clone());
+    let (mut trained, mut trained_in_place) = (data.to_vec(), data.to_vec());
+    if layout.count() >= 2 {
+        let y = BatchMut::new(&mut trained, layout).expect("y");
+        bn.forward_train_by(path, x, y).expect("trains");
+        let y = BatchMut::new(&mut trained_in_place, layout).expect("y");
+        bn_in_place.forward_train_in_place_by(path, y).expect("trains in place");
+    }
+    let norm = bn.to_inference();
+    let (mut evaluated, mut evaluated_in_place) = (data.to_vec(), data.to_vec());
+    norm.forward_by(path, x, BatchMut::new(&mut evaluated, layout).expect("y")).expect("evaluates");
+    let y = BatchMut::new(&mut evaluated_in_place, layout).expect("y");
+    norm.forward_in_place_by(path, y).expect("evaluates in place");
+    let running =
+        [bn.running_mean(), bn.running_var(), bn_in_place.running_mean(), bn_in_place.running_var()].concat();
+    Outputs { moments: path.moments(x), trained, trained_in_place, evaluated, evaluated_in_place, running }
+}
+
+fn assert_same<T: FromBits>(name: &str, expected: &Outputs<T>, given: &Outputs<T>) {
+    assert_eq!(given.moments, expected.moments, "{name}: moments");
+    assert_same_bits(&format!("{name}: trained"), &expected.trained, &given.trained);
+    assert_same_bits(&format!("{name}: trained in place"), &expected.trained_in_place, &given.trained_in_place);
+    assert_same_bits(&format!("{name}: evaluated"), &expected.evaluated, &given.evaluated);
+    assert_same_bits(&format!("{name}: evaluated in place"), &expected.evaluated_in_place, &given.evaluated_in_place);
+    assert_same_bits(&format!("{name}: running"), &expected.running, &given.running);
+}
+
+/// Pools of 1 and 3 threads: started once, not per input.
+fn pools() -> &'static [ThreadPool; 2] {
+    static POOLS: OnceLock<[ThreadPool; 2]> = OnceLock::new();
+    POOLS.get_or_init(|| [1, 3].map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().expect("a pool")))
+}
+
+fn check<T: FromBits>(header: &Header, bytes: &[u8]) {
+    let values: Vec<T> = header.recipe.values(bytes);
+    let layout = header.sides.layout(header.len());
+    let data = cycle(&values, layout.len().expect("a small layout"));
+    let bn = header.layer(&values, layout.features());
+
+    let expected = outputs(Path::Scalar, &bn, &data, layout);
+    assert_same_bits("scalar, in place", &expected.trained, &expected.trained_in_place);
+    assert_same_bits("scalar, in place", &expected.evaluated, &expected.evaluated_in_place);
+    let compare = |name: &str, path, pool: Option<&ThreadPool>| {
+        let given = match pool {
+            Some(pool) => pool.install(|| outputs(path, &bn, &data, layout)),
+            None => outputs(path, &bn, &data, layout),
+        };
+        assert_same(&format!("{layout}, {}, {name}", std::any::type_name::<T>()), &expected, &given);
+    };
+    if header.is_large() {
+        let isa = Isa::detect();
+        return compare(&format!("parallel on {isa}"), Path::Parallel(isa), Some(&pools()[1]));
+    }
+    for isa in Isa::available() {
+        compare(&format!("simd on {isa}"), Path::Simd(isa), None);
+        for pool in pools() {
+            let name = format!("parallel on {isa}, {} threads", pool.current_num_threads());
+            compare(&name, Path::Parallel(isa), Some(pool));
+        }
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let mut bytes = Unstructured::new(data);
+    let Ok(header) = Header::arbitrary(&mut bytes) else { return };
+    let bytes = bytes.take_rest();
+    if header.double { check::<f64>(&header, bytes) } else { check::<f32>(&header, bytes) }
+});

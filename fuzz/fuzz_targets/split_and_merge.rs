@@ -1,0 +1,147 @@
+//! Rows that arrive in pieces: an accumulator gives the bits of one call; merged moments agree with it closely.
+#![no_main]
+
+use arbitrary::{Arbitrary, Unstructured};
+use batchnorm::{Accumulator, Batch, Layout, Moments, moments};
+use batchnorm_fuzz::assert_classes;
+use batchnorm_fuzz::values::{FromBits, Kind, Recipe, Sides, cycle};
+use libfuzzer_sys::fuzz_target;
+
+/// How far merged moments may be from those of one call: in m2 this share of it, in the mean this share of the
+/// standard deviation beside two ulp of the mean.
+///
+/// An m2 of one call is within 64 ulp (1.4e-14, the bound of the `oracle` target for f32 values), that of each part,
+/// too, and parts have no more m2 than the whole. Each of up to 64 merges adds a few 2^-53 of m2, because means are
+/// pairs, so their difference loses nothing at a large mean. In a mean, a merge rounds `delta * share`, which one far
+/// value among n makes sqrt(n) standard deviations large: 200 * 2^-53.
+const MERGED: f64 = 1e-13;
+
+/// Values in all: several chunks, which never have fewer than 4096.
+const MOST_VALUES: usize = 40_000;
+
+#[derive(Debug, Arbitrary)]
+struct Header {
+    double: bool,
+    sides: Sides,
+    len: u16,
+    /// Outer blocks of the pieces, one after the other and again from the start.
+    pieces: [u16; 4],
+    order: Order,
+    recipe: Recipe,
+}
+
+/// Which moments are merged first.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+enum Order {
+    /// Each piece into all before it.
+    Forward,
+    /// Each piece into all behind it: the rows come in another order.
+    Backward,
+    /// Neighbours, then neighbours of those.
+    Tree,
+}
+
+/// The outer blocks cut into at most 64 pieces, some of them empty.
+fn pieces(header: &Header, outer: usize) -> Vec<usize> {
+    let mut left = outer;
+    let mut pieces = Vec::new();
+    for at in 0..64 {
+        let piece = usize::from(header.pieces[at % 4]).min(left);
+        pieces.push(piece);
+        left -= piece;
+        if left == 0 {
+            break;
+        }
+    }
+    if left > 0 {
+        pieces.push(left);
+    }
+    pieces
+}
+
+fn merged(mut parts: Vec<Moments>, order: Order) -> Moments {
+    if let Order::Backward = order {
+        parts.reverse();
+    }
+    while parts.len() > 1 {
+        let together = if let Order::Tree = order { 2 } else { parts.len() };
+        let join = |parts: &[Moments]| {
+            let mut all = Moments::new(parts[0].num_features());
+            for part in parts {
+                all.merge(part).expect("same features");
+            }
+            all
+        };
+        parts = parts.chunks(together).map(join).collect();
+    }
+    parts.pop().expect("at least one piece")
+}
+
+fn check<T: FromBits>(header: &Header, bytes: &[u8]) {
+    let layout = header.sides.layout(usize::from(header.len) % (MOST_VALUES + 1));
+    let data: Vec<T> = cycle(&header.recipe.values(bytes), layout.len().expect("a small layout"));
+    let whole = moments(Batch::new(&data, layout).expect("a batch"));
+
+    let (features, inner) = (layout.features(), layout.inner());
+    let mut rows = Accumulator::new(features, inner).expect("small sides");
+    let mut updated = Moments::new(features);
+    let mut parts = Vec::new();
+    let mut from = 0;
+    for outer in pieces(header, layout.outer()) {
+        let piece = Layout::new(outer, features, inner);
+        let (len, before) = (piece.len().expect("a small layout"), rows.moments().count());
+        let x = Batch::new(&data[from..from + len], piece).expect("a piece");
+        rows.update(x).expect("same shape");
+        assert_eq!(rows.moments().count(), before + piece.count() as u64);
+        updated.update(x).expect("same features");
+        parts.push(moments(x));
+        from += len;
+    }
+    let name = format!("{layout}, {}, {} pieces, {:?}", std::any::type_name::<T>(), parts.len(), header.order);
+    assert_eq!(rows.moments(), whole, "{name}: accumulated");
+    assert_eq!(updated, merged(parts.clone(), Order::Forward), "{name}: updated and merged");
+
+    let given = merged(parts, header.order);
+    for feature in 0..features {
+        let column = data.chunks(inner).skip(feature).step_by(features).flatten().map(|x| x.to_f64());
+        assert_classes(&name, &given, feature, column.clone());
+        if header.recipe.is_moderate() {
+            assert_near(&name, &whole, &given, feature);
+        }
+    }
+}
+
+trait Moderate {
+    /// Whether values are finite and neither they nor their squares are near the ends of the range of an f64.
+    fn is_moderate(&self) -> bool;
+}
+
+impl Moderate for Recipe {
+    fn is_moderate(&self) -> bool {
+        true
+    }
+}
+
+fn assert_near(name: &str, whole: &Moments, given: &Moments, feature: usize) {
+    if whole.count() == 0 {
+        return;
+    }
+    let (mean, m2, sd) = (whole.mean(feature), whole.m2(feature), whole.std_dev(feature, 0.0));
+    let error = (given.m2(feature) - m2).abs();
+    assert!(error <= MERGED * m2, "{name}: m2 {:e} is {:e} of itself off {m2:e}", given.m2(feature), error / m2);
+    let (error, ulp) = ((given.mean(feature) - mean).abs(), mean.abs().next_up() - mean.abs());
+    assert!(
+        error <= 2.0 * ulp + MERGED * sd,
+        "{name}: mean {:e} is {} ulp and {:e} standard deviations off {mean:e}",
+        given.mean(feature),
+        error / ulp,
+        error / sd
+    );
+}
+
+fuzz_target!(|data: &[u8]| {
+    let mut bytes = Unstructured::new(data);
+    let Ok(header) = Header::arbitrary(&mut bytes) else { return };
+    let bytes = bytes.take_rest();
+    if header.double { check::<f64>(&header, bytes) } else { check::<f32>(&header, bytes) }
+});

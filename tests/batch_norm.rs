@@ -1,0 +1,286 @@
+//! The layer: PyTorch's semantics, in closed forms.
+
+mod common;
+
+use batchnorm::{Batch, BatchMut, BatchNorm, Element, Error, Layout, Path, parallel, scalar, simd};
+use common::data::{Kind, batch};
+use common::{assert_same_bits, by_every_path};
+
+fn train<T: Element>(bn: &mut BatchNorm, data: &[T], layout: Layout) -> Vec<T> {
+    let mut y = data.to_vec();
+    bn.forward_train(Batch::new(data, layout).expect("x"), BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+    y
+}
+
+fn eval<T: Element>(bn: &BatchNorm, data: &[T], layout: Layout) -> Vec<T> {
+    let mut y = data.to_vec();
+    bn.forward_eval(Batch::new(data, layout).expect("x"), BatchMut::new(&mut y, layout).expect("y")).expect("runs");
+    y
+}
+
+/// x = 1, 2, 3, 4: mean 2.5, biased variance 1.25, unbiased 5 / 3.
+#[test]
+fn training_in_closed_form() {
+    let mut bn = BatchNorm::new(1);
+    bn.set_weight(&[2.0f64]).expect("weight");
+    bn.set_bias(&[10.0f64]).expect("bias");
+    let y = train(&mut bn, &[1.0f64, 2.0, 3.0, 4.0], Layout::nc(4, 1));
+    let inv_std = 1.0 / (1.25f64 + 1e-5).sqrt();
+    assert_eq!(y, [-1.5, -0.5, 0.5, 1.5].map(|d| d * (inv_std * 2.0) + 10.0));
+    assert_eq!(bn.running_mean(), [0.9 * 0.0 + 0.1 * 2.5]);
+    assert_eq!(bn.running_var(), [0.9 * 1.0 + 0.1 * (5.0 / 3.0)]);
+    assert_eq!(bn.num_batches_tracked(), 1);
+
+    let y = eval(&bn, &[3.0f64], Layout::nc(1, 1));
+    let inv_std = 1.0 / (bn.running_var()[0] + 1e-5).sqrt();
+    assert_eq!(y, [(3.0 - 0.25) * (inv_std * 2.0) + 10.0]);
+}
+
+/// PyTorch 2.15, x = [0, 2] from running statistics (0, 1): momentum 2 gives (2, 3), momentum -1 gives (-1, 0).
+#[test]
+fn any_momentum() {
+    for (momentum, mean, variance) in [(2.0, 2.0, 3.0), (-1.0, -1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 2.0)] {
+        let mut bn = BatchNorm::new(1).with_momentum(momentum).expect("finite");
+        train(&mut bn, &[0.0f32, 2.0], Layout::nc(2, 1));
+        assert_eq!((bn.running_mean()[0], bn.running_var()[0]), (mean, variance), "momentum {momentum}");
+    }
+}
+
+/// PyTorch's `momentum=None`: batches count alike, whatever their size.
+#[test]
+fn cumulative_average() {
+    let mut bn = BatchNorm::new(1).with_cumulative_average();
+    train(&mut bn, &[0.0f64, 2.0], Layout::nc(2, 1));
+    assert_eq!((bn.running_mean()[0], bn.running_var()[0]), (1.0, 2.0));
+    train(&mut bn, &[5.0f64; 100], Layout::nc(100, 1));
+    assert_eq!((bn.running_mean()[0], bn.running_var()[0]), (3.0, 1.0));
+    assert_eq!(bn.num_batches_tracked(), 2);
+}
+
+#[test]
+fn affine_is_optional() {
+    let data = batch::<f32>(Kind::Normal, 1, Layout::nc(50, 3));
+    let plain = train(&mut BatchNorm::new(3), &data, Layout::nc(50, 3));
+    assert_same_bits("affine=False", &plain, &train(&mut BatchNorm::new(3).without_affine(), &data, Layout::nc(50, 3)));
+    let mut weighted = BatchNorm::new(3).without_bias();
+    weighted.set_weight(&[2.0f32; 3]).expect("weights");
+    let doubled: Vec<f32> = plain.iter().map(|y| 2.0 * y).collect();
+    assert_same_bits("bias=False", &doubled, &train(&mut weighted, &data, Layout::nc(50, 3)));
+}
+
+#[test]
+fn constants_become_their_bias() {
+    for (c, n, weight) in
+        [(99.0f32, 6, 1.0), (7.3, 1000, -1.0), (1e10, 1000, 2.0), (-7.12e9, 1000, 1.0), (1e-40, 9, 1.0)]
+    {
+        for layout in [Layout::nc(n, 1), Layout::ncl(1, 1, n), Layout::ncl(n, 1, 9)] {
+            let data = vec![c; layout.len().expect("small")];
+            for bias in [0.0f32, -0.25, 3.7] {
+                for eps in [1e-5, 0.0] {
+                    let mut bn = BatchNorm::new(1).with_eps(eps).expect("fine");
+                    bn.set_weight(&[weight]).expect("weight");
+                    bn.set_bias(&[bias]).expect("bias");
+                    let y = train(&mut bn, &data, layout);
+                    assert!(y.iter().all(|y| y.to_bits() == bias.to_bits()), "{c}, {layout}: {}", y[0]);
+                }
+            }
+        }
+    }
+}
+
+/// Training, then evaluation, on every layout, against the definition in f64.
+#[test]
+fn every_layout() {
+    for layout in [
+        Layout::nc(40, 3),
+        Layout::ncl(10, 3, 4),
+        Layout::nchw(4, 3, 5, 6),
+        Layout::ncdhw(2, 3, 2, 3, 4),
+        Layout::nhwc(2, 5, 4, 3),
+    ] {
+        let data = batch::<f64>(Kind::Offset(100.0), 2, layout);
+        let (features, inner) = (layout.features(), layout.inner());
+        let feature_of = |at: usize| at / inner % features;
+        let mut bn = BatchNorm::new(features);
+        let y = train(&mut bn, &data, layout);
+        for feature in 0..features {
+            let of = |values: &[f64]| -> Vec<f64> {
+                values.iter().enumerate().filter(|(at, _)| feature_of(*at) == feature).map(|(_, x)| *x).collect()
+            };
+            let (x, y) = (of(&data), of(&y));
+            let n = x.len() as f64;
+            let mean = x.iter().sum::<f64>() / n;
+            let m2 = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+            for (x, y) in x.iter().zip(y) {
+                assert!(((x - mean) / (m2 / n + 1e-5).sqrt() - y).abs() < 1e-12, "{layout}");
+            }
+            assert!((bn.running_mean()[feature] - 0.1 * mean).abs() < 1e-12);
+            assert!((bn.running_var()[feature] - (0.9 + 0.1 * m2 / (n - 1.0))).abs() < 1e-12);
+        }
+    }
+}
+
+/// What NaN and infinities do: their feature is lost, the others are untouched; infinite inputs evaluate to infinity.
+#[test]
+fn not_finite() {
+    let layout = Layout::nc(100, 3);
+    let clean = batch::<f32>(Kind::Normal, 3, layout);
+    for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut data = clean.clone();
+        data[31] = poison;
+        let (mut expected_bn, mut bn) = (BatchNorm::new(3), BatchNorm::new(3));
+        let expected = train(&mut expected_bn, &clean, layout);
+        let y = train(&mut bn, &data, layout);
+        for at in 0..data.len() {
+            if at % 3 == 1 {
+                assert!(y[at].is_nan(), "{poison}: {}", y[at]);
+            } else {
+                assert_eq!(y[at], expected[at]);
+            }
+        }
+        assert!(!bn.running_mean()[1].is_finite() && bn.running_var()[1].is_nan());
+        assert_eq!(
+            (bn.running_mean()[0], bn.running_var()[2]),
+            (expected_bn.running_mean()[0], expected_bn.running_var()[2])
+        );
+    }
+    let y = eval(&BatchNorm::new(1), &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0], Layout::nc(4, 1));
+    assert!(y[0].is_nan());
+    assert_eq!(y[1..], [f32::INFINITY, f32::NEG_INFINITY, 0.0]);
+}
+
+/// f32 near 1e30: the variance does not fit f32, the result does (PyTorch gives zeros here).
+#[test]
+fn large_values_keep_their_shape() {
+    let y = train(&mut BatchNorm::new(1), &[1e30f32, -1e30], Layout::nc(2, 1));
+    assert_eq!(y, [1.0, -1.0]);
+}
+
+#[test]
+fn evaluation_of_few_rows_and_none() {
+    let bn = BatchNorm::new(2).with_eps(0.0).expect("fine");
+    assert_eq!(eval(&bn, &[1.0f32, 2.0], Layout::nc(1, 2)), [1.0, 2.0]);
+    assert_eq!(eval::<f32>(&bn, &[], Layout::nc(0, 2)), []);
+    assert_eq!(eval::<f32>(&bn, &[], Layout::ncl(4, 2, 0)), []);
+}
+
+/// A layer's whole visible state.
+fn state(bn: &BatchNorm) -> String {
+    format!(
+        "{:?} {:?} {:?} {:?} {:?} {:?} {}",
+        bn.eps(),
+        bn.momentum(),
+        bn.weight(),
+        bn.bias(),
+        bn.running_mean(),
+        bn.running_var(),
+        bn.num_batches_tracked()
+    )
+}
+
+#[test]
+fn errors_name_both_numbers_and_change_nothing() {
+    let mut bn = BatchNorm::new(3);
+    train(&mut bn, &[1.0f32, 2.0, 3.0, 4.0, 6.0, 9.0], Layout::nc(2, 3));
+    let before = state(&bn);
+    let (three, one_row, two) = (Layout::nc(2, 3), Layout::nc(1, 3), Layout::nc(3, 2));
+    let data = [1.0f32; 6];
+    let mut out = [7.0f32; 6];
+    let x = Batch::new(&data, three).expect("x");
+
+    let mismatch = Error::LayoutMismatch { input: three, output: two };
+    let y = BatchMut::new(&mut out, two).expect("y");
+    assert_eq!(bn.forward_train(x, y), Err(mismatch));
+    let y = BatchMut::new(&mut out, two).expect("y");
+    assert_eq!(bn.forward_eval(x, y), Err(mismatch));
+    let features = Error::Features { expected: 3, given: 2 };
+    assert_eq!(bn.forward_train_in_place(BatchMut::new(&mut out, two).expect("y")), Err(features));
+    assert_eq!(bn.forward_eval_in_place(BatchMut::new(&mut out, two).expect("y")), Err(features));
+    for (layout, given) in [(one_row, 1), (Layout::nc(0, 3), 0)] {
+        let few = Error::TooFewValues { needed: 2, given };
+        let mut row = vec![1.0f32; 3 * given];
+        assert_eq!(bn.forward_train_in_place(BatchMut::new(&mut row, layout).expect("y")), Err(few));
+        assert!(few.to_string().contains(&format!("at least 2 values per feature, but the batch has {given}")));
+    }
+
+    let length = |name, given| Err(Error::ParameterLength { name, expected: 3, given });
+    assert_eq!(bn.set_weight(&[1.0f32; 2]), length("weight", 2));
+    assert_eq!(bn.set_bias(&[1.0f32; 4]), length("bias", 4));
+    assert_eq!(bn.set_running_mean(&[1.0f32; 0]), length("running_mean", 0));
+    assert_eq!(bn.set_running_var(&[1.0f32; 2]), length("running_var", 2));
+    let range = bn.set_running_var(&[1.0f32, -2.0, 3.0]).expect_err("refused");
+    assert_eq!(range.to_string(), "running_var must be at least 0, but is -2");
+
+    assert_eq!(state(&bn), before);
+    assert_eq!(out, [7.0; 6]);
+    for eps in [-1e-9, f64::NAN, f64::INFINITY] {
+        assert!(BatchNorm::new(1).with_eps(eps).is_err());
+        assert!(BatchNorm::new(1).with_momentum(eps).is_err() || eps == -1e-9);
+    }
+}
+
+#[test]
+fn slices_and_layouts_are_checked() {
+    let short = Batch::new(&[0.0f32; 29], Layout::nc(6, 5)).expect_err("refused");
+    assert_eq!(short, Error::Length { layout: Layout::nc(6, 5), needed: 30, given: 29 });
+    for layout in [
+        Layout::new(usize::MAX, 2, 1),
+        Layout::nchw(1, 3, usize::MAX, usize::MAX),
+        Layout::ncdhw(1, 1, usize::MAX, 2, 2),
+        Layout::nhwc(usize::MAX, usize::MAX, 2, 3),
+    ] {
+        assert!(matches!(Batch::new(&[0.0f32; 4], layout), Err(Error::Overflow { .. })), "{layout}");
+        assert!(matches!(BatchMut::new(&mut [0.0f64; 4], layout), Err(Error::Overflow { .. })), "{layout}");
+    }
+    // A side of 0 empties a batch whatever the others are, but not at any width.
+    assert!(Batch::<f32>::new(&[], Layout::nchw(usize::MAX, 3, usize::MAX, 0)).is_ok());
+    assert!(Batch::<f32>::new(&[], Layout::nhwc(0, usize::MAX, 2, 3)).is_ok());
+    let wide = Batch::<f32>::new(&[], Layout::nc(0, usize::MAX)).expect_err("refused");
+    assert_eq!(wide, Error::EmptyTooWide { most: 1 << 24, given: usize::MAX });
+}
+
+/// The modules are the paths.
+#[test]
+fn modules_are_paths() {
+    let layout = Layout::nc(30, 4);
+    let data = batch::<f32>(Kind::Normal, 4, layout);
+    let x = Batch::new(&data, layout).expect("x");
+    let moments = [scalar::moments(x), simd::moments(x), parallel::moments(x)];
+    assert!(moments.iter().all(|m| *m == moments[0]));
+    let mut y = vec![0.0f32; 120];
+    let mut layers = [BatchNorm::new(4), BatchNorm::new(4), BatchNorm::new(4)];
+    fn y_mut(y: &mut [f32]) -> BatchMut<'_, f32> {
+        BatchMut::new(y, Layout::nc(30, 4)).expect("y")
+    }
+    scalar::forward_train(&mut layers[0], x, y_mut(&mut y)).expect("trains");
+    let expected = y.clone();
+    simd::forward_train(&mut layers[1], x, y_mut(&mut y)).expect("trains");
+    assert_same_bits("simd", &expected, &y);
+    parallel::forward_train(&mut layers[2], x, y_mut(&mut y)).expect("trains");
+    assert_same_bits("parallel", &expected, &y);
+    assert_eq!(state(&layers[0]), state(&layers[2]));
+    scalar::forward_eval(&layers[0], x, y_mut(&mut y)).expect("runs");
+    let mut in_place = data.clone();
+    parallel::forward_eval_in_place(&layers[1], y_mut(&mut in_place)).expect("runs");
+    assert_same_bits("in place", &y, &in_place);
+}
+
+/// An inference object outlives its layer, is shared between threads, and does not follow later training.
+#[test]
+fn inference_is_frozen() {
+    let layout = Layout::nc(20, 2);
+    let data = batch::<f32>(Kind::Normal, 5, layout);
+    let mut bn = BatchNorm::new(2);
+    train(&mut bn, &data, layout);
+    let (norm, expected) = (bn.to_inference(), eval(&bn, &data, layout));
+    train(&mut bn, &data, layout);
+    let ys = by_every_path(|path: Path| {
+        let mut y = data.clone();
+        norm.forward_in_place_by(path, BatchMut::new(&mut y, layout).expect("y")).expect("runs");
+        y
+    });
+    for (name, y) in ys {
+        assert_same_bits(&name, &expected, &y);
+    }
+    assert_ne!(eval(&bn, &data, layout), expected);
+}

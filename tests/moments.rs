@@ -1,0 +1,252 @@
+//! What the moments mean: ddof, merging, streaming, and values that are not ordinary.
+
+mod common;
+
+use batchnorm::{Accumulator, Batch, Element, Error, Layout, Moments, Path, moments};
+use common::by_every_path;
+use common::data::{KINDS, Kind, batch};
+use proptest::prelude::*;
+
+const INF: f64 = f64::INFINITY;
+
+fn column<T: Element>(values: &[T]) -> Moments {
+    moments(Batch::new(values, Layout::nc(values.len(), 1)).expect("a batch"))
+}
+
+/// Mean and m2 by every path, which must agree before they are looked at.
+fn mean_m2<T: Element>(values: &[T]) -> (f64, f64) {
+    let x = Batch::new(values, Layout::nc(values.len(), 1)).expect("a batch");
+    let reference = Path::Scalar.moments(x);
+    for (name, given) in by_every_path(|path| path.moments(x)) {
+        assert_eq!(given, reference, "{name}: {values:?}");
+    }
+    (reference.mean(0), reference.m2(0))
+}
+
+/// numpy's and PyTorch's `m2 / max(0, n - ddof)`, as both print it.
+#[test]
+fn ddof() {
+    let m = column(&[1.0f64, 2.0, 4.0]);
+    let m2 = 14.0 / 3.0;
+    for (ddof, variance) in [(0.0, m2 / 3.0), (1.0, m2 / 2.0), (1.5, m2 / 1.5), (-1.0, m2 / 4.0), (2.0, m2)] {
+        let error = (m.variance(0, ddof) - variance).abs();
+        assert!(error <= 1e-15, "ddof {ddof}: {}", m.variance(0, ddof));
+        assert_eq!(m.std_dev(0, ddof), m.variance(0, ddof).sqrt());
+    }
+    assert_eq!((m.variance(0, 3.0), m.variance(0, 4.0)), (INF, INF));
+    assert_eq!(m.std_dev(0, 3.0), INF);
+    assert!(m.variance(0, f64::NAN).is_nan());
+
+    let constant = column(&[7.0f64; 3]);
+    assert_eq!((constant.variance(0, 0.0), constant.variance(0, 2.0)), (0.0, 0.0));
+    assert!(constant.variance(0, 3.0).is_nan() && constant.variance(0, 5.0).is_nan());
+
+    let one = column(&[7.0f32]);
+    assert_eq!((one.mean(0), one.variance(0, 0.0)), (7.0, 0.0));
+    assert!(one.variance(0, 1.0).is_nan());
+}
+
+#[test]
+fn no_values() {
+    for (name, m) in by_every_path(|path| path.moments(Batch::<f32>::new(&[], Layout::nc(0, 3)).expect("a batch"))) {
+        assert_eq!((m.num_features(), m.count()), (3, 0), "{name}");
+        for ddof in [-1.0, 0.0, 1.0] {
+            assert!(m.mean(2).is_nan() && m.variance(2, ddof).is_nan(), "{name}");
+        }
+    }
+    let none = moments(Batch::<f64>::new(&[], Layout::nchw(5, 0, 7, 7)).expect("a batch"));
+    assert_eq!((none.num_features(), none.count()), (0, 0));
+    assert_eq!(moments(Batch::<f64>::new(&[], Layout::ncl(5, 2, 0)).expect("a batch")).count(), 0);
+}
+
+#[test]
+fn constants_are_exact() {
+    for n in [1usize, 2, 3, 7, 8, 9, 127, 1000, 8191, 30_000] {
+        for c in [0.1f32, -7.12e9, 1e10, 3.0e38, 1e-45, 16_777_217.0, 0.0] {
+            assert_eq!(mean_m2(&vec![c; n]), (f64::from(c), 0.0), "{n} times {c}");
+        }
+        for c in [0.1f64, -1e300, 1.7e308, 1e-320, 1e15 + 0.3, 1.0 / 3.0] {
+            assert_eq!(mean_m2(&vec![c; n]), (c, 0.0), "{n} times {c}");
+        }
+    }
+}
+
+/// Pairs `m + d, m - d` with few mantissa bits: every order of summation is exact, so equality is the test.
+#[test]
+fn exact_sums_are_exact() {
+    for (mean, d) in [(0.0, 1.0), (1024.0, 0.5), (-65_536.0, 3.0)] {
+        for pairs in [1usize, 5, 300, 20_000] {
+            let values: Vec<f32> = (0..2 * pairs).map(|i| (mean + if i % 2 == 0 { d } else { -d }) as f32).collect();
+            assert_eq!(mean_m2(&values), (mean, 2.0 * pairs as f64 * d * d), "{pairs} pairs of {mean} +- {d}");
+        }
+    }
+}
+
+/// NaN and infinities, in first, middle and last places, and where chunks meet.
+#[test]
+fn not_finite() {
+    for n in [1usize, 9, 700, 20_000] {
+        for at in [0, n / 2, n - 1] {
+            let with = |x: f64| {
+                let mut values = vec![1.5f64; n];
+                values[at] = x;
+                values
+            };
+            for (x, mean) in [(INF, INF), (-INF, -INF)] {
+                let (given, m2) = mean_m2(&with(x));
+                assert!(given == mean && m2.is_nan(), "{x} at {at} of {n}: {given}, {m2}");
+                let values: Vec<f32> = with(x).into_iter().map(f32::from_f64).collect();
+                assert_eq!(mean_m2(&values).0, mean);
+            }
+            let (mean, m2) = mean_m2(&with(f64::NAN));
+            assert!(mean.is_nan() && m2.is_nan());
+        }
+        let infinities = vec![INF; n];
+        assert_eq!(mean_m2(&infinities).0, INF);
+        let mut both = infinities;
+        both.push(-INF);
+        assert!(mean_m2(&both).0.is_nan());
+    }
+}
+
+/// Sums and squares past `f64::MAX`: the mean stays right, m2 is infinite as it should be.
+#[test]
+fn overflow() {
+    for n in [2usize, 10, 1000, 20_000] {
+        let alternating: Vec<f64> = (0..n).map(|i| if i % 2 == 0 { 1.7e308 } else { -1.7e308 }).collect();
+        assert_eq!(mean_m2(&alternating), (0.0, INF), "{n}");
+        let mut apart = vec![1.7e308f64; n];
+        apart.extend(vec![-1.7e308; n]);
+        let (mean, m2) = mean_m2(&apart);
+        assert!(mean.abs() <= 4.0 * f64::EPSILON * 1.7e308 && m2 == INF, "{n} of each: {mean}, {m2}");
+        let one_sided: Vec<f64> = (0..n).map(|i| if i % 2 == 0 { 1e308 } else { 1.5e308 }).collect();
+        let (mean, m2) = mean_m2(&one_sided);
+        assert!((mean / 1.25e308 - 1.0).abs() < 1e-15 && m2 == INF, "{mean}, {m2}");
+        let large: Vec<f64> = (0..n).map(|i| if i % 2 == 0 { 1e160 } else { 3e160 }).collect();
+        let (mean, m2) = mean_m2(&large);
+        assert!((mean / 2e160 - 1.0).abs() < 1e-15 && m2 == INF, "{mean}, {m2}");
+    }
+    // f32 values never overflow f64 sums.
+    let (mean, m2) = mean_m2(&[f32::MAX, -f32::MAX]);
+    assert_eq!((mean, m2), (0.0, 2.0 * f64::from(f32::MAX) * f64::from(f32::MAX)));
+    assert_eq!(mean_m2(&[3e38f32, 3e38]), (f64::from(3e38f32), 0.0));
+}
+
+#[test]
+fn poison_stays_in_its_feature() {
+    for layout in [Layout::nc(1000, 5), Layout::nc(300, 70), Layout::ncl(40, 4, 9), Layout::nchw(9, 4, 8, 8)] {
+        let clean = batch::<f32>(Kind::Normal, 1, layout);
+        let mut poisoned = clean.clone();
+        let (features, inner) = (layout.features(), layout.inner());
+        for (at, x) in poisoned.iter_mut().enumerate() {
+            if at / inner % features == 2 && at % 3 == 0 {
+                *x = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][at % 9 / 3];
+            }
+        }
+        let expected = moments(Batch::new(&clean, layout).expect("a batch"));
+        for (name, m) in by_every_path(|path| path.moments(Batch::new(&poisoned, layout).expect("a batch"))) {
+            for feature in 0..features {
+                let same = m.mean(feature) == expected.mean(feature) && m.m2(feature) == expected.m2(feature);
+                assert_eq!(same, feature != 2, "{name}, {layout}, feature {feature}");
+            }
+            assert!(m.mean(2).is_nan() && m.m2(2).is_nan());
+        }
+    }
+}
+
+#[test]
+fn merging() {
+    let (a, b) = (column(&[1.0f64, 2.0, 3.0, 10.0]), column(&[4.0f64, -5.0]));
+    let whole = column(&[1.0f64, 2.0, 3.0, 10.0, 4.0, -5.0]);
+    let mut merged = a.clone();
+    merged.merge(&b).expect("same features");
+    assert_eq!((merged.count(), merged.mean(0)), (6, whole.mean(0)));
+    assert!((merged.m2(0) / whole.m2(0) - 1.0).abs() < 1e-15);
+
+    let mut from_nothing = Moments::new(1);
+    from_nothing.merge(&a).expect("same features");
+    assert_eq!(from_nothing, a);
+    from_nothing.merge(&Moments::new(1)).expect("same features");
+    assert_eq!(from_nothing, a);
+    let mut nothing = Moments::new(1);
+    nothing.merge(&Moments::new(1)).expect("same features");
+    assert_eq!(nothing, Moments::new(1));
+
+    let before = merged.clone();
+    assert_eq!(merged.merge(&Moments::new(2)), Err(Error::Features { expected: 1, given: 2 }));
+    let wide = Batch::new(&[1.0f32, 2.0], Layout::nc(1, 2)).expect("a batch");
+    assert_eq!(merged.update(wide), Err(Error::Features { expected: 1, given: 2 }));
+    assert_eq!(merged, before);
+}
+
+/// Shards far from zero, far from each other, of very different counts.
+#[test]
+fn merging_keeps_the_digits() {
+    let at = |mean: f64, n: usize| -> Vec<f64> { (0..n).map(|i| mean + (i % 7) as f64).collect() };
+    for (mean, n_a, n_b) in [(1e12, 1, 7), (1e12, 7000, 7), (-1e15, 7, 70_000)] {
+        let (a, b) = (at(mean, n_a), at(mean, n_b));
+        let mut merged = column(&a);
+        merged.update(Batch::new(&b, Layout::nc(n_b, 1)).expect("a batch")).expect("same features");
+        let exact = common::oracle::exact(a.into_iter().chain(b));
+        let variance = exact.variance(0);
+        let error = common::oracle::error_in(merged.variance(0, 0.0), &variance, common::oracle::ulp(&variance));
+        assert!(error <= 4.0, "{mean}, {n_a} and {n_b}: {error} ulp");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    /// Any split of the rows gives the bits of one call, and asking in between changes nothing.
+    #[test]
+    fn accumulating_in_any_split(
+        kind in proptest::sample::select(&KINDS[..]),
+        seed: u64,
+        (features, inner) in prop_oneof![
+            (1..12usize, Just(1usize)), (60..140usize, Just(1)), (1..5usize, 2..80usize), (1..3usize, 8190..8200usize),
+        ],
+        cuts in proptest::collection::vec(0..700usize, 1..12),
+    ) {
+        let rows = cuts.iter().sum::<usize>() % (200_000 / (features * inner)).max(2);
+        let layout = Layout::new(rows, features, inner);
+        let data = batch::<f64>(kind, seed, layout);
+        let mut streamed = Accumulator::new(features, inner).expect("a shape");
+        let mut rest = &data[..];
+        for cut in cuts.iter().cycle().map(|cut| cut + 1) {
+            let outer = cut.min(rest.len() / (features * inner));
+            let (piece, tail) = rest.split_at(outer * features * inner);
+            streamed.update(Batch::new(piece, Layout::new(outer, features, inner)).expect("a batch")).expect("adds");
+            rest = tail;
+            if rest.is_empty() {
+                break;
+            }
+            prop_assert_eq!(streamed.moments().num_features(), features);
+        }
+        prop_assert_eq!(streamed.moments(), Path::Scalar.moments(Batch::new(&data, layout).expect("a batch")));
+    }
+}
+
+#[test]
+fn accumulators_refuse_other_shapes() {
+    let mut rows = Accumulator::<f32>::new(3, 2).expect("a shape");
+    rows.update(Batch::new(&[1.0; 12], Layout::new(2, 3, 2)).expect("a batch")).expect("adds");
+    let before = rows.moments();
+    let other = Layout::new(2, 2, 3);
+    let error = rows.update(Batch::new(&[1.0; 12], other).expect("a batch")).expect_err("refused");
+    assert_eq!(error, Error::LayoutMismatch { input: other, output: Layout::new(2, 3, 2) });
+    assert_eq!(rows.moments(), before);
+    assert!(Accumulator::<f32>::new(usize::MAX, 2).is_err());
+    assert!(Accumulator::<f32>::new(1 << 40, 1).is_err());
+}
+
+/// Moments are used again for other shapes.
+#[test]
+fn moments_into_forgets() {
+    let mut m = Moments::default();
+    for layout in [Layout::nc(2000, 3), Layout::nc(0, 4), Layout::nc(3, 700), Layout::nchw(2, 2, 100, 100)] {
+        let data = batch::<f32>(Kind::Normal, 3, layout);
+        let x = Batch::new(&data, layout).expect("a batch");
+        Path::Auto.moments_into(x, &mut m);
+        assert_eq!(m, Path::Scalar.moments(x));
+    }
+}
