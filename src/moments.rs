@@ -6,7 +6,7 @@ use crate::{Batch, Element, Error, Path, Result};
 
 /// Count, mean and sum of squared deviations (m2) of each feature, in f64.
 ///
-/// Made by [`crate::moments`] or a path's `moments`; grown by [`Moments::update`] and [`Moments::merge`]. All features
+/// Made by [`crate::moments()`] or a path's `moments`; grown by [`Moments::update`] and [`Moments::merge`]. All features
 /// have the same count. Inside, mean and m2 are pairs of f64 values, so merging at a large mean loses nothing.
 ///
 /// ```

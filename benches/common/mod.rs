@@ -1,0 +1,108 @@
+//! What the benches share: shapes, data, operations by path, and the machine's limits.
+#![allow(dead_code, unreachable_pub, reason = "each bench uses a part of it")]
+
+pub mod limits;
+
+use batchnorm::{Batch, BatchMut, BatchNorm, Element, Inference, Isa, Layout, Moments, Path};
+
+/// A batch shape and its name.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    pub name: &'static str,
+    pub layout: Layout,
+}
+
+const fn shape(name: &'static str, layout: Layout) -> Shape {
+    Shape { name, layout }
+}
+
+/// What users run: tables of every width, and the activations of common networks.
+pub const SHAPES: [Shape; 10] = [
+    shape("NC 6x5", Layout::nc(6, 5)),
+    shape("NC 64x256", Layout::nc(64, 256)),
+    shape("NC 256x256", Layout::nc(256, 256)),
+    shape("NC 1024x512", Layout::nc(1024, 512)),
+    shape("NC 65536x128", Layout::nc(65_536, 128)),
+    shape("NC 1000000x5", Layout::nc(1_000_000, 5)),
+    shape("NC 64x65536", Layout::nc(64, 65_536)),
+    shape("NCHW 8x64x56x56", Layout::nchw(8, 64, 56, 56)),
+    shape("NCHW 8x256x14x14", Layout::nchw(8, 256, 14, 14)),
+    shape("NCHW 8x512x7x7", Layout::nchw(8, 512, 7, 7)),
+];
+
+/// Larger than any cache of the machine, so that memory is what is measured.
+pub const LARGE: [Shape; 3] = [
+    shape("NC 524288x128", Layout::nc(524_288, 128)),
+    shape("NC 13421772x5", Layout::nc(13_421_772, 5)),
+    shape("NCHW 320x64x56x56", Layout::nchw(320, 64, 56, 56)),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Op {
+    Moments,
+    Inference,
+    Training,
+}
+
+impl Op {
+    pub const ALL: [Op; 3] = [Op::Moments, Op::Inference, Op::Training];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Op::Moments => "moments",
+            Op::Inference => "inference",
+            Op::Training => "training",
+        }
+    }
+
+    /// Bytes that must at least move: read once, and written once but for moments.
+    pub fn bytes(self, values: usize, size: usize) -> usize {
+        values * size * if self == Op::Moments { 1 } else { 2 }
+    }
+}
+
+/// The paths of this machine, the reference first.
+pub fn paths() -> Vec<(String, Path)> {
+    let mut paths = vec![("scalar".into(), Path::Scalar)];
+    paths.extend(Isa::available().map(|isa| (format!("simd {isa}"), Path::Simd(isa))));
+    paths.push((format!("parallel {}", Isa::detect()), Path::Parallel(Isa::detect())));
+    paths.push(("auto".into(), Path::Auto));
+    paths
+}
+
+/// One batch with everything that the operations need; nothing is allocated while they run.
+pub struct Bench<T> {
+    pub layout: Layout,
+    pub x: Vec<T>,
+    pub y: Vec<T>,
+    moments: Moments,
+    bn: BatchNorm,
+    norm: Inference,
+}
+
+impl<T: Element> Bench<T> {
+    pub fn new(layout: Layout) -> Self {
+        let len = layout.len().expect("a shape");
+        // Numbers of no meaning, different in every place.
+        let x: Vec<T> = (0..len).map(|i| T::from_f64((i * 7919 % 10_007) as f64 / 1e3 - 5.0)).collect();
+        let mut bn = BatchNorm::new(layout.features());
+        let numbers = |from: f64| (0..layout.features()).map(|i| from + i as f64 * 1e-3).collect::<Vec<_>>();
+        bn.set_weight(&numbers(0.5)).expect("one each");
+        bn.set_bias(&numbers(-0.5)).expect("one each");
+        bn.set_running_mean(&numbers(0.1)).expect("one each");
+        bn.set_running_var(&numbers(8.0)).expect("one each");
+        let norm = bn.to_inference();
+        Bench { layout, y: x.clone(), x, moments: Moments::default(), bn, norm }
+    }
+
+    pub fn run(&mut self, op: Op, path: Path) {
+        let x = Batch::new(&self.x, self.layout).expect("a batch");
+        let y = BatchMut::new(&mut self.y, self.layout).expect("a batch");
+        match op {
+            Op::Moments => path.moments_into(x, &mut self.moments),
+            Op::Inference => self.norm.forward_by(path, x, y).expect("runs"),
+            Op::Training => self.bn.forward_train_by(path, x, y).expect("trains"),
+        }
+        std::hint::black_box((&self.moments, &self.y));
+    }
+}
