@@ -45,6 +45,9 @@ pub trait Sealed: Sized {
     /// Reads the first lanes of a slice.
     fn load<L: Lanes>(token: L::Token, from: &[Self]) -> L;
 
+    /// Reads all of a slice that is at most as long as the lanes, and `fill` behind it.
+    fn load_part<L: Lanes>(token: L::Token, from: &[Self], fill: L) -> L;
+
     /// Writes lanes to the start of a slice, each rounded once.
     fn store<L: Lanes>(lanes: L, to: &mut [Self]);
 }
@@ -73,6 +76,11 @@ impl Sealed for f32 {
     }
 
     #[inline(always)]
+    fn load_part<L: Lanes>(token: L::Token, from: &[Self], fill: L) -> L {
+        L::load_part_f32(token, from, fill)
+    }
+
+    #[inline(always)]
     fn store<L: Lanes>(lanes: L, to: &mut [Self]) {
         lanes.store_f32(to);
     }
@@ -98,6 +106,11 @@ impl Sealed for f64 {
     #[inline(always)]
     fn load<L: Lanes>(token: L::Token, from: &[Self]) -> L {
         L::load(token, from)
+    }
+
+    #[inline(always)]
+    fn load_part<L: Lanes>(token: L::Token, from: &[Self], fill: L) -> L {
+        L::load_part(token, from, fill)
     }
 
     #[inline(always)]

@@ -7,8 +7,8 @@
 //! - `inner < 32`, the *row view*: a row is `side` outer blocks side by side, `side * features * inner` contiguous
 //!   values, each the next value of its own stream. `side` is the smallest power of two that makes at least 64 streams,
 //!   so a narrow batch fills wide lanes too; it is 1 from 64 columns on.
-//! - `inner >= 32`, the *plane view*: a feature has 64 streams and a row is the next 64 positions of its plane. Each
-//!   plane starts a new row; its last row may be shorter.
+//! - `inner >= 32`, the *plane view*: a feature has 64 streams, and a plane makes as few rows of up to 64 positions as
+//!   it can, of equal length but for the last ([`PlaneRows`]).
 //!
 //! Within a chunk, per feature:
 //!
@@ -122,6 +122,22 @@ impl Span {
 fn halves(range: &Range<usize>) -> (Range<usize>, Range<usize>) {
     let middle = range.start + (1 << (range.len() - 1).ilog2());
     (range.start..middle, middle..range.end)
+}
+
+/// How some positions of a plane make rows: 196 make 4 of 49, 784 make 12 of 61 and one of 52.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlaneRows {
+    pub(crate) positions: usize,
+    pub(crate) rows: usize,
+    /// Positions of a row; the last may have fewer.
+    pub(crate) len: usize,
+}
+
+impl PlaneRows {
+    pub(crate) fn new(positions: usize) -> Self {
+        let len = positions.div_ceil(positions.div_ceil(STREAMS));
+        PlaneRows { positions, rows: positions.div_ceil(len), len }
+    }
 }
 
 /// The part of a batch that one chunk covers: these outer blocks, and these positions of their planes.

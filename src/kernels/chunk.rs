@@ -1,6 +1,6 @@
 //! The inner kernel: the moments of one chunk, for some features, on any lanes.
 //!
-//! Steps 1 to 5 of [`crate::order`]; the inner loop is [`add_strip`].
+//! Steps 1 to 5 of [`crate::order`]; the inner loop is `Sums::add_strip`.
 
 use std::ops::Range;
 
@@ -15,6 +15,16 @@ use crate::order::{ChunkRange, GROUP_ROWS, Order, STREAMS, View, pivot_row};
 
 /// Columns that one call sums side by side at most: their pivots and sums (12 KiB, or 20 with what rounding lost) stay in a first-level cache.
 pub(super) const GROUP_COLUMNS: usize = 512;
+
+/// How far ahead of the rows that are summed others are asked for: past the pivot's rows of the next chunk, which are
+/// read first.
+const AHEAD_ROWS: usize = 80;
+
+/// Bytes that a prefetch brings.
+const CACHE_LINE: usize = 64;
+
+/// Batches up to this size stay in a second-level cache, where prefetching costs more than it brings.
+const CACHED_BYTES: usize = 1 << 19;
 
 /// Enough for every narrow batch (`side > 1`): small calls should not clear as much.
 const FEW_COLUMNS: usize = 2 * STREAMS;
@@ -54,18 +64,15 @@ impl<T: Element> Chunk<'_, T> {
         let inner = layout.inner();
         let row = layout.features() * inner;
         let features = self.features.len();
+        let first = self.range.outer.start * row + self.features.start * inner;
         let columns = Columns {
-            values: &self.x[self.range.outer.start * row + self.features.start * inner..self.range.outer.end * row],
+            values: &self.x[first..],
             stride: side * row,
             width: side * features * inner,
+            rows: self.range.outer.len().div_ceil(side),
         };
-        let shape = Shape {
-            side,
-            features,
-            inner,
-            pivot_count: pivot_outer(self.range.outer.len(), side) * inner,
-            count: self.range.count(),
-        };
+        let shape =
+            Shape { side, features, inner, count: self.range.count(), prefetch: size_of_val(self.x) > CACHED_BYTES };
         Sums::<N>::new().moments::<L, T>(token, &columns, &shape, self.out.reborrow());
         self.check();
     }
@@ -75,13 +82,13 @@ impl<T: Element> Chunk<'_, T> {
         let layout = self.order.layout;
         let mut sums = Sums::<STREAMS>::new();
         for (i, feature) in self.features.clone().enumerate() {
-            let rows = Planes::new(self.x, layout.features(), feature, layout.inner(), &self.range);
+            let rows = Planes::new(self.x, layout, feature, &self.range, self.features.len() == 1);
             let shape = Shape {
                 side: STREAMS,
                 features: 1,
                 inner: 1,
-                pivot_count: pivot_count(&rows),
                 count: self.range.count(),
+                prefetch: size_of_val(self.x) > CACHED_BYTES,
             };
             let out = self.out.from(i).first();
             sums.moments::<L, T>(token, &rows, &shape, out);
@@ -109,24 +116,15 @@ impl<T: Element> Chunk<'_, T> {
     }
 }
 
-/// Outer blocks of the pivot's rows, in the row view.
-fn pivot_outer(outer: usize, side: usize) -> usize {
-    (outer - side * pivot_row(outer.div_ceil(side))).min(GROUP_ROWS * side)
-}
-
-fn pivot_count<T>(rows: &Planes<'_, T>) -> usize {
-    rows.group(pivot_row(rows.len())).iter().map(|row| row.len()).sum()
-}
-
 /// How the streams of a chunk belong to features: `[side][features][inner]`.
 struct Shape {
     side: usize,
     features: usize,
     inner: usize,
-    /// Values per feature in the pivot's rows.
-    pivot_count: usize,
     /// Values per feature in the chunk.
     count: usize,
+    /// Whether the batch is large enough for prefetching to pay.
+    prefetch: bool,
 }
 
 /// Pivot and sums of up to `N` streams.
@@ -193,14 +191,23 @@ impl<const N: usize> Sums<N> {
         let width = shape.side * shape.features * shape.inner;
         self.pivot[..width].fill(0.0);
         self.first.clear::<T>(width);
-        self.add_group::<L, T, false>(token, &rows.group(pivot_row(rows.len())), width);
+        let first = pivot_row(rows.len());
+        let group = rows.group(&mut rows.cursor(first), rows.len() - first);
+        self.add_group::<L, T, false>(token, &group, None);
         self.first.fold::<T>(shape);
-        self.choose_pivots(rows, shape, out.mean);
+        let count = group.iter().map(|row| row.len()).sum::<usize>() / shape.features;
+        self.choose_pivots(rows, shape, count, out.mean);
 
         self.first.clear::<T>(width);
         self.second.clear::<T>(width);
+        let (mut at, mut ahead) = (rows.cursor(0), rows.cursor(AHEAD_ROWS));
         for row in (0..rows.len()).step_by(GROUP_ROWS) {
-            self.add_group::<L, T, true>(token, &rows.group(row), width);
+            let group = rows.group(&mut at, rows.len() - row);
+            if shape.prefetch {
+                self.add_group::<L, T, true>(token, &group, Some(&rows.group(&mut ahead, GROUP_ROWS)));
+            } else {
+                self.add_group::<L, T, true>(token, &group, None);
+            }
         }
         self.first.fold::<T>(shape);
         self.second.fold::<T>(shape);
@@ -254,8 +261,8 @@ impl<const N: usize> Sums<N> {
 
     /// Step 1: the means of the pivot's rows, one per feature to `compact`, one per stream to `self.pivot`.
     #[inline(always)]
-    fn choose_pivots<T: Element>(&mut self, rows: &impl Rows<T>, shape: &Shape, compact: &mut [f64]) {
-        let scale = 1.0 / shape.pivot_count as f64;
+    fn choose_pivots<T: Element>(&mut self, rows: &impl Rows<T>, shape: &Shape, count: usize, compact: &mut [f64]) {
+        let scale = 1.0 / count as f64;
         let mut finite = true;
         for (pivot, sum) in compact.iter_mut().zip(&self.first.sum) {
             *pivot = T::from_f64(*sum * scale).to_f64();
@@ -263,7 +270,7 @@ impl<const N: usize> Sums<N> {
         }
         if !finite {
             for (feature, pivot) in compact.iter_mut().enumerate().filter(|(_, pivot)| !pivot.is_finite()) {
-                let first = rows.row(0)[feature * shape.inner].to_f64();
+                let first = rows.next(&mut rows.cursor(0))[feature * shape.inner].to_f64();
                 *pivot = if first.is_finite() { first } else { 0.0 };
             }
         }
@@ -280,17 +287,18 @@ impl<const N: usize> Sums<N> {
         }
     }
 
-    /// Step 2 for eight rows: adds them to the sums of `width` streams, about the pivots.
+    /// Step 2 for eight rows: adds them to the sums about the pivots, and asks for the rows `ahead`.
     #[inline(always)]
     fn add_group<L: Lanes, T: Element, const SQUARES: bool>(
         &mut self,
         token: L::Token,
         rows: &Group<'_, T>,
-        width: usize,
+        ahead: Option<&Group<'_, T>>,
     ) {
-        let mut full = width;
+        let (mut full, mut width) = (usize::MAX, 0);
         for row in rows {
             full = full.min(row.len());
+            width = width.max(row.len());
         }
         let full = full - full % L::LANES;
         // Cut to one length here, so that the loop needs no further checks.
@@ -298,11 +306,25 @@ impl<const N: usize> Sums<N> {
         for row in &mut strips {
             *row = &row[..full];
         }
-        for at in (0..full).step_by(L::LANES) {
-            self.add_strip::<L, T, SQUARES>(token, &strips, at);
+        let mut at = 0;
+        if let Some(ahead) = ahead {
+            // Row by row, in the order in which they lie: an eighth of the strips for each.
+            let share = full / L::LANES / GROUP_ROWS;
+            for row in ahead {
+                for strip in 0..share {
+                    prefetch::<L, T>(token, row, strip);
+                    self.add_strip::<L, T, SQUARES>(token, &strips, at);
+                    at += L::LANES;
+                }
+            }
         }
-        for at in (full..width).step_by(L::LANES) {
+        while at < full {
+            self.add_strip::<L, T, SQUARES>(token, &strips, at);
+            at += L::LANES;
+        }
+        while at < width {
             self.add_edge::<L, T, SQUARES>(token, rows, at);
+            at += L::LANES;
         }
     }
 
@@ -325,13 +347,15 @@ impl<const N: usize> Sums<N> {
     /// The same where some rows end: what is missing counts as no deviation.
     #[inline(always)]
     fn add_edge<L: Lanes, T: Element, const SQUARES: bool>(&mut self, token: L::Token, rows: &Group<'_, T>, at: usize) {
-        let pivots = &self.pivot[at..];
-        let pivot = L::load(token, pivots);
-        let mut d = [L::splat(token, 0.0); GROUP_ROWS];
+        let pivot = L::load(token, &self.pivot[at..]);
+        let mut d = [pivot; GROUP_ROWS];
         for (d, row) in d.iter_mut().zip(rows) {
-            if row.len() > at {
-                *d = load_part::<L, T>(token, &row[at..], pivots).sub(pivot);
-            }
+            // A row that is whole here, that ends here, or that has ended.
+            *d = match row.get(at..) {
+                Some(row) if row.len() >= L::LANES => T::load::<L>(token, row).sub(pivot),
+                Some(row) if !row.is_empty() => T::load_part::<L>(token, row, pivot).sub(pivot),
+                _ => L::splat(token, 0.0),
+            };
         }
         self.add_deviations::<L, T, SQUARES>(token, at, d);
     }
@@ -354,18 +378,15 @@ impl<const N: usize> Sums<N> {
     }
 }
 
-/// The start of `row`, or all of it followed by the values of `fill`.
+/// Asks for the part of a row that is as long as one strip of eight rows.
 #[inline(always)]
-fn load_part<L: Lanes, T: Element>(token: L::Token, row: &[T], fill: &[f64]) -> L {
-    if row.len() >= L::LANES {
-        return T::load::<L>(token, row);
+fn prefetch<L: Lanes, T>(token: L::Token, row: &[T], strip: usize) {
+    let len = GROUP_ROWS * L::LANES;
+    if let Some(part) = row.get(strip * len..(strip + 1) * len) {
+        for line in part.chunks(CACHE_LINE / size_of::<T>()) {
+            L::prefetch(token, &line[0]);
+        }
     }
-    let mut part = [0.0; 16];
-    part[..L::LANES].copy_from_slice(&fill[..L::LANES]);
-    for (to, from) in part.iter_mut().zip(row) {
-        *to = from.to_f64();
-    }
-    L::load(token, &part)
 }
 
 #[inline(always)]

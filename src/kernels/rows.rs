@@ -1,92 +1,140 @@
 //! The rows of a chunk as slices: what the two views differ in.
 
-use crate::order::{ChunkRange, GROUP_ROWS, STREAMS};
+use crate::layout::Layout;
+use crate::order::{ChunkRange, GROUP_ROWS, PlaneRows};
 
 /// Eight rows. A row may be shorter than the streams, or empty.
 pub(super) type Group<'a, T> = [&'a [T]; GROUP_ROWS];
 
 /// Rows that the kernel sums, in order.
 pub(super) trait Rows<T> {
+    /// A place among the rows. Walking is cheaper than asking for a row by its number.
+    type Cursor: Copy;
+
     /// How many.
     fn len(&self) -> usize;
-    /// One of them.
-    fn row(&self, index: usize) -> &[T];
+    /// The place of a row; those past the last are the rows that will be summed next: of the chunk or the feature that
+    /// follows. They are only a guess, for prefetching.
+    fn cursor(&self, row: usize) -> Self::Cursor;
+    /// The row at a place, if the batch has it, and a step forward.
+    fn next(&self, at: &mut Self::Cursor) -> &[T];
 
-    /// Eight of them from `first` on; those past the end are empty.
+    /// Eight of them; those past `rows` are empty.
     #[inline(always)]
-    fn group(&self, first: usize) -> Group<'_, T> {
+    fn group(&self, at: &mut Self::Cursor, rows: usize) -> Group<'_, T> {
         let mut group: Group<'_, T> = [&[]; GROUP_ROWS];
-        let rows = GROUP_ROWS.min(self.len() - first);
-        for (i, row) in group.iter_mut().enumerate().take(rows) {
-            *row = self.row(first + i);
+        for row in group.iter_mut().take(rows) {
+            *row = self.next(at);
         }
         group
     }
 }
 
-/// Row view: some columns of rows that lie one after the other. The last row may be cut short.
+/// Row view: some columns of rows that lie one after the other. The last row of the batch may be cut short.
 pub(super) struct Columns<'a, T> {
-    /// From the first column of the first row on.
+    /// From the first column of the first row to the end of the batch.
     pub(super) values: &'a [T],
     /// Values from one row to the next.
     pub(super) stride: usize,
     /// Columns taken.
     pub(super) width: usize,
+    /// Rows of the chunk.
+    pub(super) rows: usize,
 }
 
 impl<T> Rows<T> for Columns<'_, T> {
+    type Cursor = usize;
+
     #[inline(always)]
     fn len(&self) -> usize {
-        self.values.len().div_ceil(self.stride)
+        self.rows
     }
 
     #[inline(always)]
-    fn row(&self, index: usize) -> &[T] {
-        let from = index * self.stride;
-        let to = (from + self.width).min(self.values.len());
-        &self.values[from..to]
+    fn cursor(&self, row: usize) -> usize {
+        row * self.stride
+    }
+
+    #[inline(always)]
+    fn next(&self, at: &mut usize) -> &[T] {
+        let rest = self.values.get(*at..).unwrap_or_default();
+        *at += self.stride;
+        &rest[..rest.len().min(self.width)]
     }
 }
 
-/// Plane view: the planes of one feature, 64 positions at a time.
+/// Plane view: the planes of one feature, a row of positions at a time.
 pub(super) struct Planes<'a, T> {
-    /// From the first position of the first plane on.
-    pub(super) values: &'a [T],
+    /// From the first position of the first plane to the end of the batch.
+    values: &'a [T],
     /// Values from one plane of the feature to the next.
-    pub(super) stride: usize,
+    stride: usize,
     /// Planes.
-    pub(super) planes: usize,
-    /// Positions taken of each plane.
-    pub(super) positions: usize,
-    /// Rows of a plane.
-    pub(super) plane_rows: usize,
+    planes: usize,
+    /// How a plane makes rows.
+    rows: PlaneRows,
+    /// Values from the first one to the first one of what is summed next: the next feature, or the next chunk.
+    following: usize,
+}
+
+/// The plane's first value, the planes left before what follows, and the position in the plane.
+#[derive(Clone, Copy)]
+pub(super) struct PlaneCursor {
+    plane: usize,
+    left: usize,
+    position: usize,
 }
 
 impl<'a, T> Planes<'a, T> {
-    pub(super) fn new(x: &'a [T], features: usize, feature: usize, inner: usize, range: &ChunkRange) -> Self {
-        let stride = features * inner;
-        let positions = range.positions.len();
+    /// `alone`: whether the next chunk follows, not the next feature.
+    pub(super) fn new(x: &'a [T], layout: Layout, feature: usize, range: &ChunkRange, alone: bool) -> Self {
+        let inner = layout.inner();
+        let stride = layout.features() * inner;
+        let planes = range.outer.len();
         Planes {
             values: &x[range.outer.start * stride + feature * inner + range.positions.start..],
             stride,
-            planes: range.outer.len(),
-            positions,
-            plane_rows: positions.div_ceil(STREAMS),
+            planes,
+            rows: PlaneRows::new(range.positions.len()),
+            following: if alone { planes * stride } else { inner },
         }
     }
 }
 
 impl<T> Rows<T> for Planes<'_, T> {
+    type Cursor = PlaneCursor;
+
     #[inline(always)]
     fn len(&self) -> usize {
-        self.planes * self.plane_rows
+        self.planes * self.rows.rows
     }
 
     #[inline(always)]
-    fn row(&self, index: usize) -> &[T] {
-        let (plane, row) = (index / self.plane_rows, index % self.plane_rows);
-        let from = row * STREAMS;
-        let to = (from + STREAMS).min(self.positions);
-        &self.values[plane * self.stride..][from..to]
+    fn cursor(&self, row: usize) -> PlaneCursor {
+        let (plane, row) = (row / self.rows.rows, row % self.rows.rows);
+        let (skipped, plane) = (plane / self.planes, plane % self.planes);
+        PlaneCursor {
+            plane: skipped * self.following + plane * self.stride,
+            left: self.planes - plane,
+            position: row * self.rows.len,
+        }
+    }
+
+    #[inline(always)]
+    fn next(&self, at: &mut PlaneCursor) -> &[T] {
+        let len = self.rows.len.min(self.rows.positions - at.position);
+        let from = at.plane + at.position;
+        at.position += len;
+        if at.position == self.rows.positions {
+            at.position = 0;
+            at.plane += self.stride;
+            at.left -= 1;
+            if at.left == 0 {
+                at.left = self.planes;
+                // Back to the first plane, and on to what follows.
+                at.plane = at.plane + self.following - self.planes * self.stride;
+            }
+        }
+        self.values.get(from..from + len).unwrap_or_default()
     }
 }

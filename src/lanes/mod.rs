@@ -28,10 +28,17 @@ pub trait Lanes: Copy {
     fn load(token: Self::Token, from: &[f64]) -> Self;
     /// The first values of `from`, widened (exactly). Panics when it is shorter than the lanes.
     fn load_f32(token: Self::Token, from: &[f32]) -> Self;
+    /// All of `from`, at most as many values as there are lanes, and `fill` in the lanes after them. (Not for empty
+    /// slices: their pointers lie on no page, and a masked load from there takes the processor hundreds of cycles.)
+    fn load_part(token: Self::Token, from: &[f64], fill: Self) -> Self;
+    /// The same, widened.
+    fn load_part_f32(token: Self::Token, from: &[f32], fill: Self) -> Self;
     /// Writes the lanes to the start of `to`. Panics when it is shorter than the lanes.
     fn store(self, to: &mut [f64]);
     /// Writes the lanes, rounded to nearest, to the start of `to`. Panics when it is shorter than the lanes.
     fn store_f32(self, to: &mut [f32]);
+    /// Asks for the cache line of a value that will be read soon. Changes no result.
+    fn prefetch<T>(token: Self::Token, value: &T);
     /// Sum, lane by lane.
     fn add(self, other: Self) -> Self;
     /// Difference, lane by lane.
@@ -72,6 +79,16 @@ impl Lanes for f64 {
     }
 
     #[inline(always)]
+    fn load_part((): (), from: &[f64], fill: Self) -> Self {
+        from.first().copied().unwrap_or(fill)
+    }
+
+    #[inline(always)]
+    fn load_part_f32((): (), from: &[f32], fill: Self) -> Self {
+        from.first().map_or(fill, |x| f64::from(*x))
+    }
+
+    #[inline(always)]
     fn store(self, to: &mut [f64]) {
         to[0] = self;
     }
@@ -81,6 +98,9 @@ impl Lanes for f64 {
     fn store_f32(self, to: &mut [f32]) {
         to[0] = self as f32;
     }
+
+    #[inline(always)]
+    fn prefetch<T>((): (), _: &T) {}
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {

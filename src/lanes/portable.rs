@@ -29,6 +29,24 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn load_part((): (), from: &[f64], fill: Self) -> Self {
+        let mut lanes = fill.0.to_array();
+        for (lane, x) in lanes.iter_mut().zip(from) {
+            *lane = *x;
+        }
+        Portable(f64x4::new(lanes))
+    }
+
+    #[inline(always)]
+    fn load_part_f32((): (), from: &[f32], fill: Self) -> Self {
+        let mut lanes = fill.0.to_array();
+        for (lane, x) in lanes.iter_mut().zip(from) {
+            *lane = f64::from(*x);
+        }
+        Portable(f64x4::new(lanes))
+    }
+
+    #[inline(always)]
     fn store(self, to: &mut [f64]) {
         *first_mut(to) = self.0.to_array();
     }
@@ -37,6 +55,14 @@ impl Lanes for Portable {
     #[expect(clippy::cast_possible_truncation, reason = "rounding is what this does")]
     fn store_f32(self, to: &mut [f32]) {
         *first_mut(to) = self.0.to_array().map(|x| x as f32);
+    }
+
+    #[inline(always)]
+    fn prefetch<T>((): (), value: &T) {
+        #[cfg(target_arch = "x86_64")]
+        super::x86::prefetch(value);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = value;
     }
 
     #[inline(always)]

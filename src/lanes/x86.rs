@@ -9,11 +9,18 @@ use std::arch::x86_64::*;
 
 use super::{Job, Lanes};
 
+/// A hint, which every x86-64 processor has and which cannot fault.
+#[inline(always)]
+pub(super) fn prefetch<T>(value: &T) {
+    // SAFETY: a prefetch reads nothing; SSE, which has it, is part of x86-64.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
+}
+
 /// Writes the tokens, the lanes and the entry of one instruction set: they differ in types and intrinsics alone.
 macro_rules! lanes {
     (
         $name:ident, $token:ident, $vector:ty, $lanes:literal, $features:literal, [$($feature:tt),+],
-        splat $splat:ident, load $load:ident, store $store:ident,
+        parts $part:ident, splat $splat:ident, load $load:ident, store $store:ident,
         load_f32 $load_f32:ident $widen:ident, store_f32 $store_f32:ident $narrow:ident,
         add $add:ident, sub $sub:ident, mul $mul:ident, div $div:ident
     ) => {
@@ -67,6 +74,18 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
+            fn load_part(_: $token, from: &[f64], fill: Self) -> Self {
+                // SAFETY: the token proves the features; no more values are read than the slice has.
+                $name(unsafe { $part::f64(from, fill.0) })
+            }
+
+            #[inline(always)]
+            fn load_part_f32(_: $token, from: &[f32], fill: Self) -> Self {
+                // SAFETY: the token proves the features; no more values are read than the slice has.
+                $name(unsafe { $part::f32(from, fill.0) })
+            }
+
+            #[inline(always)]
             fn store(self, to: &mut [f64]) {
                 let to: &mut [f64; $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
                 // SAFETY: lanes exist only by a token; the array has as many values as are written.
@@ -78,6 +97,11 @@ macro_rules! lanes {
                 let to: &mut [f32; $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
                 // SAFETY: lanes exist only by a token; the array has as many values as are written.
                 unsafe { $store_f32(to.as_mut_ptr(), $narrow(self.0)) }
+            }
+
+            #[inline(always)]
+            fn prefetch<T>(_: $token, value: &T) {
+                prefetch(value);
             }
 
             #[inline(always)]
@@ -109,14 +133,77 @@ macro_rules! lanes {
 
 lanes! {
     Avx2, Avx2Token, __m256d, 4, "avx2,fma", ["avx2", "fma"],
-    splat _mm256_set1_pd, load _mm256_loadu_pd, store _mm256_storeu_pd,
+    parts avx2_parts, splat _mm256_set1_pd, load _mm256_loadu_pd, store _mm256_storeu_pd,
     load_f32 _mm_loadu_ps _mm256_cvtps_pd, store_f32 _mm_storeu_ps _mm256_cvtpd_ps,
     add _mm256_add_pd, sub _mm256_sub_pd, mul _mm256_mul_pd, div _mm256_div_pd
 }
 
 lanes! {
     Avx512, Avx512Token, __m512d, 8, "avx512f,avx512vl,avx512dq,avx2,fma", ["avx512f", "avx512vl", "avx512dq", "avx2", "fma"],
-    splat _mm512_set1_pd, load _mm512_loadu_pd, store _mm512_storeu_pd,
+    parts avx512_parts, splat _mm512_set1_pd, load _mm512_loadu_pd, store _mm512_storeu_pd,
     load_f32 _mm256_loadu_ps _mm512_cvtps_pd, store_f32 _mm256_storeu_ps _mm512_cvtpd_ps,
     add _mm512_add_pd, sub _mm512_sub_pd, mul _mm512_mul_pd, div _mm512_div_pd
+}
+
+/// Masked loads, whose instructions have no common shape. Lanes past the slice are not read.
+mod avx2_parts {
+    use super::*;
+
+    /// Four lanes set, then four not: a mask of `n` lanes starts `n` before the middle.
+    const MASKS: [i32; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn f64(from: &[f64], fill: __m256d) -> __m256d {
+        // SAFETY: the mask has the first `len` lanes, at most 4, so no value past the slice is read.
+        unsafe {
+            let mask = _mm256_cvtepi32_epi64(mask(from.len()));
+            _mm256_blendv_pd(fill, _mm256_maskload_pd(from.as_ptr(), mask), _mm256_castsi256_pd(mask))
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn f32(from: &[f32], fill: __m256d) -> __m256d {
+        // SAFETY: the mask has the first `len` lanes, at most 4, so no value past the slice is read.
+        unsafe {
+            let mask = mask(from.len());
+            let values = _mm256_cvtps_pd(_mm_maskload_ps(from.as_ptr(), mask));
+            _mm256_blendv_pd(fill, values, _mm256_castsi256_pd(_mm256_cvtepi32_epi64(mask)))
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn mask(len: usize) -> __m128i {
+        let lanes: &[i32; 4] = MASKS[4 - len.min(4)..][..4].try_into().expect("four");
+        // SAFETY: an array of four is read.
+        unsafe { _mm_loadu_si128(lanes.as_ptr().cast()) }
+    }
+}
+
+/// As [`avx2_parts`], eight lanes.
+mod avx512_parts {
+    use super::*;
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    pub(super) fn f64(from: &[f64], fill: __m512d) -> __m512d {
+        // SAFETY: the mask has the first `len` lanes, at most 8, so no value past the slice is read.
+        unsafe { _mm512_mask_loadu_pd(fill, mask(from.len()), from.as_ptr()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    pub(super) fn f32(from: &[f32], fill: __m512d) -> __m512d {
+        let mask = mask(from.len());
+        // SAFETY: the mask has the first `len` lanes, at most 8, so no value past the slice is read.
+        let values = unsafe { _mm256_maskz_loadu_ps(mask, from.as_ptr()) };
+        _mm512_mask_cvtps_pd(fill, mask, values)
+    }
+
+    fn mask(len: usize) -> __mmask8 {
+        // In 16 bits, because all 8 may have to go.
+        (0xff_u16 >> (8 - len.min(8))) as __mmask8
+    }
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::careful::{self, Stats};
 use crate::kernels::Affine;
 use crate::layout::Layout;
-use crate::order::{ChunkRange, GROUP_ROWS, Order, STREAMS, Span, View, pivot_row};
+use crate::order::{ChunkRange, GROUP_ROWS, Order, PlaneRows, STREAMS, Span, View, pivot_row};
 use crate::{Element, Moments};
 
 pub(super) fn moments<T: Element>(order: &Order, x: &[T], moments: &mut Moments) {
@@ -152,12 +152,12 @@ impl<T: Element> Grid<'_, T> {
     fn rows(&self) -> usize {
         match self.order.view {
             View::Rows { side } => self.range.outer.len().div_ceil(side),
-            View::Planes => self.range.outer.len() * self.plane_rows(),
+            View::Planes => self.range.outer.len() * self.plane_rows().rows,
         }
     }
 
-    fn plane_rows(&self) -> usize {
-        self.range.positions.len().div_ceil(STREAMS)
+    fn plane_rows(&self) -> PlaneRows {
+        PlaneRows::new(self.range.positions.len())
     }
 
     /// The value that a row gives to a stream, unless the data end before.
@@ -165,7 +165,13 @@ impl<T: Element> Grid<'_, T> {
         let layout = self.order.layout;
         let (outer, position) = match self.order.view {
             View::Rows { side } => (row * side + stream / layout.inner(), stream % layout.inner()),
-            View::Planes => (row / self.plane_rows(), row % self.plane_rows() * STREAMS + stream),
+            View::Planes => {
+                let PlaneRows { rows, len, .. } = self.plane_rows();
+                if stream >= len {
+                    return None;
+                }
+                (row / rows, row % rows * len + stream)
+            }
         };
         if outer >= self.range.outer.len() || position >= self.range.positions.len() {
             return None;

@@ -1,1 +1,146 @@
+//! `batchnorm` behind a C interface, so that peers.py can call it on the arrays it gives to Python's libraries.
+//!
+//! The caller promises what no signature here can say: every pointer is valid for the length that the shape implies
+//! (`outer * features * inner` values, or one per feature), outputs overlap nothing, and a layer is used by one thread
+//! at a time. Functions return whether the crate accepted the call.
 
+use std::slice::{from_raw_parts, from_raw_parts_mut};
+
+use batchnorm::{Batch, BatchMut, BatchNorm, Inference, Layout, Moments, Path, Result};
+
+/// A layer and the memory its calls use again.
+pub struct Layer {
+    norm: BatchNorm,
+    inference: Inference,
+    moments: Moments,
+}
+
+impl Layer {
+    fn new(weight: &[f32], bias: &[f32], mean: &[f32], variance: &[f32]) -> Result<Self> {
+        let mut norm = BatchNorm::new(weight.len());
+        norm.set_weight(weight)?;
+        norm.set_bias(bias)?;
+        norm.set_running_mean(mean)?;
+        norm.set_running_var(variance)?;
+        Ok(Layer { inference: norm.to_inference(), norm, moments: Moments::default() })
+    }
+
+    fn layout(&self, outer: usize, inner: usize) -> Layout {
+        Layout::new(outer, self.norm.num_features(), inner)
+    }
+
+    fn measure(&mut self, x: &[f32], layout: Layout, mean: &mut [f32], variance: &mut [f32]) -> Result<()> {
+        Path::Auto.moments_into(Batch::new(x, layout)?, &mut self.moments);
+        for (feature, (mean, variance)) in mean.iter_mut().zip(variance).enumerate() {
+            *mean = self.moments.mean(feature) as f32;
+            *variance = self.moments.variance(feature, 0.0) as f32;
+        }
+        Ok(())
+    }
+}
+
+/// A layer of `features` features; null where a parameter is refused.
+///
+/// # Safety
+/// As the crate's documentation says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn layer_new(
+    features: usize,
+    weight: *const f32,
+    bias: *const f32,
+    mean: *const f32,
+    variance: *const f32,
+) -> *mut Layer {
+    // SAFETY: the caller promises `features` values behind each pointer.
+    let [weight, bias, mean, variance] =
+        [weight, bias, mean, variance].map(|values| unsafe { from_raw_parts(values, features) });
+    Layer::new(weight, bias, mean, variance).map_or(std::ptr::null_mut(), |layer| Box::into_raw(Box::new(layer)))
+}
+
+/// Ends a layer.
+///
+/// # Safety
+/// `layer` came from [`layer_new`] and is not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn layer_free(layer: *mut Layer) {
+    // SAFETY: the caller promises that `layer_new` made it by `Box::into_raw`, and that this is its last use.
+    drop(unsafe { Box::from_raw(layer) });
+}
+
+/// Mean and population variance of each feature.
+///
+/// # Safety
+/// As the crate's documentation says; `layer` came from [`layer_new`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn layer_moments(
+    layer: *mut Layer,
+    x: *const f32,
+    outer: usize,
+    inner: usize,
+    mean: *mut f32,
+    variance: *mut f32,
+) -> bool {
+    // SAFETY: the caller promises a live layer that nothing else uses now.
+    let layer = unsafe { &mut *layer };
+    let layout = layer.layout(outer, inner);
+    let Ok(len) = layout.len() else { return false };
+    // SAFETY: the caller promises a batch of this shape and one value per feature behind each output, none overlapping.
+    let (x, mean, variance) = unsafe {
+        let features = layout.features();
+        (from_raw_parts(x, len), from_raw_parts_mut(mean, features), from_raw_parts_mut(variance, features))
+    };
+    layer.measure(x, layout, mean, variance).is_ok()
+}
+
+/// Normalises by the running statistics.
+///
+/// # Safety
+/// As the crate's documentation says; `layer` came from [`layer_new`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn layer_eval(
+    layer: *const Layer,
+    x: *const f32,
+    outer: usize,
+    inner: usize,
+    y: *mut f32,
+) -> bool {
+    // SAFETY: the caller promises a live layer that nothing changes now.
+    let layer = unsafe { &*layer };
+    let layout = layer.layout(outer, inner);
+    // SAFETY: the caller promises batches of this shape that do not overlap.
+    match unsafe { batches(layout, x, y) } {
+        Ok((x, y)) => layer.inference.forward(x, y).is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// Normalises by the batch's own statistics and updates the running ones.
+///
+/// # Safety
+/// As the crate's documentation says; `layer` came from [`layer_new`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn layer_train(
+    layer: *mut Layer,
+    x: *const f32,
+    outer: usize,
+    inner: usize,
+    y: *mut f32,
+) -> bool {
+    // SAFETY: the caller promises a live layer that nothing else uses now.
+    let layer = unsafe { &mut *layer };
+    let layout = layer.layout(outer, inner);
+    // SAFETY: the caller promises batches of this shape that do not overlap.
+    match unsafe { batches(layout, x, y) } {
+        Ok((x, y)) => layer.norm.forward_train(x, y).is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// # Safety
+/// Both pointers are valid for the layout, and `y` overlaps nothing, for as long as the views are used.
+unsafe fn batches<'a>(layout: Layout, x: *const f32, y: *mut f32) -> Result<(Batch<'a, f32>, BatchMut<'a, f32>)> {
+    let len = layout.len()?;
+    // SAFETY: as this function asks of its caller.
+    let (x, y) = unsafe { (from_raw_parts(x, len), from_raw_parts_mut(y, len)) };
+    Ok((Batch::new(x, layout)?, BatchMut::new(y, layout)?))
+}

@@ -1,0 +1,63 @@
+//! burn on its CPU backend (flex), by the functions that its layer calls. Its operations allocate what they return.
+
+use burn::tensor::module::{batch_norm, batch_norm_train};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::Run;
+use crate::case::{Case, EPS, MOMENTUM, Op};
+
+pub fn run(case: &Case, op: Op) -> Run<'_> {
+    if case.shape.len() == 2 { ranked::<2>(case, op) } else { ranked::<4>(case, op) }
+}
+
+fn ranked<const D: usize>(case: &Case, op: Op) -> Run<'_> {
+    let device = Device::flex();
+    let per_feature = |values: &[f32]| Tensor::<1>::from_data(TensorData::from(values), &device);
+    let x = Tensor::<D>::from_data(TensorData::new(case.x.clone(), case.shape.to_vec()), &device);
+    let [weight, bias] = [&case.weight, &case.bias].map(|values| per_feature(values));
+    let [mut mean, mut variance] = [&case.mean, &case.variance].map(|values| per_feature(values));
+    let eps = EPS.into();
+    Box::new(move |result| match op {
+        Op::Moments => {
+            let (mean, variance) = std::hint::black_box(moments(x.clone()));
+            if let Some(result) = result {
+                result.extend(values(mean));
+                result.extend(values(variance));
+            }
+        }
+        Op::Inference => {
+            let y = batch_norm(x.clone(), weight.clone(), bias.clone(), mean.clone(), variance.clone(), eps);
+            give(y, result);
+        }
+        Op::Training => {
+            let out = batch_norm_train(x.clone(), weight.clone(), bias.clone(), eps);
+            // As its layer does, which trains on autodiff devices alone.
+            mean = mean.clone().mul_scalar(1.0 - MOMENTUM).add(out.mean.mul_scalar(MOMENTUM));
+            variance = variance.clone().mul_scalar(1.0 - MOMENTUM).add(out.variance.mul_scalar(MOMENTUM));
+            give(out.output, result);
+        }
+    })
+}
+
+fn give<const D: usize>(y: Tensor<D>, result: Option<&mut Vec<f32>>) {
+    let y = std::hint::black_box(y);
+    if let Some(result) = result {
+        result.extend(values(y));
+    }
+}
+
+fn moments<const D: usize>(x: Tensor<D>) -> (Tensor<2>, Tensor<2>) {
+    let features = x.dims()[1];
+    // Planes: one feature after the other, because variances are over one axis.
+    let (x, axis) = if D == 2 {
+        (x.reshape([0, features as i32]), 0)
+    } else {
+        (x.swap_dims(0, 1).reshape([features as i32, -1]), 1)
+    };
+    let (variance, mean) = x.var_mean_bias(axis);
+    (mean, variance)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().expect("floats")
+}

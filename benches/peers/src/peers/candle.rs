@@ -1,0 +1,56 @@
+//! candle-nn's layer, and the moments as it takes them. Its operations allocate what they return.
+
+use candle_core::{Device, Result, Tensor};
+use candle_nn::{BatchNorm, ModuleT};
+
+use super::Run;
+use crate::case::{Case, EPS, MOMENTUM, Op};
+
+pub fn run(case: &Case, op: Op) -> Run<'_> {
+    let x = Tensor::from_slice(&case.x, case.shape, &Device::Cpu).expect("as long as the shape");
+    let norm = layer(case).expect("parameters of the layer");
+    let (features, count) = (case.features(), case.layout().count() as f32);
+    Box::new(move |result| {
+        let out = match op {
+            Op::Moments => moments(&x).expect("a batch of floats"),
+            Op::Inference => vec![norm.forward_t(&x, false).expect("a batch of the layer's features")],
+            Op::Training => vec![norm.forward_t(&x, true).expect("a batch of the layer's features")],
+        };
+        let out = std::hint::black_box(out);
+        let Some(result) = result else { return };
+        out.iter().for_each(|tensor| result.extend(values(tensor).expect("floats")));
+        if op == Op::Moments {
+            // Its variance is the unbiased one.
+            let biased = (count - 1.0) / count;
+            result[features..].iter_mut().for_each(|variance| *variance *= biased);
+        }
+    })
+}
+
+/// `[mean, variance]`. There is no variance over several axes, so planes go where its training puts them, too: one
+/// feature after the other.
+fn moments(x: &Tensor) -> Result<Vec<Tensor>> {
+    if x.rank() == 2 {
+        return Ok(vec![x.mean_keepdim(0)?, x.var_keepdim(0)?]);
+    }
+    let by_feature = x.transpose(0, 1)?.flatten_from(1)?;
+    Ok(vec![by_feature.mean_keepdim(1)?, by_feature.var_keepdim(1)?])
+}
+
+fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.contiguous()?.flatten_all()?.to_vec1()
+}
+
+fn layer(case: &Case) -> Result<BatchNorm> {
+    let features = case.features();
+    let tensor = |values: &[f32]| Tensor::from_slice(values, features, &Device::Cpu);
+    BatchNorm::new_with_momentum(
+        features,
+        tensor(&case.mean)?,
+        tensor(&case.variance)?,
+        tensor(&case.weight)?,
+        tensor(&case.bias)?,
+        EPS.into(),
+        MOMENTUM.into(),
+    )
+}

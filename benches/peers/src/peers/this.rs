@@ -1,0 +1,52 @@
+//! This crate, with memory that is used again.
+
+use batchnorm::{BatchMut, BatchNorm, Moments, Path};
+
+use super::Run;
+use crate::case::{Case, Op};
+
+pub fn run(case: &Case, op: Op) -> Run<'_> {
+    let (x, layout) = (case.batch(), case.layout());
+    let mut norm = layer(case).expect("parameters of the layer");
+    let mut y = vec![0.0f32; case.x.len()];
+    match op {
+        Op::Moments => {
+            let mut moments = Moments::default();
+            // The peers hand out arrays of f32, so this does, too.
+            let mut means = vec![0.0f32; case.features()];
+            let mut variances = means.clone();
+            Box::new(move |result| {
+                Path::Auto.moments_into(x, &mut moments);
+                for (feature, (mean, variance)) in means.iter_mut().zip(&mut variances).enumerate() {
+                    *mean = moments.mean(feature) as f32;
+                    *variance = moments.variance(feature, 0.0) as f32;
+                }
+                if let Some(result) = result {
+                    result.extend(means.iter().chain(&variances));
+                }
+            })
+        }
+        Op::Inference => {
+            let inference = norm.to_inference();
+            Box::new(move |result| {
+                let out = BatchMut::new(&mut y, layout).expect("as long as the input");
+                inference.forward(x, out).expect("same layout");
+                result.into_iter().for_each(|result| result.extend(&y));
+            })
+        }
+        Op::Training => Box::new(move |result| {
+            let out = BatchMut::new(&mut y, layout).expect("as long as the input");
+            norm.forward_train(x, out).expect("same layout");
+            result.into_iter().for_each(|result| result.extend(&y));
+        }),
+    }
+}
+
+fn layer(case: &Case) -> batchnorm::Result<BatchNorm> {
+    let mut norm = BatchNorm::new(case.features());
+    norm.set_weight(&case.weight)?;
+    norm.set_bias(&case.bias)?;
+    norm.set_running_mean(&case.mean)?;
+    norm.set_running_var(&case.variance)?;
+    Ok(norm)
+}
