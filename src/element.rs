@@ -50,6 +50,9 @@ pub trait Sealed: Sized {
 
     /// Writes lanes to the start of a slice, each rounded once.
     fn store<L: Lanes>(lanes: L, to: &mut [Self]);
+
+    /// Writes two sets of lanes past the caches; see [`Lanes::stream`].
+    fn stream<L: Lanes>(pair: [L; 2], to: &mut [Self]);
 }
 
 impl Element for f32 {
@@ -84,6 +87,11 @@ impl Sealed for f32 {
     fn store<L: Lanes>(lanes: L, to: &mut [Self]) {
         lanes.store_f32(to);
     }
+
+    #[inline(always)]
+    fn stream<L: Lanes>(pair: [L; 2], to: &mut [Self]) {
+        L::stream_f32(pair, to);
+    }
 }
 
 impl Element for f64 {
@@ -116,5 +124,10 @@ impl Sealed for f64 {
     #[inline(always)]
     fn store<L: Lanes>(lanes: L, to: &mut [Self]) {
         lanes.store(to);
+    }
+
+    #[inline(always)]
+    fn stream<L: Lanes>(pair: [L; 2], to: &mut [Self]) {
+        L::stream(pair, to);
     }
 }

@@ -111,6 +111,11 @@ fn large_batches_agree() {
         Layout::nchw(2, 2, 300, 301),
         Layout::nhwc(4, 56, 56, 64),
         Layout::ncl(900, 30, 9),
+        // Outputs that are written past the caches, with rows and planes that end within the lanes.
+        Layout::nc(420_001, 5),
+        Layout::nc(16_001, 131),
+        Layout::nchw(700, 61, 7, 7),
+        Layout::nc(33, 65_536),
     ] {
         check::<f32>(Kind::Offset(1e2), 11, layout);
         check::<f64>(Kind::Offset(1e8), 12, layout);

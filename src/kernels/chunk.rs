@@ -73,7 +73,8 @@ impl<T: Element> Chunk<'_, T> {
         };
         let shape =
             Shape { side, features, inner, count: self.range.count(), prefetch: size_of_val(self.x) > CACHED_BYTES };
-        Sums::<N>::new().moments::<L, T>(token, &columns, &shape, self.out.reborrow());
+        let mut walk = Walk { at: columns.cursor(0), ahead: columns.cursor(AHEAD_ROWS) };
+        Sums::<N>::new().moments::<L, T, _>(token, &columns, &mut walk, &shape, self.out.reborrow());
         self.check();
     }
 
@@ -81,17 +82,19 @@ impl<T: Element> Chunk<'_, T> {
     fn planes<L: Lanes>(mut self, token: L::Token) {
         let layout = self.order.layout;
         let mut sums = Sums::<STREAMS>::new();
-        for (i, feature) in self.features.clone().enumerate() {
-            let rows = Planes::new(self.x, layout, feature, &self.range, self.features.len() == 1);
-            let shape = Shape {
-                side: STREAMS,
-                features: 1,
-                inner: 1,
-                count: self.range.count(),
-                prefetch: size_of_val(self.x) > CACHED_BYTES,
-            };
-            let out = self.out.from(i).first();
-            sums.moments::<L, T>(token, &rows, &shape, out);
+        let rows = Planes::new(self.x, layout, &self.features, &self.range);
+        let shape = Shape {
+            side: STREAMS,
+            features: 1,
+            inner: 1,
+            count: self.range.count(),
+            prefetch: size_of_val(self.x) > CACHED_BYTES,
+        };
+        // The rows of the next feature follow those of this one: the walk goes on from feature to feature.
+        let mut walk = Walk { at: rows.cursor(0), ahead: rows.cursor(AHEAD_ROWS) };
+        for feature in 0..self.features.len() {
+            let out = self.out.from(feature).first();
+            sums.moments::<L, T, _>(token, &rows, &mut walk, &shape, out);
         }
         self.check();
     }
@@ -125,6 +128,12 @@ struct Shape {
     count: usize,
     /// Whether the batch is large enough for prefetching to pay.
     prefetch: bool,
+}
+
+/// Where the sums are, and where the prefetches are.
+struct Walk<C> {
+    at: C,
+    ahead: C,
 }
 
 /// Pivot and sums of up to `N` streams.
@@ -181,10 +190,11 @@ impl<const N: usize> Sums<N> {
     }
 
     #[inline(always)]
-    fn moments<L: Lanes, T: Element>(
+    fn moments<L: Lanes, T: Element, R: Rows<T>>(
         &mut self,
         token: L::Token,
-        rows: &impl Rows<T>,
+        rows: &R,
+        walk: &mut Walk<R::Cursor>,
         shape: &Shape,
         out: PartialMut<'_>,
     ) {
@@ -192,19 +202,18 @@ impl<const N: usize> Sums<N> {
         self.pivot[..width].fill(0.0);
         self.first.clear::<T>(width);
         let first = pivot_row(rows.len());
-        let group = rows.group(&mut rows.cursor(first), rows.len() - first);
+        let group = rows.group(&mut rows.skip(walk.at, first), rows.len() - first);
         self.add_group::<L, T, false>(token, &group, None);
         self.first.fold::<T>(shape);
         let count = group.iter().map(|row| row.len()).sum::<usize>() / shape.features;
-        self.choose_pivots(rows, shape, count, out.mean);
+        self.choose_pivots(rows.next(&mut { walk.at }), shape, count, out.mean);
 
         self.first.clear::<T>(width);
         self.second.clear::<T>(width);
-        let (mut at, mut ahead) = (rows.cursor(0), rows.cursor(AHEAD_ROWS));
         for row in (0..rows.len()).step_by(GROUP_ROWS) {
-            let group = rows.group(&mut at, rows.len() - row);
+            let group = rows.group(&mut walk.at, rows.len() - row);
             if shape.prefetch {
-                self.add_group::<L, T, true>(token, &group, Some(&rows.group(&mut ahead, GROUP_ROWS)));
+                self.add_group::<L, T, true>(token, &group, Some(&rows.group(&mut walk.ahead, GROUP_ROWS)));
             } else {
                 self.add_group::<L, T, true>(token, &group, None);
             }
@@ -261,7 +270,7 @@ impl<const N: usize> Sums<N> {
 
     /// Step 1: the means of the pivot's rows, one per feature to `compact`, one per stream to `self.pivot`.
     #[inline(always)]
-    fn choose_pivots<T: Element>(&mut self, rows: &impl Rows<T>, shape: &Shape, count: usize, compact: &mut [f64]) {
+    fn choose_pivots<T: Element>(&mut self, first: &[T], shape: &Shape, count: usize, compact: &mut [f64]) {
         let scale = 1.0 / count as f64;
         let mut finite = true;
         for (pivot, sum) in compact.iter_mut().zip(&self.first.sum) {
@@ -270,7 +279,7 @@ impl<const N: usize> Sums<N> {
         }
         if !finite {
             for (feature, pivot) in compact.iter_mut().enumerate().filter(|(_, pivot)| !pivot.is_finite()) {
-                let first = rows.next(&mut rows.cursor(0))[feature * shape.inner].to_f64();
+                let first = first[feature * shape.inner].to_f64();
                 *pivot = if first.is_finite() { first } else { 0.0 };
             }
         }
@@ -300,7 +309,7 @@ impl<const N: usize> Sums<N> {
             full = full.min(row.len());
             width = width.max(row.len());
         }
-        let full = full - full % L::LANES;
+        let (shortest, full) = (full, full - full % L::LANES);
         // Cut to one length here, so that the loop needs no further checks.
         let mut strips = *rows;
         for row in &mut strips {
@@ -321,6 +330,10 @@ impl<const N: usize> Sums<N> {
         while at < full {
             self.add_strip::<L, T, SQUARES>(token, &strips, at);
             at += L::LANES;
+        }
+        if shortest == width && at < width {
+            self.add_end::<L, T, SQUARES>(token, rows, at);
+            return;
         }
         while at < width {
             self.add_edge::<L, T, SQUARES>(token, rows, at);
@@ -344,7 +357,18 @@ impl<const N: usize> Sums<N> {
         self.add_deviations::<L, T, SQUARES>(token, at, d);
     }
 
-    /// The same where some rows end: what is missing counts as no deviation.
+    /// The last, incomplete strip of rows of one length.
+    #[inline(always)]
+    fn add_end<L: Lanes, T: Element, const SQUARES: bool>(&mut self, token: L::Token, rows: &Group<'_, T>, at: usize) {
+        let pivot = L::load(token, &self.pivot[at..]);
+        let mut d = [pivot; GROUP_ROWS];
+        for (d, row) in d.iter_mut().zip(rows) {
+            *d = T::load_part::<L>(token, &row[at..], pivot).sub(pivot);
+        }
+        self.add_deviations::<L, T, SQUARES>(token, at, d);
+    }
+
+    /// The same where some rows end before others: what is missing counts as no deviation.
     #[inline(always)]
     fn add_edge<L: Lanes, T: Element, const SQUARES: bool>(&mut self, token: L::Token, rows: &Group<'_, T>, at: usize) {
         let pivot = L::load(token, &self.pivot[at..]);

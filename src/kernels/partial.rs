@@ -42,6 +42,7 @@ impl<'a> PartialMut<'a> {
         (PartialMut { mean, rest, m2, m2_rest }, scratch)
     }
 
+    #[inline(always)]
     pub(crate) fn features(&self) -> usize {
         self.mean.len()
     }
@@ -50,6 +51,7 @@ impl<'a> PartialMut<'a> {
         Partial { mean: self.mean, rest: self.rest, m2: self.m2, m2_rest: self.m2_rest }
     }
 
+    #[inline(always)]
     pub(crate) fn reborrow(&mut self) -> PartialMut<'_> {
         PartialMut { mean: self.mean, rest: self.rest, m2: self.m2, m2_rest: self.m2_rest }
     }
@@ -71,6 +73,7 @@ impl<'a> PartialMut<'a> {
         self.split_at(1).0
     }
 
+    #[inline(always)]
     pub(crate) fn split_at(self, feature: usize) -> (Self, Self) {
         let (mean, mean_b) = self.mean.split_at_mut(feature);
         let (rest, rest_b) = self.rest.split_at_mut(feature);

@@ -1,5 +1,7 @@
 //! The rows of a chunk as slices: what the two views differ in.
 
+use std::ops::Range;
+
 use crate::layout::Layout;
 use crate::order::{ChunkRange, GROUP_ROWS, PlaneRows};
 
@@ -16,6 +18,8 @@ pub(super) trait Rows<T> {
     /// The place of a row; those past the last are the rows that will be summed next: of the chunk or the feature that
     /// follows. They are only a guess, for prefetching.
     fn cursor(&self, row: usize) -> Self::Cursor;
+    /// Some rows of the same chunk further on.
+    fn skip(&self, at: Self::Cursor, rows: usize) -> Self::Cursor;
     /// The row at a place, if the batch has it, and a step forward.
     fn next(&self, at: &mut Self::Cursor) -> &[T];
 
@@ -56,6 +60,11 @@ impl<T> Rows<T> for Columns<'_, T> {
     }
 
     #[inline(always)]
+    fn skip(&self, at: usize, rows: usize) -> usize {
+        at + rows * self.stride
+    }
+
+    #[inline(always)]
     fn next(&self, at: &mut usize) -> &[T] {
         let rest = self.values.get(*at..).unwrap_or_default();
         *at += self.stride;
@@ -63,7 +72,7 @@ impl<T> Rows<T> for Columns<'_, T> {
     }
 }
 
-/// Plane view: the planes of one feature, a row of positions at a time.
+/// Plane view: the planes of one feature, a row of positions at a time; then those of the next feature.
 pub(super) struct Planes<'a, T> {
     /// From the first position of the first plane to the end of the batch.
     values: &'a [T],
@@ -86,17 +95,16 @@ pub(super) struct PlaneCursor {
 }
 
 impl<'a, T> Planes<'a, T> {
-    /// `alone`: whether the next chunk follows, not the next feature.
-    pub(super) fn new(x: &'a [T], layout: Layout, feature: usize, range: &ChunkRange, alone: bool) -> Self {
+    pub(super) fn new(x: &'a [T], layout: Layout, features: &Range<usize>, range: &ChunkRange) -> Self {
         let inner = layout.inner();
         let stride = layout.features() * inner;
         let planes = range.outer.len();
         Planes {
-            values: &x[range.outer.start * stride + feature * inner + range.positions.start..],
+            values: &x[range.outer.start * stride + features.start * inner + range.positions.start..],
             stride,
             planes,
             rows: PlaneRows::new(range.positions.len()),
-            following: if alone { planes * stride } else { inner },
+            following: if features.len() == 1 { planes * stride } else { inner },
         }
     }
 }
@@ -118,6 +126,16 @@ impl<T> Rows<T> for Planes<'_, T> {
             left: self.planes - plane,
             position: row * self.rows.len,
         }
+    }
+
+    #[inline(always)]
+    fn skip(&self, at: PlaneCursor, rows: usize) -> PlaneCursor {
+        if rows == 0 {
+            return at;
+        }
+        // From the start of a feature, where chunks are begun.
+        let to = self.cursor(rows);
+        PlaneCursor { plane: at.plane + to.plane, ..to }
     }
 
     #[inline(always)]

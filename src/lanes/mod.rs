@@ -37,6 +37,13 @@ pub trait Lanes: Copy {
     fn store(self, to: &mut [f64]);
     /// Writes the lanes, rounded to nearest, to the start of `to`. Panics when it is shorter than the lanes.
     fn store_f32(self, to: &mut [f32]);
+    /// Writes two sets of lanes, one behind the other, past the caches where the address allows it: a multiple of a
+    /// cache line's 64 bytes. To be followed by [`Lanes::fence`]. Panics when `to` is shorter.
+    fn stream(pair: [Self; 2], to: &mut [f64]);
+    /// The same, rounded to nearest; the address is a multiple of what is written.
+    fn stream_f32(pair: [Self; 2], to: &mut [f32]);
+    /// Makes streamed stores visible in order: called before their memory is handed on.
+    fn fence(token: Self::Token);
     /// Asks for the cache line of a value that will be read soon. Changes no result.
     fn prefetch<T>(token: Self::Token, value: &T);
     /// Sum, lane by lane.
@@ -98,6 +105,20 @@ impl Lanes for f64 {
     fn store_f32(self, to: &mut [f32]) {
         to[0] = self as f32;
     }
+
+    #[inline(always)]
+    fn stream([a, b]: [Self; 2], to: &mut [f64]) {
+        (to[0], to[1]) = (a, b);
+    }
+
+    #[inline(always)]
+    fn stream_f32([a, b]: [Self; 2], to: &mut [f32]) {
+        a.store_f32(to);
+        b.store_f32(&mut to[1..]);
+    }
+
+    #[inline(always)]
+    fn fence((): ()) {}
 
     #[inline(always)]
     fn prefetch<T>((): (), _: &T) {}

@@ -58,6 +58,31 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn stream(pair: [Self; 2], to: &mut [f64]) {
+        let to: &mut [f64; 8] = to.first_chunk_mut().expect("a slice shorter than its lanes");
+        for (lanes, to) in pair.iter().zip(to.as_chunks_mut::<4>().0) {
+            for (two, to) in lanes.0.to_array().as_chunks::<2>().0.iter().zip(to.as_chunks_mut::<2>().0) {
+                stream16(two, to);
+            }
+        }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "rounding is what this does")]
+    fn stream_f32(pair: [Self; 2], to: &mut [f32]) {
+        let to: &mut [f32; 8] = to.first_chunk_mut().expect("a slice shorter than its lanes");
+        for (lanes, to) in pair.iter().zip(to.as_chunks_mut::<4>().0) {
+            stream16(&lanes.0.to_array().map(|x| x as f32), to);
+        }
+    }
+
+    #[inline(always)]
+    fn fence((): ()) {
+        #[cfg(target_arch = "x86_64")]
+        super::x86::fence();
+    }
+
+    #[inline(always)]
     fn prefetch<T>((): (), value: &T) {
         #[cfg(target_arch = "x86_64")]
         super::x86::prefetch(value);
@@ -84,6 +109,14 @@ impl Lanes for Portable {
     fn div(self, other: Self) -> Self {
         Portable(self.0 / other.0)
     }
+}
+
+#[inline(always)]
+fn stream16<T: Copy, const N: usize>(from: &[T; N], to: &mut [T; N]) {
+    #[cfg(target_arch = "x86_64")]
+    super::x86::stream16(from, to);
+    #[cfg(not(target_arch = "x86_64"))]
+    to.copy_from_slice(from);
 }
 
 #[inline(always)]

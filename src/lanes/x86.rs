@@ -16,13 +16,32 @@ pub(super) fn prefetch<T>(value: &T) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
 }
 
+/// Orders streamed stores before later ones, so that whoever is told of the memory finds them.
+#[inline(always)]
+pub(super) fn fence() {
+    // SAFETY: SSE is part of x86-64.
+    unsafe { _mm_sfence() }
+}
+
+/// Streams 16 bytes with the instruction that every x86-64 processor has, where the address allows it.
+#[inline(always)]
+pub(super) fn stream16<T: Copy, const N: usize>(from: &[T; N], to: &mut [T; N]) {
+    const { assert!(size_of::<[T; N]>() == 16) };
+    if to.as_ptr().addr() % 16 == 0 {
+        // SAFETY: SSE2 is part of x86-64; both arrays have 16 bytes, the target on a multiple of 16. The caller fences.
+        unsafe { _mm_stream_si128(to.as_mut_ptr().cast(), _mm_loadu_si128(from.as_ptr().cast())) }
+    } else {
+        *to = *from;
+    }
+}
+
 /// Writes the tokens, the lanes and the entry of one instruction set: they differ in types and intrinsics alone.
 macro_rules! lanes {
     (
         $name:ident, $token:ident, $vector:ty, $lanes:literal, $features:literal, [$($feature:tt),+],
         parts $part:ident, splat $splat:ident, load $load:ident, store $store:ident,
         load_f32 $load_f32:ident $widen:ident, store_f32 $store_f32:ident $narrow:ident,
-        add $add:ident, sub $sub:ident, mul $mul:ident, div $div:ident
+        stream $stream:ident $stream_f32:ident $pair:path, add $add:ident, sub $sub:ident, mul $mul:ident, div $div:ident
     ) => {
         #[doc = concat!("Proof that the processor has ", $features, ".")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +119,40 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
+            fn stream([a, b]: [Self; 2], to: &mut [f64]) {
+                let to: &mut [f64; 2 * $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
+                if to.as_ptr().addr() % (8 * $lanes) == 0 {
+                    // SAFETY: lanes exist only by a token; the array has as many values as are written, and lies on a
+                    // multiple of what each instruction writes. The caller fences.
+                    unsafe {
+                        $stream(to.as_mut_ptr().cast(), a.0);
+                        $stream(to.as_mut_ptr().add($lanes).cast(), b.0);
+                    }
+                } else {
+                    a.store(to);
+                    b.store(&mut to[$lanes..]);
+                }
+            }
+
+            #[inline(always)]
+            fn stream_f32([a, b]: [Self; 2], to: &mut [f32]) {
+                let to: &mut [f32; 2 * $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
+                if to.as_ptr().addr() % size_of_val(to) == 0 {
+                    // SAFETY: lanes exist only by a token; the array has as many values as are written, and lies on a
+                    // multiple of what the instruction writes. The caller fences.
+                    unsafe { $stream_f32(to.as_mut_ptr().cast(), $pair($narrow(a.0), $narrow(b.0))) }
+                } else {
+                    a.store_f32(to);
+                    b.store_f32(&mut to[$lanes..]);
+                }
+            }
+
+            #[inline(always)]
+            fn fence(_: $token) {
+                fence();
+            }
+
+            #[inline(always)]
             fn prefetch<T>(_: $token, value: &T) {
                 prefetch(value);
             }
@@ -135,19 +188,26 @@ lanes! {
     Avx2, Avx2Token, __m256d, 4, "avx2,fma", ["avx2", "fma"],
     parts avx2_parts, splat _mm256_set1_pd, load _mm256_loadu_pd, store _mm256_storeu_pd,
     load_f32 _mm_loadu_ps _mm256_cvtps_pd, store_f32 _mm_storeu_ps _mm256_cvtpd_ps,
-    add _mm256_add_pd, sub _mm256_sub_pd, mul _mm256_mul_pd, div _mm256_div_pd
+    stream _mm256_stream_pd _mm256_stream_ps avx2_parts::pair, add _mm256_add_pd, sub _mm256_sub_pd, mul _mm256_mul_pd, div _mm256_div_pd
 }
 
 lanes! {
     Avx512, Avx512Token, __m512d, 8, "avx512f,avx512vl,avx512dq,avx2,fma", ["avx512f", "avx512vl", "avx512dq", "avx2", "fma"],
     parts avx512_parts, splat _mm512_set1_pd, load _mm512_loadu_pd, store _mm512_storeu_pd,
     load_f32 _mm256_loadu_ps _mm512_cvtps_pd, store_f32 _mm256_storeu_ps _mm512_cvtpd_ps,
-    add _mm512_add_pd, sub _mm512_sub_pd, mul _mm512_mul_pd, div _mm512_div_pd
+    stream _mm512_stream_pd _mm512_stream_ps avx512_parts::pair, add _mm512_add_pd, sub _mm512_sub_pd, mul _mm512_mul_pd, div _mm512_div_pd
 }
 
-/// Masked loads, whose instructions have no common shape. Lanes past the slice are not read.
+/// What the instruction sets have no common shape for: joining halves, and masked loads, which do not read past the
+/// slice.
 mod avx2_parts {
     use super::*;
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn pair(low: __m128, high: __m128) -> __m256 {
+        _mm256_set_m128(high, low)
+    }
 
     /// Four lanes set, then four not: a mask of `n` lanes starts `n` before the middle.
     const MASKS: [i32; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
@@ -187,6 +247,12 @@ mod avx512_parts {
     use super::*;
 
     #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    pub(super) fn pair(low: __m256, high: __m256) -> __m512 {
+        _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high)
+    }
+
+    #[inline]
     #[target_feature(enable = "avx512f,avx512vl")]
     pub(super) fn f64(from: &[f64], fill: __m512d) -> __m512d {
         // SAFETY: the mask has the first `len` lanes, at most 8, so no value past the slice is read.
@@ -202,6 +268,7 @@ mod avx512_parts {
         _mm512_mask_cvtps_pd(fill, mask, values)
     }
 
+    #[inline(always)]
     fn mask(len: usize) -> __mmask8 {
         // In 16 bits, because all 8 may have to go.
         (0xff_u16 >> (8 - len.min(8))) as __mmask8

@@ -17,8 +17,9 @@ const PIECES_PER_THREAD: usize = 4;
 pub(super) fn normalize<T: Element>(isa: Isa, affine: &Affine, layout: Layout, x: Option<&[T]>, y: &mut [T]) {
     let share = y.len() / (PIECES_PER_THREAD * rayon::current_num_threads());
     let piece = share.next_multiple_of(PIECE).max(PIECE);
+    let streams = super::streams(x, y);
     let run = |index: usize, x: Option<&[T]>, y: &mut [T]| {
-        isa.run(Normalize { affine, layout, start: index * piece, x, y });
+        isa.run(Normalize { affine, layout, start: index * piece, x, y, streams });
     };
     let pieces = y.par_chunks_mut(piece).enumerate();
     match x {

@@ -14,6 +14,7 @@ pub(super) fn moments<T: Element>(isa: Isa, forks: bool, order: &Order, x: &[T],
 
 pub(super) fn normalize<T: Element>(isa: Isa, affine: &Affine, layout: Layout, x: Option<&[T]>, y: &mut [T]) {
     if !y.is_empty() {
-        isa.run(Normalize { affine, layout, start: 0, x, y });
+        let streams = super::streams(x, y);
+        isa.run(Normalize { affine, layout, start: 0, x, y, streams });
     }
 }
