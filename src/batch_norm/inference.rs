@@ -35,7 +35,7 @@ impl Inference {
     /// assert_eq!(batchnorm::BatchNorm::new(7).to_inference().num_features(), 7);
     /// ```
     pub fn num_features(&self) -> usize {
-        self.affine.mean.len()
+        self.affine.features()
     }
 
     /// Normalises `x` by the running statistics and writes to `y`.

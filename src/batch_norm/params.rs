@@ -21,28 +21,26 @@ pub(super) fn fill(
     eps: f64,
     layer: WeightBias<'_>,
 ) {
-    let features = mean.len();
-    for values in [&mut affine.mean, &mut affine.rest, &mut affine.scale, &mut affine.bias] {
-        values.resize(features, 0.0);
-    }
-    affine.mean.copy_from_slice(mean);
-    match rest {
-        Some(rest) => affine.rest.copy_from_slice(rest),
-        None => affine.rest.fill(0.0),
-    }
-    for (scale, variance) in affine.scale.iter_mut().zip(variance) {
-        let sum = variance + eps;
-        *scale = if sum == 0.0 { 0.0 } else { 1.0 / sum.sqrt() };
-    }
-    if let Some(weight) = layer.weight {
-        for (scale, weight) in affine.scale.iter_mut().zip(weight) {
-            *scale *= weight;
+    affine.set(mean.len(), |[to_mean, to_rest, to_scale, to_bias]| {
+        to_mean.copy_from_slice(mean);
+        match rest {
+            Some(rest) => to_rest.copy_from_slice(rest),
+            None => to_rest.fill(0.0),
         }
-    }
-    match layer.bias {
-        Some(bias) => affine.bias.copy_from_slice(bias),
-        None => affine.bias.fill(0.0),
-    }
+        for (scale, variance) in to_scale.iter_mut().zip(variance) {
+            let sum = variance + eps;
+            *scale = if sum == 0.0 { 0.0 } else { 1.0 / sum.sqrt() };
+        }
+        if let Some(weight) = layer.weight {
+            for (scale, weight) in to_scale.iter_mut().zip(weight) {
+                *scale *= weight;
+            }
+        }
+        match layer.bias {
+            Some(bias) => to_bias.copy_from_slice(bias),
+            None => to_bias.fill(0.0),
+        }
+    });
 }
 
 /// Population variances of moments.

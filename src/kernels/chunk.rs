@@ -317,7 +317,7 @@ impl<const N: usize> Sums<N> {
         }
         let mut at = 0;
         if let Some(ahead) = ahead {
-            // Row by row, in the order in which they lie: an eighth of the strips for each.
+            // Row by row, in the order in which they lie: an eighth of the strips for each, or all before short ones.
             let share = full / L::LANES / GROUP_ROWS;
             for row in ahead {
                 for strip in 0..share {
@@ -325,6 +325,7 @@ impl<const N: usize> Sums<N> {
                     self.add_strip::<L, T, SQUARES>(token, &strips, at);
                     at += L::LANES;
                 }
+                prefetch::<L, T>(token, row, share);
             }
         }
         while at < full {
@@ -405,10 +406,14 @@ impl<const N: usize> Sums<N> {
 /// Asks for the part of a row that is as long as one strip of eight rows.
 #[inline(always)]
 fn prefetch<L: Lanes, T>(token: L::Token, row: &[T], strip: usize) {
-    let len = GROUP_ROWS * L::LANES;
+    let (len, line) = (GROUP_ROWS * L::LANES, CACHE_LINE / size_of::<T>());
     if let Some(part) = row.get(strip * len..(strip + 1) * len) {
-        for line in part.chunks(CACHE_LINE / size_of::<T>()) {
-            L::prefetch(token, &line[0]);
+        for at in (0..len).step_by(line) {
+            L::prefetch(token, &part[at]);
+        }
+    } else if let Some(part) = row.get(strip * len..) {
+        for value in part.iter().step_by(line) {
+            L::prefetch(token, value);
         }
     }
 }

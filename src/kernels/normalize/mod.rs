@@ -11,17 +11,54 @@ use crate::layout::Layout;
 /// What each feature is normalised by. The difference comes first, in f64, with a mean that for f64 values is a pair:
 /// folded into `x * scale + shift` it would cancel at a large mean. Each output is rounded to its type once, so an
 /// `f32` is within 0.5000001 units in the last place of the exact result, unless `x - mean` and the bias cancel.
+///
+/// Each array begins again behind its end, so that lanes that cross the end of a row find the next row's parameters.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub(crate) struct Affine {
-    pub(crate) mean: Vec<f64>,
-    pub(crate) rest: Vec<f64>,
-    pub(crate) scale: Vec<f64>,
-    pub(crate) bias: Vec<f64>,
+    features: usize,
+    mean: Vec<f64>,
+    rest: Vec<f64>,
+    scale: Vec<f64>,
+    bias: Vec<f64>,
 }
 
 impl Affine {
-    pub(crate) fn view(&self) -> AffineView<'_> {
+    pub(crate) fn features(&self) -> usize {
+        self.features
+    }
+
+    /// Sizes the arrays, has `fill` set a value per feature (mean, rest, scale, bias), and repeats their beginnings.
+    pub(crate) fn set(&mut self, features: usize, fill: impl FnOnce([&mut [f64]; 4])) {
+        self.features = features;
+        let mut arrays = [&mut self.mean, &mut self.rest, &mut self.scale, &mut self.bias];
+        for array in &mut arrays {
+            array.resize(if features == 0 { 0 } else { features + REPEATED }, 0.0);
+        }
+        let [mean, rest, scale, bias] = &mut arrays;
+        fill([&mut mean[..features], &mut rest[..features], &mut scale[..features], &mut bias[..features]]);
+        for array in arrays {
+            repeat(array, features);
+        }
+    }
+
+    /// What a value of a feature becomes: mean, rest, scale and bias, in this order.
+    pub(crate) fn of(&self, feature: usize) -> [f64; 4] {
+        [self.mean[feature], self.rest[feature], self.scale[feature], self.bias[feature]]
+    }
+
+    fn view(&self) -> AffineView<'_> {
         AffineView { mean: &self.mean, rest: &self.rest, scale: &self.scale, bias: &self.bias }
+    }
+}
+
+/// How much of its beginning is repeated behind an array of parameters: two sets of eight lanes.
+const REPEATED: usize = 16;
+
+/// Fills an array from `period` on with what lies before.
+#[inline(always)]
+fn repeat(array: &mut [f64], period: usize) {
+    for at in period..array.len() {
+        array[at] = array[at - period];
     }
 }
 
@@ -88,26 +125,27 @@ impl<T: Element> Job for Normalize<'_, T> {
                 planes::<L, T>(token, affine, at, run);
             }
         } else if inner == 1 && (width >= COLUMNS || run.y.len() <= FEW) {
-            rows_or_stream::<L, T>(token, affine, self.start % width, run, self.streams);
+            rows_or_stream::<L, T>(token, affine, width, self.start % width, run, self.streams);
         } else {
             laid_out::<L, T>(token, affine, self.layout, self.start, run, self.streams);
         }
     }
 }
 
-/// Rows of as many columns as there are parameters, the first from `column` on.
+/// Rows of `width` columns, the first from `column` on.
 #[inline(always)]
 fn rows_or_stream<L: Lanes, T: Element>(
     token: L::Token,
     affine: AffineView<'_>,
+    width: usize,
     column: usize,
     run: Run<'_, T>,
     streams: bool,
 ) {
-    if streams && affine.mean.len() >= stream::MOST_LANES {
-        stream::rows::<L, T>(token, affine, column, run);
+    if streams && width >= REPEATED {
+        stream::rows::<L, T>(token, affine, width, column, run);
     } else {
-        rows::<L, T>(token, affine, column, run);
+        rows::<L, T>(token, affine, width, column, run);
     }
 }
 
@@ -159,10 +197,9 @@ fn planes<L: Lanes, T: Element>(token: L::Token, affine: AffineView<'_>, place: 
     }
 }
 
-/// Rows of as many columns as there are parameters, the first from `column` on; several together.
+/// Rows of `width` columns, the first from `column` on; several together.
 #[inline(always)]
-fn rows<L: Lanes, T: Element>(token: L::Token, affine: AffineView<'_>, column: usize, run: Run<'_, T>) {
-    let width = affine.mean.len();
+fn rows<L: Lanes, T: Element>(token: L::Token, affine: AffineView<'_>, width: usize, column: usize, run: Run<'_, T>) {
     let (row, mut run) = run.split_at(if column == 0 { 0 } else { width - column });
     row_run::<L, T, 1>(token, &affine.columns(column, row.y.len()), [row]);
     while run.y.len() >= ROWS * width {
@@ -170,7 +207,7 @@ fn rows<L: Lanes, T: Element>(token: L::Token, affine: AffineView<'_>, column: u
         let (b, rest) = rest.split_at(width);
         let (c, rest) = rest.split_at(width);
         let (d, rest) = rest.split_at(width);
-        row_run::<L, T, ROWS>(token, &affine, [a, b, c, d]);
+        row_run::<L, T, ROWS>(token, &affine.columns(0, width), [a, b, c, d]);
         run = rest;
     }
     while !run.y.is_empty() {
@@ -192,19 +229,19 @@ fn laid_out<L: Lanes, T: Element>(
 ) {
     let inner = layout.inner();
     let width = layout.features() * inner;
-    let mut laid = LaidOut::<COLUMNS>::new();
+    let mut laid = LaidOut::new();
     // Rows side by side, but no more than there are to normalise.
     let side = (COLUMNS / width).min(run.y.len() / width).max(1);
     let (width, group) = (width * side, COLUMNS - COLUMNS % inner);
     if width <= group {
-        laid.fill(affine, inner, 0..width);
-        return rows_or_stream::<L, T>(token, laid.view().columns(0, width), start % width, run, streams);
+        laid.fill(affine, layout, 0..width);
+        return rows_or_stream::<L, T>(token, laid.view(), width, start % width, run, streams);
     }
     // Rows wider than what is laid out at a time: some columns of all rows, then the next ones.
     let end = start + run.y.len();
     for first in (0..width).step_by(group) {
         let last = (first + group).min(width);
-        laid.fill(affine, inner, first..last);
+        laid.fill(affine, layout, first..last);
         for row in (start / width * width..end).step_by(width) {
             let (from, to) = ((row + first).max(start), (row + last).min(end));
             if from < to {
@@ -218,17 +255,22 @@ fn laid_out<L: Lanes, T: Element>(
 }
 
 /// Parameters repeated like the values of a run of columns.
-struct LaidOut<const N: usize> {
-    mean: [f64; N],
-    rest: [f64; N],
-    scale: [f64; N],
-    bias: [f64; N],
+struct LaidOut {
+    mean: [f64; COLUMNS + REPEATED],
+    rest: [f64; COLUMNS + REPEATED],
+    scale: [f64; COLUMNS + REPEATED],
+    bias: [f64; COLUMNS + REPEATED],
 }
 
-impl<const N: usize> LaidOut<N> {
+impl LaidOut {
     #[inline(always)]
     fn new() -> Self {
-        LaidOut { mean: [0.0; N], rest: [0.0; N], scale: [0.0; N], bias: [0.0; N] }
+        LaidOut {
+            mean: [0.0; COLUMNS + REPEATED],
+            rest: [0.0; COLUMNS + REPEATED],
+            scale: [0.0; COLUMNS + REPEATED],
+            bias: [0.0; COLUMNS + REPEATED],
+        }
     }
 
     #[inline(always)]
@@ -238,8 +280,8 @@ impl<const N: usize> LaidOut<N> {
 
     /// Columns count over rows side by side; every `inner` of them are one feature's.
     #[inline(always)]
-    fn fill(&mut self, affine: AffineView<'_>, inner: usize, columns: Range<usize>) {
-        let features = affine.mean.len();
+    fn fill(&mut self, affine: AffineView<'_>, layout: Layout, columns: Range<usize>) {
+        let (features, inner) = (layout.features(), layout.inner());
         let mut feature = columns.start / inner % features;
         for at in (0..columns.len()).step_by(inner) {
             self.mean[at..at + inner].fill(affine.mean[feature]);
@@ -247,6 +289,9 @@ impl<const N: usize> LaidOut<N> {
             self.scale[at..at + inner].fill(affine.scale[feature]);
             self.bias[at..at + inner].fill(affine.bias[feature]);
             feature = if feature + 1 == features { 0 } else { feature + 1 };
+        }
+        for array in [&mut self.mean, &mut self.rest, &mut self.scale, &mut self.bias] {
+            repeat(&mut array[..columns.len() + REPEATED], columns.len());
         }
     }
 }

@@ -2,50 +2,41 @@
 //! without a break. A store that is not streamed, to a cache line that others are streamed to, costs as much as some
 //! kilobytes of streaming; where a row or plane ends within the lanes, these take their parameters from both sides.
 
-use super::{AffineView, LaidOut, Parameters, Place, Run, planes as planes_cached, rows as rows_cached};
+use super::{AffineView, Parameters, Place, REPEATED, Run, planes as planes_cached, rows as rows_cached};
 use crate::element::Element;
 use crate::lanes::Lanes;
 
 /// Bytes ahead of the reads that are prefetched: streamed writes keep the processor from guessing what comes.
 pub(super) const AHEAD_BYTES: usize = 4096;
 
-/// The most values that are streamed together: two sets of eight lanes. No row or plane that is streamed is shorter.
-pub(super) const MOST_LANES: usize = 16;
-
 /// Bytes that are streamed to as a whole.
 const CACHE_LINE: usize = 64;
 
-/// As [`super::rows`], of rows at least as wide as the lanes.
+/// As [`super::rows`], of rows at least as wide as two sets of lanes.
 #[inline(always)]
-pub(super) fn rows<L: Lanes, T: Element>(token: L::Token, affine: AffineView<'_>, column: usize, run: Run<'_, T>) {
-    let width = affine.mean.len();
+pub(super) fn rows<L: Lanes, T: Element>(
+    token: L::Token,
+    affine: AffineView<'_>,
+    width: usize,
+    column: usize,
+    run: Run<'_, T>,
+) {
     let (head, mut run) = run.split_at_stream();
-    let first = column;
-    let mut column = (column + head.y.len()) % width;
-    rows_cached::<L, T>(token, affine, first, head);
+    let first = (column + head.y.len()) % width;
+    rows_cached::<L, T>(token, affine, width, column, head);
 
-    let (mut at, mut seam, mut seam_at) = (0, LaidOut::<MOST_LANES>::new(), None);
     let pair = 2 * L::LANES;
-    while at + pair <= run.y.len() {
-        if column + pair <= width {
-            let pairs = ((width - column) / pair).min((run.y.len() - at) / pair);
-            for _ in 0..pairs {
-                stream_pair::<L, T>(token, load_pair(token, &affine, column), &mut run, at);
-                (at, column) = (at + pair, column + pair);
-            }
-        } else {
-            // Rows often end at the same lane, so the seam is kept.
-            if seam_at != Some(column) {
-                seam.join(&affine.columns(column, width - column), &affine, pair);
-                seam_at = Some(column);
-            }
-            stream_pair::<L, T>(token, load_pair(token, &seam.view(), 0), &mut run, at);
-            (at, column) = (at + pair, column + pair - width);
-        }
-        column = if column == width { 0 } else { column };
+    let full = run.y.len() - run.y.len() % pair;
+    let mut column = first;
+    for at in (0..full).step_by(pair) {
+        let parameters =
+            [Parameters::load(token, &affine, column), Parameters::load(token, &affine, column + L::LANES)];
+        stream_pair::<L, T>(token, parameters, &mut run, at);
+        column += pair;
+        column = if column >= width { column - width } else { column };
     }
     L::fence(token);
-    rows_cached::<L, T>(token, affine, column, run.split_at(at).1);
+    rows_cached::<L, T>(token, affine, width, column, run.split_at(full).1);
 }
 
 /// As [`super::planes`], of planes at least as long as the lanes.
@@ -58,7 +49,7 @@ pub(super) fn planes<L: Lanes, T: Element>(token: L::Token, affine: AffineView<'
     planes_cached::<L, T>(token, affine, head_place, head);
 
     let (mut feature, mut left) = place.feature_left();
-    let (mut at, mut seam) = (0, LaidOut::<MOST_LANES>::new());
+    let mut at = 0;
     let pair = 2 * L::LANES;
     while at + pair <= run.y.len() {
         let parameters = Parameters::<L>::splat(token, &affine.columns(feature, 1));
@@ -70,9 +61,10 @@ pub(super) fn planes<L: Lanes, T: Element>(token: L::Token, affine: AffineView<'
         left -= pairs * pair;
         let next = if feature + 1 == features { 0 } else { feature + 1 };
         if left > 0 && at + pair <= run.y.len() {
-            seam.fill_lanes(&affine.columns(feature, 1), 0..left);
-            seam.fill_lanes(&affine.columns(next, 1), left..pair);
-            stream_pair::<L, T>(token, load_pair(token, &seam.view(), 0), &mut run, at);
+            let after = Parameters::<L>::splat(token, &affine.columns(next, 1));
+            let seam =
+                [parameters.up_to(token, left, after), parameters.up_to(token, left.saturating_sub(L::LANES), after)];
+            stream_pair::<L, T>(token, seam, &mut run, at);
             at += pair;
             (feature, left) = (next, inner + left - pair);
         } else if left == 0 {
@@ -97,9 +89,28 @@ fn stream_pair<L: Lanes, T: Element>(token: L::Token, [a, b]: [Parameters<L>; 2]
     T::stream([a, b], &mut run.y[at..]);
 }
 
+impl<L: Lanes> Parameters<L> {
+    /// These in the first lanes, others in the lanes after them.
+    #[inline(always)]
+    fn up_to(&self, token: L::Token, lanes: usize, after: Parameters<L>) -> Self {
+        if lanes >= L::LANES {
+            return *self;
+        }
+        Parameters {
+            mean: first(token, lanes, self.mean, after.mean),
+            rest: first(token, lanes, self.rest, after.rest),
+            scale: first(token, lanes, self.scale, after.scale),
+            bias: first(token, lanes, self.bias, after.bias),
+        }
+    }
+}
+
+/// The first lanes of one, the other lanes of another.
 #[inline(always)]
-fn load_pair<L: Lanes>(token: L::Token, affine: &AffineView<'_>, at: usize) -> [Parameters<L>; 2] {
-    [Parameters::load(token, affine, at), Parameters::load(token, affine, at + L::LANES)]
+fn first<L: Lanes>(token: L::Token, lanes: usize, these: L, others: L) -> L {
+    let mut array = [0.0; REPEATED];
+    these.store(&mut array);
+    if lanes == 0 { others } else { L::load_part(token, &array[..lanes], others) }
 }
 
 impl<T: Element> Run<'_, T> {
@@ -108,31 +119,5 @@ impl<T: Element> Run<'_, T> {
     fn split_at_stream(self) -> (Self, Self) {
         let past = self.y.as_ptr().addr() % CACHE_LINE;
         self.split_at((CACHE_LINE - past) % CACHE_LINE / size_of::<T>())
-    }
-}
-
-impl LaidOut<MOST_LANES> {
-    /// The parameters of some columns, and behind them those of others.
-    #[inline(always)]
-    fn join(&mut self, first: &AffineView<'_>, then: &AffineView<'_>, lanes: usize) {
-        for lane in 0..lanes {
-            let (from, at) = match lane.checked_sub(first.mean.len()) {
-                Some(at) => (then, at),
-                None => (first, lane),
-            };
-            self.mean[lane] = from.mean[at];
-            self.rest[lane] = from.rest[at];
-            self.scale[lane] = from.scale[at];
-            self.bias[lane] = from.bias[at];
-        }
-    }
-
-    /// The parameters of one feature in some lanes.
-    #[inline(always)]
-    fn fill_lanes(&mut self, from: &AffineView<'_>, lanes: std::ops::Range<usize>) {
-        self.mean[lanes.clone()].fill(from.mean[0]);
-        self.rest[lanes.clone()].fill(from.rest[0]);
-        self.scale[lanes.clone()].fill(from.scale[0]);
-        self.bias[lanes].fill(from.bias[0]);
     }
 }
