@@ -64,12 +64,14 @@ impl<T: Element> Chunk<'_, T> {
         let inner = layout.inner();
         let row = layout.features() * inner;
         let features = self.features.len();
-        let first = self.range.outer.start * row + self.features.start * inner;
         let columns = Columns {
-            values: &self.x[first..],
+            x: self.x,
             stride: side * row,
+            column: self.features.start * inner,
             width: side * features * inner,
+            first: self.range.outer.start / side,
             rows: self.range.outer.len().div_ceil(side),
+            all_rows: layout.outer().div_ceil(side),
         };
         let shape =
             Shape { side, features, inner, count: self.range.count(), prefetch: size_of_val(self.x) > CACHED_BYTES };

@@ -36,17 +36,24 @@ pub(super) trait Rows<T> {
 
 /// Row view: some columns of rows that lie one after the other. The last row of the batch may be cut short.
 pub(super) struct Columns<'a, T> {
-    /// From the first column of the first row to the end of the batch.
-    pub(super) values: &'a [T],
+    /// The whole batch.
+    pub(super) x: &'a [T],
     /// Values from one row to the next.
     pub(super) stride: usize,
+    /// The first column.
+    pub(super) column: usize,
     /// Columns taken.
     pub(super) width: usize,
+    /// The first row of the chunk.
+    pub(super) first: usize,
     /// Rows of the chunk.
     pub(super) rows: usize,
+    /// Rows of the batch.
+    pub(super) all_rows: usize,
 }
 
 impl<T> Rows<T> for Columns<'_, T> {
+    /// The row, counted in the batch.
     type Cursor = usize;
 
     #[inline(always)]
@@ -56,18 +63,23 @@ impl<T> Rows<T> for Columns<'_, T> {
 
     #[inline(always)]
     fn cursor(&self, row: usize) -> usize {
-        row * self.stride
+        self.first + row
     }
 
     #[inline(always)]
     fn skip(&self, at: usize, rows: usize) -> usize {
-        at + rows * self.stride
+        at + rows
     }
 
     #[inline(always)]
     fn next(&self, at: &mut usize) -> &[T] {
-        let rest = self.values.get(*at..).unwrap_or_default();
-        *at += self.stride;
+        // After the last row come the next columns, from the first row on.
+        let from = match at.checked_sub(self.all_rows) {
+            None => *at * self.stride + self.column,
+            Some(row) => row * self.stride + self.column + self.width,
+        };
+        *at += 1;
+        let rest = self.x.get(from..).unwrap_or_default();
         &rest[..rest.len().min(self.width)]
     }
 }
@@ -126,6 +138,29 @@ impl<T> Rows<T> for Planes<'_, T> {
             left: self.planes - plane,
             position: row * self.rows.len,
         }
+    }
+
+    #[inline(always)]
+    fn group(&self, at: &mut PlaneCursor, rows: usize) -> Group<'_, T> {
+        let len = self.rows.len;
+        let mut group: Group<'_, T> = [&[]; GROUP_ROWS];
+        // Whole rows of one plane lie side by side.
+        let from = at.plane + at.position;
+        let end = at.position + GROUP_ROWS * len;
+        if rows >= GROUP_ROWS
+            && end < self.rows.positions
+            && let Some(values) = self.values.get(from..from + GROUP_ROWS * len)
+        {
+            at.position = end;
+            for (row, values) in group.iter_mut().zip(values.chunks_exact(len)) {
+                *row = values;
+            }
+            return group;
+        }
+        for row in group.iter_mut().take(rows) {
+            *row = self.next(at);
+        }
+        group
     }
 
     #[inline(always)]

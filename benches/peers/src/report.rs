@@ -46,19 +46,12 @@ fn duration(seconds: f64) -> String {
 
 fn versions() -> Vec<String> {
     let own = version(OWN_MANIFEST, "version").into_iter().map(|version| format!("batchnorm {version}"));
-    let peers = [
-        ("ndarray", cfg!(feature = "ndarray")),
-        ("faer", cfg!(feature = "faer")),
-        ("candle-nn", cfg!(feature = "candle")),
-        ("burn", cfg!(feature = "burn")),
-    ];
-    let built = peers.into_iter().filter(|(_, built)| *built);
-    own.chain(built.filter_map(|(name, _)| version(MANIFEST, name).map(|version| format!("{name} {version}"))))
-        .collect()
+    let peers = ["ndarray", "faer", "candle-nn"].into_iter().chain(cfg!(feature = "burn").then_some("burn"));
+    own.chain(peers.filter_map(|name| version(MANIFEST, name).map(|version| format!("{name} {version}")))).collect()
 }
 
 /// The version in a manifest's line of `key`: that of a dependency, pinned, or the package's own.
-fn line<'a>(manifest: &'a str, key: &str) -> Option<&'a str> {
+fn version<'a>(manifest: &'a str, key: &str) -> Option<&'a str> {
     // A feature may have the same name; its line has no version.
     manifest.lines().find_map(|line| {
         let value = line.strip_prefix(key)?.strip_prefix(" = ")?;

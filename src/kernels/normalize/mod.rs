@@ -103,6 +103,9 @@ const PLANE_MIN: usize = 16;
 /// Columns that parameters are laid out for at a time.
 const COLUMNS: usize = 128;
 
+/// Columns whose parameters stay in a second-level cache while several rows pass; wide rows are cut to it.
+const TILE: usize = 8192;
+
 /// Runs up to this length are not worth laying out anything.
 const FEW: usize = 64;
 
@@ -124,10 +127,15 @@ impl<T: Element> Job for Normalize<'_, T> {
             } else {
                 planes::<L, T>(token, affine, at, run);
             }
+        } else if inner == 1 && width > TILE && run.y.len() > width {
+            tiles::<L, T>(token, affine, width, self.start, run, self.streams);
         } else if inner == 1 && (width >= COLUMNS || run.y.len() <= FEW) {
             rows_or_stream::<L, T>(token, affine, width, self.start % width, run, self.streams);
         } else {
             laid_out::<L, T>(token, affine, self.layout, self.start, run, self.streams);
+        }
+        if self.streams {
+            L::fence(token);
         }
     }
 }
@@ -156,6 +164,11 @@ struct Run<'a, T> {
 }
 
 impl<'a, T: Element> Run<'a, T> {
+    #[inline(always)]
+    fn part(&mut self, part: Range<usize>) -> Run<'_, T> {
+        Run { x: self.x.map(|x| &x[part.clone()]), y: &mut self.y[part] }
+    }
+
     /// The first values, at most `at`, and the others.
     #[inline(always)]
     fn split_at(self, at: usize) -> (Self, Self) {
@@ -224,7 +237,7 @@ fn laid_out<L: Lanes, T: Element>(
     affine: AffineView<'_>,
     layout: Layout,
     start: usize,
-    run: Run<'_, T>,
+    mut run: Run<'_, T>,
     streams: bool,
 ) {
     let inner = layout.inner();
@@ -238,20 +251,54 @@ fn laid_out<L: Lanes, T: Element>(
         return rows_or_stream::<L, T>(token, laid.view(), width, start % width, run, streams);
     }
     // Rows wider than what is laid out at a time: some columns of all rows, then the next ones.
-    let end = start + run.y.len();
     for first in (0..width).step_by(group) {
-        let last = (first + group).min(width);
-        laid.fill(affine, layout, first..last);
-        for row in (start / width * width..end).step_by(width) {
-            let (from, to) = ((row + first).max(start), (row + last).min(end));
-            if from < to {
-                let part =
-                    Run { x: run.x.map(|x| &x[from - start..to - start]), y: &mut run.y[from - start..to - start] };
-                let affine = laid.view().columns(from - row - first, to - from);
-                row_run::<L, T, 1>(token, &affine, [part]);
-            }
+        let columns = first..(first + group).min(width);
+        laid.fill(affine, layout, columns.clone());
+        for (column, part) in parts(start, run.y.len(), width, &columns) {
+            let affine = laid.view().columns(column, part.len());
+            row_run::<L, T, 1>(token, &affine, [run.part(part)]);
         }
     }
+}
+
+/// Wide rows, some columns of all of them at a time.
+#[inline(always)]
+fn tiles<L: Lanes, T: Element>(
+    token: L::Token,
+    affine: AffineView<'_>,
+    width: usize,
+    start: usize,
+    mut run: Run<'_, T>,
+    streams: bool,
+) {
+    // The first tile is longer by what puts the others on addresses that suit streamed stores, if rows are so long that
+    // they all can.
+    let shift = (start % width + run.before_stream()) % REPEATED;
+    let mut first = 0;
+    while first < width {
+        let columns = first..(if first == 0 { shift + TILE } else { first + TILE }).min(width);
+        let affine = affine.columns(first, columns.len() + REPEATED);
+        for (column, part) in parts(start, run.y.len(), width, &columns) {
+            rows_or_stream::<L, T>(token, affine, columns.len(), column, run.part(part), streams);
+        }
+        first = columns.end;
+    }
+}
+
+/// The parts of a run of `len` values, which starts at `start` in the batch, that lie in some columns of its rows, each
+/// with its first column counted from the first of these. (An iterator, because a closure over lanes would be compiled
+/// without their instructions.)
+fn parts(
+    start: usize,
+    len: usize,
+    width: usize,
+    columns: &Range<usize>,
+) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let (first, last, end) = (columns.start, columns.end, start + len);
+    (start / width * width..end).step_by(width).filter_map(move |row| {
+        let (from, to) = ((row + first).max(start), (row + last).min(end));
+        (from < to).then(|| (from - row - first, from - start..to - start))
+    })
 }
 
 /// Parameters repeated like the values of a run of columns.

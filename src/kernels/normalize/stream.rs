@@ -35,7 +35,6 @@ pub(super) fn rows<L: Lanes, T: Element>(
         column += pair;
         column = if column >= width { column - width } else { column };
     }
-    L::fence(token);
     rows_cached::<L, T>(token, affine, width, column, run.split_at(full).1);
 }
 
@@ -71,7 +70,6 @@ pub(super) fn planes<L: Lanes, T: Element>(token: L::Token, affine: AffineView<'
             (feature, left) = (next, inner);
         }
     }
-    L::fence(token);
     place.at += at;
     planes_cached::<L, T>(token, affine, place, run.split_at(at).1);
 }
@@ -117,7 +115,14 @@ impl<T: Element> Run<'_, T> {
     /// The values before the first address that suits a streamed store, and the others.
     #[inline(always)]
     fn split_at_stream(self) -> (Self, Self) {
+        let before = self.before_stream();
+        self.split_at(before)
+    }
+
+    /// How many those are.
+    #[inline(always)]
+    pub(super) fn before_stream(&self) -> usize {
         let past = self.y.as_ptr().addr() % CACHE_LINE;
-        self.split_at((CACHE_LINE - past) % CACHE_LINE / size_of::<T>())
+        (CACHE_LINE - past) % CACHE_LINE / size_of::<T>()
     }
 }

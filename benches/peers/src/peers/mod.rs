@@ -2,11 +2,8 @@
 
 #[cfg(feature = "burn")]
 mod burn;
-#[cfg(feature = "candle")]
 mod candle;
-#[cfg(feature = "faer")]
 mod faer;
-#[cfg(feature = "ndarray")]
 mod ndarray;
 mod this;
 
@@ -22,17 +19,13 @@ pub struct Contender<'a> {
 
 /// This crate first, then the peers that can do it.
 pub fn contenders(case: &Case, op: Op) -> Vec<Contender<'_>> {
-    #[cfg_attr(not(feature = "ndarray"), expect(unused_mut, reason = "the features may all be off"))]
-    let mut contenders = vec![Contender { name: "this", run: this::run(case, op) }];
-    #[cfg(feature = "ndarray")]
-    {
-        contenders.push(Contender { name: "ndarray", run: ndarray::run(case, op) });
-        contenders.extend(ndarray::preallocated(case, op).map(|run| Contender { name: "ndarray Zip", run }));
-    }
-    #[cfg(feature = "faer")]
+    let mut contenders = vec![
+        Contender { name: "this", run: this::run(case, op) },
+        Contender { name: "ndarray", run: ndarray::run(case, op) },
+        Contender { name: "candle-nn", run: candle::run(case, op) },
+    ];
+    contenders.extend(ndarray::preallocated(case, op).map(|run| Contender { name: "ndarray Zip", run }));
     contenders.extend(faer::run(case, op).map(|run| Contender { name: "faer", run }));
-    #[cfg(feature = "candle")]
-    contenders.push(Contender { name: "candle-nn", run: candle::run(case, op) });
     #[cfg(feature = "burn")]
     contenders.push(Contender { name: "burn (flex)", run: burn::run(case, op) });
     contenders

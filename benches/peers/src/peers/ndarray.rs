@@ -19,10 +19,12 @@ pub fn preallocated(case: &Case, op: Op) -> Option<Run<'_>> {
     }
 }
 
+type MeanVariance = (Array1<f32>, Array1<f32>);
+
 /// A batch of either rank, and what depends on the rank.
 struct View<'a, D> {
     x: ArrayView<'a, f32, D>,
-    moments: fn(&ArrayView<'a, f32, D>) -> (Array1<f32>, Array1<f32>),
+    moments: fn(&ArrayView<'a, f32, D>) -> MeanVariance,
     /// One value per feature, shaped to broadcast.
     spread: fn(Array1<f32>) -> Array<f32, D>,
 }
