@@ -1,6 +1,8 @@
-//! The kernels, written once over lanes: `chunk` (sums about a pivot), `merge` (Chan's formula), `tree` (the chunks of a
-//! batch, serial or on rayon) and `normalize`. They follow [`crate::order`] and import it, `lanes`, `element` and
-//! `careful`; nothing here knows of paths or of the layer.
+//! The kernels, written once over lanes: `sums` (deviations from a pivot, over the rows that `rows` gives), `chunk` (the
+//! moments of one chunk), `merge` (Chan's formula), `tree` (the chunks of a batch, serial or on rayon) and `normalize`.
+//!
+//! They follow [`crate::order`] and import it, `lanes`, `element` and `careful`; nothing here knows of paths or of the
+//! layer.
 
 mod chunk;
 mod fold;
@@ -9,6 +11,7 @@ mod normalize;
 mod pair;
 mod partial;
 mod rows;
+mod sums;
 mod tree;
 
 pub(crate) use merge::Merge;

@@ -27,7 +27,7 @@ pub(super) fn fence() {
 #[inline(always)]
 pub(super) fn stream16<T: Copy, const N: usize>(from: &[T; N], to: &mut [T; N]) {
     const { assert!(size_of::<[T; N]>() == 16) };
-    if to.as_ptr().addr() % 16 == 0 {
+    if to.as_ptr().addr().is_multiple_of(16) {
         // SAFETY: SSE2 is part of x86-64; both arrays have 16 bytes, the target on a multiple of 16. The caller fences.
         unsafe { _mm_stream_si128(to.as_mut_ptr().cast(), _mm_loadu_si128(from.as_ptr().cast())) }
     } else {
@@ -121,7 +121,7 @@ macro_rules! lanes {
             #[inline(always)]
             fn stream([a, b]: [Self; 2], to: &mut [f64]) {
                 let to: &mut [f64; 2 * $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
-                if to.as_ptr().addr() % (8 * $lanes) == 0 {
+                if to.as_ptr().addr().is_multiple_of(8 * $lanes) {
                     // SAFETY: lanes exist only by a token; the array has as many values as are written, and lies on a
                     // multiple of what each instruction writes. The caller fences.
                     unsafe {
@@ -137,7 +137,7 @@ macro_rules! lanes {
             #[inline(always)]
             fn stream_f32([a, b]: [Self; 2], to: &mut [f32]) {
                 let to: &mut [f32; 2 * $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
-                if to.as_ptr().addr() % size_of_val(to) == 0 {
+                if to.as_ptr().addr().is_multiple_of(size_of_val(to)) {
                     // SAFETY: lanes exist only by a token; the array has as many values as are written, and lies on a
                     // multiple of what the instruction writes. The caller fences.
                     unsafe { $stream_f32(to.as_mut_ptr().cast(), $pair($narrow(a.0), $narrow(b.0))) }

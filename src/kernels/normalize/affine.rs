@@ -1,0 +1,172 @@
+//! What values are normalised by: per feature, laid out like a run of columns, and in lanes.
+
+use std::ops::Range;
+
+use crate::lanes::Lanes;
+use crate::layout::Layout;
+
+/// Columns that parameters are laid out for at a time.
+pub(super) const COLUMNS: usize = 128;
+
+/// What each feature is normalised by. The difference comes first, in f64, with a mean that for f64 values is a pair:
+/// folded into `x * scale + shift` it would cancel at a large mean. Each output is rounded to its type once, so an
+/// `f32` is within 0.5000001 units in the last place of the exact result, unless `x - mean` and the bias cancel.
+///
+/// Each array begins again behind its end, so that lanes that cross the end of a row find the next row's parameters.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub(crate) struct Affine {
+    features: usize,
+    mean: Vec<f64>,
+    rest: Vec<f64>,
+    scale: Vec<f64>,
+    bias: Vec<f64>,
+}
+
+impl Affine {
+    pub(crate) fn features(&self) -> usize {
+        self.features
+    }
+
+    /// Sizes the arrays, has `fill` set a value per feature (mean, rest, scale, bias), and repeats their beginnings.
+    pub(crate) fn set(&mut self, features: usize, fill: impl FnOnce([&mut [f64]; 4])) {
+        self.features = features;
+        let mut arrays = [&mut self.mean, &mut self.rest, &mut self.scale, &mut self.bias];
+        for array in &mut arrays {
+            array.resize(if features == 0 { 0 } else { features + REPEATED }, 0.0);
+        }
+        let [mean, rest, scale, bias] = &mut arrays;
+        fill([&mut mean[..features], &mut rest[..features], &mut scale[..features], &mut bias[..features]]);
+        for array in arrays {
+            repeat(array, features);
+        }
+    }
+
+    /// What a value of a feature becomes: mean, rest, scale and bias, in this order.
+    pub(crate) fn of(&self, feature: usize) -> [f64; 4] {
+        [self.mean[feature], self.rest[feature], self.scale[feature], self.bias[feature]]
+    }
+
+    pub(super) fn view(&self) -> AffineView<'_> {
+        AffineView { mean: &self.mean, rest: &self.rest, scale: &self.scale, bias: &self.bias }
+    }
+}
+
+/// How much of its beginning is repeated behind an array of parameters: two sets of eight lanes.
+pub(super) const REPEATED: usize = 16;
+
+/// Fills an array from `period` on with what lies before.
+#[inline(always)]
+fn repeat(array: &mut [f64], period: usize) {
+    for at in period..array.len() {
+        array[at] = array[at - period];
+    }
+}
+
+/// Parameters of some columns.
+#[derive(Clone, Copy)]
+pub(super) struct AffineView<'a> {
+    mean: &'a [f64],
+    rest: &'a [f64],
+    scale: &'a [f64],
+    bias: &'a [f64],
+}
+
+impl<'a> AffineView<'a> {
+    /// Columns.
+    #[inline(always)]
+    pub(super) fn len(&self) -> usize {
+        self.mean.len()
+    }
+
+    #[inline(always)]
+    pub(super) fn columns(&self, from: usize, len: usize) -> AffineView<'a> {
+        AffineView {
+            mean: &self.mean[from..][..len],
+            rest: &self.rest[from..][..len],
+            scale: &self.scale[from..][..len],
+            bias: &self.bias[from..][..len],
+        }
+    }
+}
+
+/// Parameters repeated like the values of a run of columns.
+pub(super) struct LaidOut {
+    mean: [f64; COLUMNS + REPEATED],
+    rest: [f64; COLUMNS + REPEATED],
+    scale: [f64; COLUMNS + REPEATED],
+    bias: [f64; COLUMNS + REPEATED],
+}
+
+impl LaidOut {
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        LaidOut {
+            mean: [0.0; COLUMNS + REPEATED],
+            rest: [0.0; COLUMNS + REPEATED],
+            scale: [0.0; COLUMNS + REPEATED],
+            bias: [0.0; COLUMNS + REPEATED],
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn view(&self) -> AffineView<'_> {
+        AffineView { mean: &self.mean, rest: &self.rest, scale: &self.scale, bias: &self.bias }
+    }
+
+    /// Columns count over rows side by side; every `inner` of them are one feature's.
+    #[inline(always)]
+    pub(super) fn fill(&mut self, affine: AffineView<'_>, layout: Layout, columns: Range<usize>) {
+        let (features, inner) = (layout.features(), layout.inner());
+        let mut feature = columns.start / inner % features;
+        for at in (0..columns.len()).step_by(inner) {
+            self.mean[at..at + inner].fill(affine.mean[feature]);
+            self.rest[at..at + inner].fill(affine.rest[feature]);
+            self.scale[at..at + inner].fill(affine.scale[feature]);
+            self.bias[at..at + inner].fill(affine.bias[feature]);
+            feature = if feature + 1 == features { 0 } else { feature + 1 };
+        }
+        for array in [&mut self.mean, &mut self.rest, &mut self.scale, &mut self.bias] {
+            repeat(&mut array[..columns.len() + REPEATED], columns.len());
+        }
+    }
+}
+
+/// The parameters of as many columns as there are lanes.
+#[derive(Clone, Copy)]
+pub(super) struct Parameters<L> {
+    pub(super) mean: L,
+    pub(super) rest: L,
+    pub(super) scale: L,
+    pub(super) bias: L,
+}
+
+impl<L: Lanes> Parameters<L> {
+    #[inline(always)]
+    pub(super) fn load(token: L::Token, from: &AffineView<'_>, at: usize) -> Self {
+        Parameters {
+            mean: L::load(token, &from.mean[at..]),
+            rest: L::load(token, &from.rest[at..]),
+            scale: L::load(token, &from.scale[at..]),
+            bias: L::load(token, &from.bias[at..]),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn splat(token: L::Token, from: &AffineView<'_>) -> Self {
+        Parameters {
+            mean: L::splat(token, from.mean[0]),
+            rest: L::splat(token, from.rest[0]),
+            scale: L::splat(token, from.scale[0]),
+            bias: L::splat(token, from.bias[0]),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn normalized(&self, x: L, mean_has_rest: bool) -> L {
+        let mut d = x.sub(self.mean);
+        if mean_has_rest {
+            d = d.sub(self.rest);
+        }
+        d.mul(self.scale).add(self.bias)
+    }
+}
