@@ -216,9 +216,7 @@ impl Moments {
         scratch_len: usize,
         compute: impl FnOnce(PartialMut<'_>, &mut [f64]),
     ) {
-        // Without features there is nothing that could have values.
-        let count = if num_features == 0 { 0 } else { count as u64 };
-        self.count = count;
+        self.count = count as u64;
         for values in [&mut self.mean, &mut self.rest, &mut self.m2, &mut self.m2_rest] {
             values.resize(num_features, 0.0);
         }

@@ -284,3 +284,30 @@ fn inference_is_frozen() {
     }
     assert_ne!(eval(&bn, &data, layout), expected);
 }
+
+/// Empty batches of hostile shapes, and layers without features: found by fuzzing to overflow where trees are sized.
+#[test]
+fn nothing_in_any_shape() {
+    for layout in [
+        Layout::nc(usize::MAX, 0),
+        Layout::new(usize::MAX, 0, usize::MAX),
+        Layout::new(usize::MAX, 3, 0),
+        Layout::new(0, 3, usize::MAX),
+        Layout::new(usize::MAX - 1, 0, 1),
+        Layout::nc(5, 0),
+    ] {
+        let x = Batch::<f32>::new(&[], layout).expect("an empty batch");
+        for (name, m) in by_every_path(|path| path.moments(x)) {
+            assert_eq!((m.num_features(), m.count()), (layout.features(), 0), "{name}, {layout}");
+        }
+        for path in [Path::Auto, Path::Scalar] {
+            let mut bn = BatchNorm::new(layout.features());
+            let trained = bn.forward_train_by(path, x, BatchMut::new(&mut [], layout).expect("y"));
+            let evaluated = bn.to_inference().forward_by(path, x, BatchMut::new(&mut [], layout).expect("y"));
+            assert_eq!(evaluated, Ok(()), "{layout}");
+            let refused = Err(Error::TooFewValues { needed: 2, given: 0 });
+            assert_eq!(trained, refused, "{layout}");
+            assert_eq!(bn.num_batches_tracked(), 0);
+        }
+    }
+}

@@ -238,7 +238,8 @@ impl BatchNorm {
 
     fn check_train(&self, layout: Layout) -> Result<()> {
         check_features(self.num_features(), layout)?;
-        let given = layout.count();
+        // A batch without features has no values, whatever its other sides are.
+        let given = if layout.features() == 0 { 0 } else { layout.count() };
         if given < 2 { Err(Error::TooFewValues { needed: 2, given }) } else { Ok(()) }
     }
 }

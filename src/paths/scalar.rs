@@ -14,7 +14,8 @@ use crate::{Element, Moments};
 
 pub(super) fn moments<T: Element>(order: &Order, x: &[T], moments: &mut Moments) {
     let layout = order.layout;
-    moments.fill(layout.features(), layout.count(), 0, |mut out, _| {
+    let count = if x.is_empty() { 0 } else { layout.count() };
+    moments.fill(layout.features(), count, 0, |mut out, _| {
         for feature in 0..layout.features() {
             let run = tree(order, x, feature, &order.root());
             out.set(feature, run.stats);

@@ -7,8 +7,12 @@ use crate::order::Order;
 use crate::{Element, Moments};
 
 pub(super) fn moments<T: Element>(isa: Isa, forks: bool, order: &Order, x: &[T], moments: &mut Moments) {
-    let tree = Tree::new(isa, forks, order, x);
     let layout = order.layout;
+    if x.is_empty() {
+        // The sides of an empty batch may be anything; no tree could be laid over them.
+        return moments.fill(layout.features(), 0, 0, |_, _| ());
+    }
+    let tree = Tree::new(isa, forks, order, x);
     moments.fill(layout.features(), layout.count(), tree.scratch_len(), |out, scratch| tree.run(out, scratch));
 }
 
