@@ -61,11 +61,17 @@ pub(crate) fn merge(a: Stats, count_a: f64, b: Stats, count_b: f64) -> Stats {
     if !a.mean.is_finite() || !b.mean.is_finite() {
         return not_finite(a.mean + b.mean);
     }
-    // Products, not a difference: that of the means may overflow.
-    let (share_a, share_b) = (count_a / (count_a + count_b), count_b / (count_a + count_b));
-    let delta = b.mean * 0.5 - a.mean * 0.5;
-    let m2 = a.m2 + b.m2 + delta * delta * (count_a * share_b) * 4.0;
-    Stats { mean: a.mean * share_a + b.mean * share_b, rest: 0.0, m2, m2_rest: 0.0 }
+    // Chan's formula on means scaled down by a power of two, so that their difference cannot overflow.
+    let share_b = count_b / (count_a + count_b);
+    let scale = 2f64.powi(-64);
+    let scaled = |stats: Stats| (stats.mean * scale, stats.rest * scale);
+    let ((mean_a, rest_a), (mean_b, rest_b)) = (scaled(a), scaled(b));
+    let delta = (mean_b - mean_a) + (rest_b - rest_a);
+    let (mean, error) = two_sum(mean_a, delta * share_b);
+    let (mean, rest) = two_sum(mean, error + rest_a);
+    let half = b.mean * 0.5 - a.mean * 0.5;
+    let m2 = a.m2 + b.m2 + half * half * (count_a * share_b) * 4.0;
+    Stats { mean: mean / scale, rest: rest / scale, m2, m2_rest: 0.0 }
 }
 
 fn not_finite(sum: f64) -> Stats {

@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Writes the seeds: inputs with a meaning, which a fuzzer would take long to find. Run it where it lies.
+
+The order of bytes is that of the targets' `Header` types, as `arbitrary` reads them: numbers from the front,
+little-endian; an enum as the u32 that picks its variant.
+"""
+
+import struct
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def write(target, seeds):
+    folder = HERE / target
+    folder.mkdir(exist_ok=True)
+    for name, data in seeds.items():
+        (folder / name).write_bytes(data)
+
+
+def variant(index, variants):
+    return struct.pack("<I", -(-index * 2**32 // variants))
+
+
+KINDS = ["raw", "near", "grid", "few"]
+
+
+def recipe(kind, base=0.0, exponent=0, double=True):
+    base = struct.pack("<d", base) if double else bytes(4) + struct.pack("<f", base)
+    return variant(KINDS.index(kind), len(KINDS)) + base + struct.pack("<b", exponent)
+
+
+def sides(features, inner):
+    return bytes([features - 1, inner - 1])
+
+
+def f64(*values):
+    return struct.pack(f"<{len(values)}d", *values)
+
+
+def f32(*values):
+    return struct.pack(f"<{len(values)}f", *values)
+
+
+def steps(*values):
+    return struct.pack(f"<{len(values)}h", *values)
+
+
+NAN, INF, MAX, TINY = float("nan"), float("inf"), 1.7976931348623157e308, 5e-324
+PAYLOAD = bytes.fromhex("efbeadde0000f4ff")
+RAMP = steps(*range(-40, 60, 3))
+
+
+def paths_agree():
+    def seed(double, features, inner, length, options, recipe, data):
+        return bytes([double]) + sides(features, inner) + struct.pack("<HB", length, options) + recipe + data
+
+    return {
+        "rows_f32": seed(0, 5, 1, 0xFFEF, 16, recipe("near", 1e4, double=False), RAMP),
+        "strips_f32": seed(0, 80, 1, 0xFFEF, 16, recipe("grid", 3.0, -3, double=False), RAMP),
+        "planes_f64": seed(1, 2, 130, 0xFFEF, 16, recipe("grid", 1e8, -9), RAMP),
+        "bits_f64": seed(1, 3, 7, 0x7FFF, 24, recipe("raw"), f64(1.0, -2.0, 3e-310, INF, 7.0) + PAYLOAD),
+        "bits_f32": seed(0, 63, 2, 0x7FFF, 1, recipe("raw"), f32(1.0, 1e-45, 3e38, -INF, -0.0, NAN)),
+        "overflow_f64": seed(1, 9, 1, 0xA000, 2, recipe("few"), f64(MAX, -MAX, 1e-310, 1.0) + bytes(range(37))),
+        "large_f32": seed(0, 3, 49, 0xFFF0, 16, recipe("near", -1e2, double=False), RAMP),
+        "large_f64": seed(1, 80, 1, 0xFFF2, 16, recipe("grid", 1e6, -20), RAMP),
+    }
+
+
+def oracle():
+    def seed(double, features, inner, count, once, recipe, data):
+        return bytes([double]) + sides(features, inner) + struct.pack("<HB", count, once) + recipe + data
+
+    # Eight values that repeat in each group of eight rows round the same way again and again, and about a pivot that is
+    # the mean of other rows nothing makes up for it: the first eight come to lie in the middle of a chunk.
+    group = (0.7, 0.3, 0.31, 0.9, 0.4, 0.41, 0.3, 0.8)
+    # Half of the pivot's rows are one step up, all others are not: the pivot is far from the mean.
+    pivot = [0] * 56 + [1] * 4 + [0] * 68
+    return {
+        "offset_f64": seed(1, 1, 1, 20000, 0, recipe("near", 1e12), RAMP),
+        "offset_f32": seed(0, 64, 1, 500, 0, recipe("near", 1e6, double=False), RAMP),
+        "planes_f64": seed(1, 2, 100, 9000, 0, recipe("grid", -5.0, -30), RAMP),
+        "outlier_f64": seed(1, 1, 1, 9000, 1, recipe("grid", 0.5, 3), steps(30000, *range(9))),
+        "pivot_f32": seed(0, 64, 1, 128, 0, recipe("near", 3.0000002, double=False), steps(*pivot)),
+        "pivot_f64": seed(1, 64, 1, 128, 0, recipe("near", 3.0000002), steps(*pivot)),
+        "groups_f64": seed(1, 64, 1, 128, 8, recipe("raw"), f64(*[0.5] * 8, *group)),
+        "groups_f32": seed(0, 64, 1, 128, 8, recipe("raw"), f32(*[1.0] * 8, *[x * 1e-7 for x in group])),
+        "constant_f64": seed(1, 3, 5, 9000, 0, recipe("raw"), f64(0.1)),
+        "zeros_f64": seed(1, 1, 1, 9, 0, recipe("raw"), f64(0.0, -0.0)),
+        "subnormal_f64": seed(1, 1, 33, 900, 0, recipe("raw"), f64(TINY, 3e-310, -2e-308, 0.0)),
+        "small_squares_f64": seed(1, 64, 1, 300, 0, recipe("grid", 0.0, -128), RAMP),
+        "largest_f64": seed(1, 64, 1, 300, 0, recipe("near", MAX), steps(*range(-9, 1))),
+        "large_squares_f64": seed(1, 64, 1, 300, 0, recipe("few"), f64(1e150, -2e150, 1e153, 3.0) + bytes(range(37))),
+        "poisoned_f64": seed(1, 2, 1, 300, 0, recipe("raw"), f64(1.0, INF, 2.0)),
+    }
+
+
+def split_and_merge():
+    def seed(double, features, inner, length, pieces, order, recipe, data):
+        pieces = struct.pack("<4H", *pieces) + variant(order, 3)
+        return bytes([double]) + sides(features, inner) + struct.pack("<H", length) + pieces + recipe + data
+
+    return {
+        "rows_f32": seed(0, 1, 1, 40000, (8192, 1, 8191, 77), 0, recipe("near", 1e4, double=False), RAMP),
+        "rows_f64": seed(1, 64, 1, 40000, (128, 0, 3, 300), 1, recipe("near", 1e12), RAMP),
+        "planes_f32": seed(0, 1, 33, 40000, (127, 1, 129, 2), 2, recipe("grid", 2.5, -2, double=False), RAMP),
+        "outlier_f64": seed(1, 3, 2, 900, (1, 50, 50, 50), 0, recipe("grid", 0.0, -5), steps(30000, *range(50))),
+        "bits_f32": seed(0, 2, 1, 300, (9, 10, 0, 11), 2, recipe("raw"), f32(1.0, 1e-45, 3e38, -INF, 1.0, -0.0)),
+        "largest_f64": seed(1, 1, 1, 40, (3, 4, 5, 1), 0, recipe("near", MAX), steps(0, 0, -1, 0, 0, -2, 0)),
+    }
+
+
+def shapes():
+    def side(value):
+        return bytes([0, value]) if value < 8 else bytes([4, value])
+
+    most = bytes([5, 0])
+
+    def new(*three):
+        return variant(0, 6) + b"".join(three)
+
+    def call(index, data):
+        return b"\1" + variant(index, 15) + data
+
+    fits, no_output = variant(0, 2), b"\0"
+    batch = new(side(6), side(5), side(1)) + fits
+    return {
+        "train": b"\5" + call(13, batch + no_output) + call(14, batch + b"\1" + batch),
+        "other_features": b"\4" + call(13, batch + no_output) + call(14, batch + b"\1" + batch),
+        "no_features": b"\0" + call(13, new(side(5), side(0), side(1)) + fits + no_output),
+        "empty": b"\5" + call(14, new(side(0), side(5), most) + fits + no_output),
+        "overflow": b"\1" + call(0, new(most, side(2), side(2)) + fits) + call(0, new(most, most, side(0)) + fits),
+        "options": b"\3" + call(2, f64(1e-3)) + call(3, f64(NAN)) + call(11, f64(-1.0)) + call(11, f64(2.0)),
+        "accumulate": b"\1" + call(1, side(5) + side(1) + batch) + call(1, side(0) + most + batch),
+    }
+
+
+def exam_csv():
+    return {
+        "scores": b"maths,science\n90,85\n21.5, 90\n",
+        "no_header": b"1,2,3\r\n-4,5e3,6\r\n",
+        "quoted": b'"a ""b""","c\nd"\n"1"," 2"\n',
+        "not_numbers": b"a,b\n1,NaN\ninf,-0\n2,x\n",
+        "ragged": b"a,b\n1\n",
+        "utf8": "\ufeffvärden,数学\n1,2\n".encode(),
+        "not_utf8": b"a,\xff\n1,2\n",
+        "empty_cells": b",\n1,2\n",
+        "nothing": b"\n",
+    }
+
+
+for make in (paths_agree, oracle, split_and_merge, shapes, exam_csv):
+    write(make.__name__, make())
