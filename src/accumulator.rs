@@ -6,8 +6,8 @@ use crate::{Batch, Element, Error, Layout, Moments, Path, Result};
 /// Collects rows in any split and gives the bits that one call on all of them would give.
 ///
 /// It keeps the rows of the chunk that is not full yet and the moments of the whole subtrees so far: at most
-/// `log2(chunks)` times three f64 per feature, and one chunk of rows (at most 128 rows of 64 streams, or 128 rows of
-/// the batch where it is wider).
+/// `log2(chunks)` times four f64 per feature, and less than one chunk of rows: 32,768 values per 64 columns or planes, or
+/// part of them.
 ///
 /// ```
 /// use batchnorm::{Accumulator, Batch, Layout, moments};

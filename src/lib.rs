@@ -38,8 +38,8 @@
 //! The order of every floating-point operation follows from the layout alone. The private module `order` defines it,
 //! and the scalar path is written to be read beside it; in short:
 //!
-//! - A batch is cut along its outer axis into chunks: 128 rows (of at least 64 streams side by side; narrow batches put
-//!   several outer blocks into one row), or, where `inner >= 32`, 128 runs of 64 positions.
+//! - A batch is cut along its outer axis into chunks: 512 rows (of at least 64 streams side by side; narrow batches put
+//!   several outer blocks into one row), or, where `inner >= 32`, 512 runs of up to 64 positions.
 //! - In a chunk each feature has a *pivot* near its mean: the mean of eight rows in the middle. Streams sum the
 //!   deviations `d = x - pivot` and their squares, eight rows pairwise at a time, and are folded in halves:
 //!   `mean = pivot + S1 / n`, `m2 = S2 - S1^2 / n`. (A corrected two-pass in one pass over memory: the pivot's rows are
@@ -53,14 +53,14 @@
 //! ## Why it is stable
 //! With `u = 2^-53`: the sums lose at most `kappa = S2 / m2` times what their additions round. The pivot is the mean of
 //! `m` of the chunk's `n` values, so it lies within `sqrt(m2 / m)` of the chunk's mean (Cauchy and Schwarz) and
-//! `kappa <= 1 + n / m <= 17` for any data; for data in no particular order it is about 1.1. A value passes at most 3
-//! pairwise additions, 16 running ones and 6 folds (11 where small planes fold too). For f32 data, where `d` and `d^2`
-//! round at most once each, that bounds the relative error of a chunk's m2 by about `17 * 30 u = 6e-14`; typical is
-//! `2 u`. For f64 data the running sums and folds are compensated, and a chunk whose `kappa` exceeds 4 is computed
-//! again about a better pivot, which leaves some `4 * 4 u` at the worst and `u` typically. Chan's formula adds
-//! non-negative terms, a relative error of a few `u` each, without loss in sums because they are pairs. Welford's own
-//! recurrence has the same bound as a tree of depth `n`; its loss at a large mean (nine digits at 1e12 + U(0, 1)) comes
-//! from rounding the mean to f64, which the pairs avoid.
+//! `kappa <= 1 + n / m <= 65` for any data; for data in no particular order it is about 1.1. Where it exceeds 16 (4 for
+//! f64 data) the chunk is computed again about a better pivot. A value passes at most 3 pairwise additions, 64 running
+//! ones and 6 folds (11 where small planes fold too). For f32 data, where `d` and `d^2` round at most once each, that
+//! bounds the relative error of a chunk's m2 by about `16 * 80 u = 1.4e-13` for the worst of data; typical is `3 u`. For
+//! f64 data the running sums and folds are compensated, which leaves some `4 * 4 u` at the worst and `u` typically.
+//! Chan's formula adds non-negative terms, a relative error of a few `u` each, without loss in sums because they are
+//! pairs. Welford's own recurrence has the same bound as a tree of depth `n`; its loss at a large mean (nine digits at
+//! 1e12 + U(0, 1)) comes from rounding the mean to f64, which the pairs avoid.
 //!
 //! Normalising subtracts first, in f64 (for f64 data with a mean that is a pair), and rounds once at the end, so f32
 //! outputs are the exact results rounded, but for near-ties. An f32 pair for the mean was measured and rejected: same
@@ -70,8 +70,9 @@
 //!
 //! ## Where it stops
 //! - f64 data: variances within 4 units in the last place, means within one unit of themselves plus `4 u` standard
-//!   deviations; below 1e-290 variances lose digits as f64 itself does. `kappa > 4` in a chunk (a step with few rows on
-//!   one side, NaN, infinities, overflow) takes a slower scalar path for that feature and chunk.
+//!   deviations; below 1e-290 variances lose digits as f64 itself does. A chunk whose pivot is far from its mean (a
+//!   step with few rows on one side), or that holds NaN, infinities or overflows, takes a slower scalar path for that
+//!   feature.
 //! - NaN, or infinities of both signs, make a feature's mean and m2 NaN; infinities of one sign make its mean that
 //!   infinity and its m2 NaN. Finite f64 data whose squares exceed `f64::MAX` have m2 infinite and the right mean.
 //! - The bits may change between minor versions of the crate (never between machines): a better order is a better

@@ -203,11 +203,11 @@ proptest! {
         kind in proptest::sample::select(&KINDS[..]),
         seed: u64,
         (features, inner) in prop_oneof![
-            (1..12usize, Just(1usize)), (60..140usize, Just(1)), (1..5usize, 2..80usize), (1..3usize, 8190..8200usize),
+            (1..12usize, Just(1usize)), (60..140usize, Just(1)), (1..5usize, 2..80usize), (1..3usize, 32_760..32_780usize),
         ],
-        cuts in proptest::collection::vec(0..700usize, 1..12),
+        cuts in proptest::collection::vec(0..1500usize, 1..12),
     ) {
-        let rows = cuts.iter().sum::<usize>() % (200_000 / (features * inner)).max(2);
+        let rows = cuts.iter().sum::<usize>() % (400_000 / (features * inner)).max(2);
         let layout = Layout::new(rows, features, inner);
         let data = batch::<f64>(kind, seed, layout);
         let mut streamed = Accumulator::new(features, inner).expect("a shape");

@@ -131,7 +131,7 @@ impl<const N: usize> Sums<N> {
             self.finish_lanes::<f64, T>((), count, at, out.from(at));
         }
         for (m2, squares) in out.m2.iter_mut().zip(&self.second.sum) {
-            let conditioned = T::MAX_CONDITION == f64::INFINITY || *squares <= T::MAX_CONDITION * *m2;
+            let conditioned = *squares <= T::MAX_CONDITION * *m2;
             *m2 = if m2.is_finite() && conditioned { m2.max(0.0) } else { f64::NAN };
         }
     }
@@ -211,6 +211,7 @@ impl<const N: usize> Sums<N> {
         for row in &mut strips {
             *row = &row[..full];
         }
+        let one = L::splat(token, std::hint::black_box(1.0));
         let mut at = 0;
         if let Some(ahead) = ahead {
             // Row by row, in the order in which they lie: an eighth of the strips for each, or all before short ones.
@@ -218,14 +219,14 @@ impl<const N: usize> Sums<N> {
             for row in ahead {
                 for strip in 0..share {
                     prefetch::<L, T>(token, row, strip);
-                    self.add_strip::<L, T, SQUARES>(token, &strips, at);
+                    self.add_strip::<L, T, SQUARES>(token, &strips, at, one);
                     at += L::LANES;
                 }
                 prefetch::<L, T>(token, row, share);
             }
         }
         while at < full {
-            self.add_strip::<L, T, SQUARES>(token, &strips, at);
+            self.add_strip::<L, T, SQUARES>(token, &strips, at, one);
             at += L::LANES;
         }
         if shortest == width && at < width {
@@ -245,11 +246,12 @@ impl<const N: usize> Sums<N> {
         token: L::Token,
         rows: &Group<'_, T>,
         at: usize,
+        one: L,
     ) {
         let pivot = L::load(token, &self.pivot[at..]);
         let mut d = [pivot; GROUP_ROWS];
         for (d, row) in d.iter_mut().zip(rows) {
-            *d = T::load::<L>(token, &row[at..]).sub(pivot);
+            *d = T::load::<L>(token, &row[at..]).sub_beside(one, pivot);
         }
         self.add_deviations::<L, T, SQUARES>(token, at, d);
     }

@@ -50,6 +50,10 @@ pub trait Lanes: Copy {
     fn add(self, other: Self) -> Self;
     /// Difference, lane by lane.
     fn sub(self, other: Self) -> Self;
+    /// Difference, lane by lane, on the multiply-add unit where there is one: `self * one - other`, whose product is
+    /// exact. For kernels that keep the adders busy. `one` is 1 in each lane, hidden from the compiler, which would
+    /// turn this back into a subtraction.
+    fn sub_beside(self, one: Self, other: Self) -> Self;
     /// Product, lane by lane.
     fn mul(self, other: Self) -> Self;
     /// Quotient, lane by lane.
@@ -130,6 +134,11 @@ impl Lanes for f64 {
 
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
+        self - other
+    }
+
+    #[inline(always)]
+    fn sub_beside(self, _: Self, other: Self) -> Self {
         self - other
     }
 

@@ -101,6 +101,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn sub_beside(self, _: Self, other: Self) -> Self {
+        self.sub(other)
+    }
+
+    #[inline(always)]
     fn mul(self, other: Self) -> Self {
         Portable(self.0 * other.0)
     }

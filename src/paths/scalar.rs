@@ -95,7 +95,7 @@ fn chunk<T: Element>(order: &Order, x: &[T], feature: usize, range: &ChunkRange)
     let stats = about_mean::<T>(pivot, count as f64, sum, squares);
 
     // 5. Values that this cannot handle.
-    let conditioned = T::MAX_CONDITION == f64::INFINITY || squares.sum <= T::MAX_CONDITION * stats.m2;
+    let conditioned = squares.sum <= T::MAX_CONDITION * stats.m2;
     if stats.m2.is_finite() && conditioned {
         Run { count, stats: Stats { m2: stats.m2.max(0.0), ..stats } }
     } else {

@@ -1,0 +1,82 @@
+//! Calls that can do without allocating do: counted by the allocator.
+#![allow(unsafe_code, reason = "an allocator is unsafe by its trait")]
+
+use std::alloc::{GlobalAlloc, Layout as Memory, System};
+use std::cell::Cell;
+
+use batchnorm::{Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(memory) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, memory: Memory) {
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(at, memory) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn allocations(call: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.get();
+    call();
+    ALLOCATIONS.get() - before
+}
+
+fn check<T: Element>(layout: Layout) {
+    let data: Vec<T> = (0..layout.len().expect("small")).map(|i| T::from_f64((i % 17) as f64)).collect();
+    let mut out = data.clone();
+    let x = Batch::new(&data, layout).expect("x");
+    let mut moments = Moments::default();
+    let mut bn = BatchNorm::new(layout.features());
+    let norm = bn.to_inference();
+    for path in Isa::available().map(Path::Simd) {
+        path.moments_into(x, &mut moments);
+        bn.forward_train_by(path, x, BatchMut::new(&mut out, layout).expect("y")).expect("trains");
+        let counts = [
+            allocations(|| path.moments_into(x, &mut moments)),
+            allocations(|| bn.forward_train_by(path, x, BatchMut::new(&mut out, layout).expect("y")).expect("trains")),
+            allocations(|| norm.forward_by(path, x, BatchMut::new(&mut out, layout).expect("y")).expect("runs")),
+            allocations(|| norm.forward_in_place_by(path, BatchMut::new(&mut out, layout).expect("y")).expect("runs")),
+        ];
+        assert_eq!(counts, [0; 4], "{layout}, {path:?}: moments, training, inference, in place");
+    }
+    bn.forward_eval(x, BatchMut::new(&mut out, layout).expect("y")).expect("runs");
+    let evaluation = || bn.forward_eval(x, BatchMut::new(&mut out, layout).expect("y")).expect("runs");
+    assert_eq!(allocations(evaluation), 0, "{layout}: evaluation");
+}
+
+#[test]
+fn calls_allocate_nothing_once_they_have_their_memory() {
+    for layout in [
+        Layout::nc(6, 5),
+        Layout::nc(2, 512),
+        Layout::nc(1000, 7),
+        Layout::nc(300, 300),
+        Layout::nc(40, 3000),
+        Layout::ncl(30, 20, 9),
+        Layout::nchw(8, 16, 7, 7),
+        Layout::nchw(2, 3, 56, 56),
+    ] {
+        check::<f32>(layout);
+        check::<f64>(layout);
+    }
+}
+
+/// The counter counts.
+#[test]
+fn a_vector_is_an_allocation() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(vec![1u8; 100]))), 1);
+}
