@@ -113,7 +113,7 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8], bounds: &Bounds) {
         let mean = m.mean(feature);
         let error = error_in(mean, &exact.mean, mean_unit);
         let expected = nearest(&exact.mean);
-        assert!(error <= 1.0, "{name}: mean {mean:e} is {error} of an ulp and sd off {expected:e}, m2 {m2:e}");
+        assert!(error <= 1.0, "{name}: mean {mean:e} is {error} of what is allowed off {expected:e}, m2 {m2:e}");
         if overflows {
             continue;
         }

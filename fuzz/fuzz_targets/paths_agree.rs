@@ -36,7 +36,7 @@ impl Header {
             135_000 + 4_001 * usize::from(self.len - LARGE)
         } else {
             // Squared, so that most are short: a hundred small batches for the time of a long one.
-            MOST_VALUES * (usize::from(self.len) + 1).pow(2) >> 32
+            (MOST_VALUES * (usize::from(self.len) + 1).pow(2)) >> 32
         }
     }
 
