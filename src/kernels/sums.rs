@@ -8,8 +8,8 @@ use crate::element::Element;
 use crate::lanes::Lanes;
 use crate::order::{GROUP_ROWS, pivot_row};
 
-/// How far ahead of the rows that are summed others are asked for: past the pivot's rows of the next chunk, which are
-/// read first.
+/// How far ahead of the rows that are summed others are asked for. Measured at 16 to 128: nearer ones come too late,
+/// farther ones push each other out of the first-level cache.
 pub(super) const AHEAD_ROWS: usize = 80;
 
 /// Bytes that a prefetch brings.
