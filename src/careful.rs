@@ -17,8 +17,8 @@ pub(crate) struct Stats {
 /// - a NaN, or infinities of both signs: mean NaN, m2 NaN; infinities of one sign: that infinity, m2 NaN;
 /// - finite values: the mean is right even where the sum overflows; m2 is infinite where it exceeds `f64::MAX`.
 ///
-/// Two passes (mean, then deviations with their own mean taken out), both with compensated sums (Neumaier 1974), so the
-/// error is a few 2^-53 whatever the data.
+/// Three passes (mean, its correction, then deviations with their own mean taken out), all with compensated sums
+/// (Neumaier 1974), so the error is a few 2^-53 whatever the data.
 pub(crate) fn moments(values: impl Iterator<Item = f64> + Clone) -> Stats {
     let first = values.clone().next().unwrap_or(f64::NAN);
     let (mut largest, mut count, mut finite, mut constant) = (0f64, 0f64, true, true);
@@ -38,14 +38,23 @@ pub(crate) fn moments(values: impl Iterator<Item = f64> + Clone) -> Stats {
     }
     // Scaled by a power of two, sums of 2^60 values of the largest exponent stay finite; nothing else is rounded.
     let scale = if largest > 2f64.powi(960) { 2f64.powi(-64) } else { 1.0 };
-    let pivot = sum(values.clone().map(|x| x * scale)) / count;
-    let deviations = values.map(|x| x * scale - pivot);
-    let first = sum(deviations.clone());
-    let second = sum(deviations.map(|d| d * d));
+    let scaled = values.map(|x| x * scale);
+    // The mean may still be a unit or two off, which is far where the values differ in a few units: once more.
+    let mut pivot = rounded(sum(scaled.clone())) / count;
+    pivot += rounded(sum(scaled.clone().map(|x| x - pivot))) / count;
+
+    let (first, first_lost) = sum(scaled.clone().map(|x| x - pivot));
+    let (second, second_lost) = sum(scaled.map(|x| (x - pivot) * (x - pivot)));
     let offset = first / count;
     let (mean, rest) = two_sum(pivot, offset);
-    let m2 = (second - first * offset).max(0.0);
-    let m2 = if second.is_finite() { m2 / scale / scale } else { f64::INFINITY };
+    // Fused: one rounding on every machine, also where it is done in software. `left` as in `kernels::sums`.
+    let left = (-offset).mul_add(count, first) + first_lost;
+    let rest = rest + left / count;
+    let product = first * offset;
+    let error = first.mul_add(offset, -product);
+    let (m2, m2_rest) = two_sum(second, -product);
+    let lost = second_lost - error - offset * (left + first_lost);
+    let m2 = if second.is_finite() { (m2 + (m2_rest + lost)).max(0.0) / scale / scale } else { f64::INFINITY };
     Stats { mean: mean / scale, rest: rest / scale, m2, m2_rest: 0.0 }
 }
 
@@ -78,16 +87,19 @@ fn not_finite(sum: f64) -> Stats {
     Stats { mean: sum, rest: 0.0, m2: f64::NAN, m2_rest: 0.0 }
 }
 
-/// Compensated sum: the rounding errors of a plain sum, summed apart and added at the end.
-fn sum(values: impl Iterator<Item = f64>) -> f64 {
-    let (mut total, mut error) = (0.0, 0.0);
+/// Compensated sum: a plain one, and its rounding errors, summed apart (0 where it is not finite).
+fn sum(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (mut total, mut lost) = (0.0, 0.0);
     for x in values {
-        let (next, e) = two_sum(total, x);
+        let (next, error) = two_sum(total, x);
         total = next;
-        error += e;
+        lost += error;
     }
-    // Where the total overflowed, its error is NaN.
-    if total.is_finite() { total + error } else { total }
+    (total, if total.is_finite() { lost } else { 0.0 })
+}
+
+fn rounded((total, lost): (f64, f64)) -> f64 {
+    total + lost
 }
 
 /// `a + b` as a rounded sum and its exact error (Knuth 1969).

@@ -31,7 +31,7 @@ pub trait Element: Copy + Send + Sync + std::fmt::Debug + PartialEq + 'static + 
 /// What kernels need of an element; not for callers.
 pub trait Sealed: Sized {
     /// The most that `sum of squares about the pivot / m2` may be before a chunk is computed again about a better
-    /// pivot. The sum of squares carries a rounding error of a few 2^-53, which the ratio multiplies: 4 keeps f64
+    /// pivot. The sum of squares carries a rounding error of a few 2^-53, which the ratio multiplies: 2 keeps f64
     /// results within their last places, 16 leaves f32 ones nine digits to spare.
     const MAX_CONDITION: f64;
 
@@ -107,7 +107,7 @@ impl Element for f64 {
 }
 
 impl Sealed for f64 {
-    const MAX_CONDITION: f64 = 4.0;
+    const MAX_CONDITION: f64 = 2.0;
     const COMPENSATED: bool = true;
     const MEAN_HAS_REST: bool = true;
 

@@ -41,7 +41,7 @@
 //! - A batch is cut along its outer axis into chunks: 512 rows (of at least 64 streams side by side; narrow batches put
 //!   several outer blocks into one row), or, where `inner >= 32`, 512 runs of up to 64 positions.
 //! - In a chunk each feature has a *pivot* near its mean: the mean of eight rows in the middle. Streams sum the
-//!   deviations `d = x - pivot` and their squares, eight rows pairwise at a time, and are folded in halves:
+//!   deviations `d = x - pivot` and their squares, eight rows at a time, and are folded in halves:
 //!   `mean = pivot + S1 / n`, `m2 = S2 - S1^2 / n`. (A corrected two-pass in one pass over memory: the pivot's rows are
 //!   in cache.) Sums of f32 data are f64; for f64 data each sum carries its rounding errors beside it.
 //! - Chunks are joined by the formula of Chan, Golub & LeVeque (1983) in a binary tree whose shape depends on their
@@ -53,11 +53,12 @@
 //! ## Why it is stable
 //! With `u = 2^-53`: the sums lose at most `kappa = S2 / m2` times what their additions round. The pivot is the mean of
 //! `m` of the chunk's `n` values, so it lies within `sqrt(m2 / m)` of the chunk's mean (Cauchy and Schwarz) and
-//! `kappa <= 1 + n / m <= 65` for any data; for data in no particular order it is about 1.1. Where it exceeds 16 (4 for
+//! `kappa <= 1 + n / m <= 65` for any data; for data in no particular order it is about 1.1. Where it exceeds 16 (2 for
 //! f64 data) the chunk is computed again about a better pivot. A value passes at most 3 pairwise additions, 64 running
 //! ones and 6 folds (11 where small planes fold too). For f32 data, where `d` and `d^2` round at most once each, that
 //! bounds the relative error of a chunk's m2 by about `16 * 80 u = 1.4e-13` for the worst of data; typical is `3 u`. For
-//! f64 data the running sums and folds are compensated, which leaves some `4 * 4 u` at the worst and `u` typically.
+//! f64 data all additions are compensated, which leaves what `d` and `d^2` round, some `6 u` at the worst and `u` or less
+//! typically.
 //! Chan's formula adds non-negative terms, a relative error of a few `u` each, without loss in sums because they are
 //! pairs. Welford's own recurrence has the same bound as a tree of depth `n`; its loss at a large mean (nine digits at
 //! 1e12 + U(0, 1)) comes from rounding the mean to f64, which the pairs avoid.

@@ -16,12 +16,13 @@
 //!    not finite it is the feature's first value, or 0.
 //! 2. Each stream sums `d = x - pivot` and `d * d`, eight rows at a time: `((d0 + d1) + (d2 + d3)) + ((d4 + d5) +
 //!    (d6 + d7))` is added to the stream's total. A row that is missing, or too short, counts as `d = 0`. For f64
-//!    values the rounding error of each addition to a total, here and in step 3, is summed beside it (Knuth's two-sum).
+//!    values each joins the total by itself, and the rounding error of each addition, here and in step 3, is summed
+//!    beside it (Knuth's two-sum).
 //! 3. The totals are folded in halves: stream `j` and stream `j + n / 2` are added until one is left, first over
 //!    `side`, then over `inner` (there `n` is rounded up to a power of two).
 //! 4. `q = sum / count`; the mean is the unevaluated pair `pivot + q`; `m2 = sum of squares - sum * q`, at least 0. For
 //!    f64 values every rounding error of this step is kept, too.
-//! 5. Where that is not finite, or where the sum of squares exceeds `m2` four times (f32: 16 times), the chunk is computed
+//! 5. Where that is not finite, or where the sum of squares exceeds `m2` twice (f32: 16 times), the chunk is computed
 //!    again with care ([`crate::careful`]).
 //!
 //! Chunks are joined by Chan's formula in a binary tree: of `n > 1` chunks the left child takes the largest power of

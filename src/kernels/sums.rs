@@ -57,16 +57,21 @@ impl<const N: usize> Total<N> {
     }
 
     #[inline(always)]
-    fn add<L: Lanes, T: Element>(&mut self, token: L::Token, at: usize, x: L) {
-        let sum = &mut self.sum[at..];
+    fn add<L: Lanes, T: Element>(&mut self, token: L::Token, at: usize, eight: [L; GROUP_ROWS]) {
+        let to = &mut self.sum[at..];
+        let mut sum = L::load(token, to);
         if T::COMPENSATED {
-            let lost = &mut self.lost[at..];
-            let (next, error) = two_sum(L::load(token, sum), x);
-            L::load(token, lost).add(error).store(lost);
-            next.store(sum);
+            let to_lost = &mut self.lost[at..];
+            let mut lost = L::load(token, to_lost);
+            for x in eight {
+                let (next, error) = two_sum(sum, x);
+                (sum, lost) = (next, lost.add(error));
+            }
+            lost.store(to_lost);
         } else {
-            L::load(token, sum).add(x).store(sum);
+            sum = sum.add(pairwise(eight));
         }
+        sum.store(to);
     }
 
     /// Step 3: one sum per feature, at the start.
@@ -290,13 +295,13 @@ impl<const N: usize> Sums<N> {
         at: usize,
         d: [L; GROUP_ROWS],
     ) {
-        self.first.add::<L, T>(token, at, pairwise(d));
+        self.first.add::<L, T>(token, at, d);
         if SQUARES {
             let mut squares = d;
             for d in &mut squares {
                 *d = d.mul(*d);
             }
-            self.second.add::<L, T>(token, at, pairwise(squares));
+            self.second.add::<L, T>(token, at, squares);
         }
     }
 }

@@ -186,9 +186,14 @@ impl<T: Element> Grid<'_, T> {
         let of_stream = |stream| {
             let mut total = Total::default();
             for row in rows.clone().step_by(GROUP_ROWS) {
-                let t = |i| self.value(row + i, stream).map_or(0.0, &term);
-                let sum = ((t(0) + t(1)) + (t(2) + t(3))) + ((t(4) + t(5)) + (t(6) + t(7)));
-                total = total.add::<T>(Total { sum, lost: 0.0 });
+                let t = |i| Total { sum: self.value(row + i, stream).map_or(0.0, &term), lost: 0.0 };
+                if T::COMPENSATED {
+                    total = (0..GROUP_ROWS).map(t).fold(total, Total::add::<T>);
+                } else {
+                    let pair = |i| t(i).sum + t(i + 1).sum;
+                    let sum = (pair(0) + pair(2)) + (pair(4) + pair(6));
+                    total = total.add::<T>(Total { sum, lost: 0.0 });
+                }
             }
             total
         };
