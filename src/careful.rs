@@ -49,7 +49,7 @@ pub(crate) fn moments(values: impl Iterator<Item = f64> + Clone) -> Stats {
     let (mean, rest) = two_sum(pivot, offset);
     // Fused: one rounding on every machine, also where it is done in software. `left` as in `kernels::sums`.
     let left = (-offset).mul_add(count, first) + first_lost;
-    let rest = rest + left / count;
+    let (mean, rest) = two_sum(mean, rest + left / count);
     let product = first * offset;
     let error = first.mul_add(offset, -product);
     let (m2, m2_rest) = two_sum(second, -product);

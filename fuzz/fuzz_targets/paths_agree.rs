@@ -19,8 +19,8 @@ struct Header {
     recipe: Recipe,
 }
 
-/// Values of an ordinary batch: a few chunks.
-const MOST_VALUES: usize = 20_000;
+/// Values of an ordinary batch: a few chunks of narrow rows or small planes.
+const MOST_VALUES: usize = 100_000;
 
 /// Lengths from here on stand for batches that are large enough for the parallel path to fork. They are slow.
 const LARGE: u16 = 0xfff0;
@@ -35,8 +35,9 @@ impl Header {
         if self.is_large() {
             135_000 + 4_001 * usize::from(self.len - LARGE)
         } else {
-            // Squared, so that most are short: a hundred small batches for the time of a long one.
-            (MOST_VALUES * (usize::from(self.len) + 1).pow(2)) >> 32
+            // The fourth power, so that most are short: a hundred small batches for the time of a long one.
+            let square = (usize::from(self.len) + 1).pow(2) >> 16;
+            (MOST_VALUES * square * square) >> 32
         }
     }
 

@@ -56,12 +56,12 @@ def paths_agree():
         return bytes([double]) + sides(features, inner) + struct.pack("<HB", length, options) + recipe + data
 
     return {
-        "rows_f32": seed(0, 5, 1, 0xFFEF, 16, recipe("near", 1e4, double=False), RAMP),
-        "strips_f32": seed(0, 80, 1, 0xFFEF, 16, recipe("grid", 3.0, -3, double=False), RAMP),
-        "planes_f64": seed(1, 2, 130, 0xFFEF, 16, recipe("grid", 1e8, -9), RAMP),
+        "rows_f32": seed(0, 5, 1, 0xE000, 16, recipe("near", 1e4, double=False), RAMP),
+        "strips_f32": seed(0, 80, 1, 0xE000, 16, recipe("grid", 3.0, -3, double=False), RAMP),
+        "planes_f64": seed(1, 2, 130, 0xE000, 16, recipe("grid", 1e8, -9), RAMP),
         "bits_f64": seed(1, 3, 7, 0x7FFF, 24, recipe("raw"), f64(1.0, -2.0, 3e-310, INF, 7.0) + PAYLOAD),
         "bits_f32": seed(0, 63, 2, 0x7FFF, 1, recipe("raw"), f32(1.0, 1e-45, 3e38, -INF, -0.0, NAN)),
-        "overflow_f64": seed(1, 9, 1, 0xA000, 2, recipe("few"), f64(MAX, -MAX, 1e-310, 1.0) + bytes(range(37))),
+        "overflow_f64": seed(1, 9, 1, 0xE000, 2, recipe("few"), f64(MAX, -MAX, 1e-310, 1.0) + bytes(range(37))),
         "large_f32": seed(0, 3, 49, 0xFFF0, 16, recipe("near", -1e2, double=False), RAMP),
         "large_f64": seed(1, 80, 1, 0xFFF2, 16, recipe("grid", 1e6, -20), RAMP),
     }
@@ -77,20 +77,20 @@ def oracle():
     # Half of the pivot's rows are one step up, all others are not: the pivot is far from the mean.
     pivot = [0] * 56 + [1] * 4 + [0] * 68
     return {
-        "offset_f64": seed(1, 1, 1, 20000, 0, recipe("near", 1e12), RAMP),
-        "offset_f32": seed(0, 64, 1, 500, 0, recipe("near", 1e6, double=False), RAMP),
-        "planes_f64": seed(1, 2, 100, 9000, 0, recipe("grid", -5.0, -30), RAMP),
-        "outlier_f64": seed(1, 1, 1, 9000, 1, recipe("grid", 0.5, 3), steps(30000, *range(9))),
+        "offset_f64": seed(1, 1, 1, 65535, 0, recipe("near", 1e12), RAMP),
+        "offset_f32": seed(0, 64, 1, 1300, 0, recipe("near", 1e6, double=False), RAMP),
+        "planes_f64": seed(1, 2, 100, 60000, 0, recipe("grid", -5.0, -30), RAMP),
+        "outlier_f64": seed(1, 1, 1, 65535, 1, recipe("grid", 0.5, 3), steps(30000, *range(9))),
         "pivot_f32": seed(0, 64, 1, 128, 0, recipe("near", 3.0000002, double=False), steps(*pivot)),
         "pivot_f64": seed(1, 64, 1, 128, 0, recipe("near", 3.0000002), steps(*pivot)),
         "groups_f64": seed(1, 64, 1, 128, 8, recipe("raw"), f64(*[0.5] * 8, *group)),
         "groups_f32": seed(0, 64, 1, 128, 8, recipe("raw"), f32(*[1.0] * 8, *[x * 1e-7 for x in group])),
         "constant_f64": seed(1, 3, 5, 9000, 0, recipe("raw"), f64(0.1)),
         "zeros_f64": seed(1, 1, 1, 9, 0, recipe("raw"), f64(0.0, -0.0)),
-        "subnormal_f64": seed(1, 1, 33, 900, 0, recipe("raw"), f64(TINY, 3e-310, -2e-308, 0.0)),
-        "small_squares_f64": seed(1, 64, 1, 300, 0, recipe("grid", 0.0, -128), RAMP),
-        "largest_f64": seed(1, 64, 1, 300, 0, recipe("near", MAX), steps(*range(-9, 1))),
-        "large_squares_f64": seed(1, 64, 1, 300, 0, recipe("few"), f64(1e150, -2e150, 1e153, 3.0) + bytes(range(37))),
+        "subnormal_f64": seed(1, 1, 33, 40000, 0, recipe("raw"), f64(TINY, 3e-310, -2e-308, 0.0)),
+        "small_squares_f64": seed(1, 64, 1, 1300, 0, recipe("grid", 0.0, -128), RAMP),
+        "largest_f64": seed(1, 64, 1, 1300, 0, recipe("near", MAX), steps(*range(-9, 1))),
+        "large_squares_f64": seed(1, 64, 1, 1300, 0, recipe("few"), f64(1e150, -2e150, 1e153, 3.0) + bytes(range(37))),
         "poisoned_f64": seed(1, 2, 1, 300, 0, recipe("raw"), f64(1.0, INF, 2.0)),
     }
 
@@ -101,12 +101,12 @@ def split_and_merge():
         return bytes([double]) + sides(features, inner) + struct.pack("<H", length) + pieces + recipe + data
 
     return {
-        "rows_f32": seed(0, 1, 1, 40000, (8192, 1, 8191, 77), 0, recipe("near", 1e4, double=False), RAMP),
-        "rows_f64": seed(1, 64, 1, 40000, (128, 0, 3, 300), 1, recipe("near", 1e12), RAMP),
-        "planes_f32": seed(0, 1, 33, 40000, (127, 1, 129, 2), 2, recipe("grid", 2.5, -2, double=False), RAMP),
-        "outlier_f64": seed(1, 3, 2, 900, (1, 50, 50, 50), 0, recipe("grid", 0.0, -5), steps(30000, *range(50))),
-        "bits_f32": seed(0, 2, 1, 300, (9, 10, 0, 11), 2, recipe("raw"), f32(1.0, 1e-45, 3e38, -INF, 1.0, -0.0)),
-        "largest_f64": seed(1, 1, 1, 40, (3, 4, 5, 1), 0, recipe("near", MAX), steps(0, 0, -1, 0, 0, -2, 0)),
+        "rows_f32": seed(0, 1, 1, 0xFFFF, (32768, 1, 32767, 77), 0, recipe("near", 1e4, double=False), RAMP),
+        "rows_f64": seed(1, 64, 1, 0xFFFF, (512, 0, 3, 1300), 1, recipe("near", 1e12), RAMP),
+        "planes_f32": seed(0, 1, 33, 0xC000, (511, 1, 513, 2), 2, recipe("grid", 2.5, -2, double=False), RAMP),
+        "outlier_f64": seed(1, 3, 2, 0x1400, (1, 50, 50, 50), 0, recipe("grid", 0.0, -5), steps(30000, *range(50))),
+        "bits_f32": seed(0, 2, 1, 0x1000, (9, 10, 0, 11), 2, recipe("raw"), f32(1.0, 1e-45, 3e38, -INF, 1.0, -0.0)),
+        "largest_f64": seed(1, 1, 1, 0x0780, (3, 4, 5, 1), 0, recipe("near", MAX), steps(0, 0, -1, 0, 0, -2, 0)),
     }
 
 

@@ -147,8 +147,8 @@ impl<const N: usize> Sums<N> {
         let count = L::splat(token, count);
         let offset = sum.div(count);
         let (mean, rest) = two_sum(L::load(token, out.mean), offset);
-        mean.store(out.mean);
         if !T::COMPENSATED {
+            mean.store(out.mean);
             rest.store(out.rest);
             squares.sub(sum.mul(offset)).store(out.m2);
             L::splat(token, 0.0).store(out.m2_rest);
@@ -157,7 +157,10 @@ impl<const N: usize> Sums<N> {
         // `left = sum + lost - count * offset`: what the division and the sum had dropped.
         let (product, error) = two_product(token, count, offset);
         let left = sum.sub(product).sub(error).add(L::load(token, &self.first.lost[at..]));
-        rest.add(left.div(count)).store(out.rest);
+        // What the sum had lost may be more than the mean's last place.
+        let (mean, rest) = two_sum(mean, rest.add(left.div(count)));
+        mean.store(out.mean);
+        rest.store(out.rest);
         // The squares about `pivot + offset`, which is the mean but for an error that counts squared:
         // `squares - 2 * offset * (sum + lost) + count * offset^2 = squares - offset * sum - offset * (left + lost)`.
         let (product, error) = two_product(token, sum, offset);

@@ -112,10 +112,11 @@ fn about_mean<T: Element>(pivot: f64, count: f64, sum: Total, squares: Total) ->
     }
     let (product, error) = two_product(count, offset);
     let left = sum.sum - product - error + sum.lost;
+    let (mean, rest) = two_sum(mean, rest + left / count);
     let (product, error) = two_product(sum.sum, offset);
     let (m2, m2_rest) = two_sum(squares.sum, -product);
     let (m2, m2_rest) = two_sum(m2, m2_rest + (squares.lost - error - offset * (left + sum.lost)));
-    Stats { mean, rest: rest + left / count, m2, m2_rest }
+    Stats { mean, rest, m2, m2_rest }
 }
 
 /// A sum, and what it has lost to rounding (kept for f64 values only: squares of f32 values fit f64 with room to
