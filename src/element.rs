@@ -32,7 +32,7 @@ pub trait Element: Copy + Send + Sync + std::fmt::Debug + PartialEq + 'static + 
 pub trait Sealed: Sized {
     /// The most that `sum of squares about the pivot / m2` may be before a chunk is computed again about a better
     /// pivot. The sum of squares carries a rounding error of a few 2^-53, which the ratio multiplies: 2 keeps f64
-    /// results within their last places, 16 leaves f32 ones nine digits to spare.
+    /// results within their last places, 16 leaves f32 ones five digits to spare.
     const MAX_CONDITION: f64;
 
     /// Whether running sums keep what rounding takes from them: squares of f64 values fill all 53 bits, and sums of

@@ -6,7 +6,8 @@
 //! 1. **Right**: moments accurate to f64 rounding whatever the mean, the length or the layout; a constant feature
 //!    normalises to exactly its bias.
 //! 2. **The same bits everywhere**: scalar, SIMD on any instruction set, any number of threads.
-//! 3. **As fast as memory** on a plain `cargo build`: lanes are chosen at run time.
+//! 3. **As fast as memory** on a plain `cargo build`: the aim for batches larger than the caches; lanes are chosen at run
+//!    time. `cargo bench --bench table` prints how near each shape comes.
 //!
 //! ```
 //! use batchnorm::{Batch, BatchMut, BatchNorm, Layout, moments};
@@ -47,7 +48,7 @@
 //! - Chunks are joined by the formula of Chan, Golub & LeVeque (1983) in a binary tree whose shape depends on their
 //!   number alone. Mean and m2 are pairs of f64 there.
 //!
-//! Lanes run across streams, threads take subtrees or features: neither can reorder anything. There is no fused
+//! Lanes run across streams, threads take subtrees or features: neither can reorder anything. The kernels have no fused
 //! multiply-add. Ragged edges use the same operations with deviations of 0.
 //!
 //! ## Why it is stable
@@ -64,13 +65,14 @@
 //! 1e12 + U(0, 1)) comes from rounding the mean to f64, which the pairs avoid.
 //!
 //! Normalising subtracts first, in f64 (for f64 data with a mean that is a pair), and rounds once at the end, so f32
-//! outputs are the exact results rounded, but for near-ties. An f32 pair for the mean was measured and rejected: same
-//! speed from memory, but up to 2.3 units in the last place off (3.7 with a bias).
+//! outputs are the exact results rounded, but for near-ties. f32 arithmetic with the mean as an f32 pair would round
+//! four times, by up to half a unit each, and more where a bias cancels.
 //!
 //! `tests/oracle.rs` holds these against exact rational arithmetic.
 //!
 //! ## Where it stops
-//! - f64 data: variances within 4 units in the last place, means within one unit of themselves plus `4 u` standard
+//! - f64 data: variances within 4 units in the last place (what the tests and the fuzz target `oracle` hold; the argument
+//!   above leaves `6 u`, which may be up to 6 of them), means within one unit of themselves plus `4 u` standard
 //!   deviations; below 1e-290 variances lose digits as f64 itself does. A chunk whose pivot is far from its mean (a
 //!   step with few rows on one side), or that holds NaN, infinities or overflows, takes a slower scalar path for that
 //!   feature.

@@ -42,7 +42,8 @@ fn check_moments<T: Element>(kind: Kind, seed: u64, layout: Layout, target: &Tar
     }
 }
 
-/// f32 data: relative error 1e-13 of the variance, which is 450 ulp; measured far below.
+/// f32 data are not compensated: 64 ulp, a relative error of 1.4e-14, for the data here. The documented bound for any
+/// data, 1.4e-13, is ten times that.
 const F32: Target = Target { variance_ulp: 64.0 };
 const F64: Target = Target { variance_ulp: 4.0 };
 
@@ -108,7 +109,7 @@ fn f32_moments_are_correctly_rounded() {
 
 /// Normalised f32 values against exact arithmetic, in units in the last place of the larger of |y| and |bias|.
 #[test]
-fn normalised_values_are_within_two_ulp() {
+fn normalised_values_are_rounded_once() {
     for (kind, weight, bias) in [
         (Kind::Normal, 1.0, 0.0),
         (Kind::Normal, -0.7, 3.0),

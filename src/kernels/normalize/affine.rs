@@ -10,7 +10,7 @@ pub(super) const COLUMNS: usize = 128;
 
 /// What each feature is normalised by. The difference comes first, in f64, with a mean that for f64 values is a pair:
 /// folded into `x * scale + shift` it would cancel at a large mean. Each output is rounded to its type once, so an
-/// `f32` is within 0.5000001 units in the last place of the exact result, unless `x - mean` and the bias cancel.
+/// `f32` is within 0.50001 units in the last place of the exact result, unless `x - mean` and the bias cancel.
 ///
 /// Each array begins again behind its end, so that lanes that cross the end of a row find the next row's parameters.
 #[derive(Clone, Debug, PartialEq, Default)]
