@@ -39,6 +39,9 @@ pub trait Sealed: Sized {
     /// nearly equal ones round the same way again and again.
     const COMPENSATED: bool;
 
+    /// Whether the square of a value is exact in f64: what a pivot of 0 is for.
+    const SQUARES_EXACT: bool;
+
     /// Whether a mean in f64 leaves a rest that a difference of two elements can see.
     const MEAN_HAS_REST: bool;
 
@@ -71,6 +74,7 @@ impl Element for f32 {
 impl Sealed for f32 {
     const MAX_CONDITION: f64 = 16.0;
     const COMPENSATED: bool = false;
+    const SQUARES_EXACT: bool = true;
     const MEAN_HAS_REST: bool = false;
 
     #[inline(always)]
@@ -109,6 +113,7 @@ impl Element for f64 {
 impl Sealed for f64 {
     const MAX_CONDITION: f64 = 2.0;
     const COMPENSATED: bool = true;
+    const SQUARES_EXACT: bool = false;
     const MEAN_HAS_REST: bool = true;
 
     #[inline(always)]

@@ -7,32 +7,38 @@
 //! - `inner < 32`, the *row view*: a row is `side` outer blocks side by side, `side * features * inner` contiguous
 //!   values, each the next value of its own stream. `side` is the smallest power of two that makes at least 64 streams,
 //!   so a narrow batch fills wide lanes too; it is 1 from 64 columns on.
-//! - `inner >= 32`, the *plane view*: a feature has 64 streams, and a plane makes as few rows of up to 64 positions as
-//!   it can, of equal length but for the last ([`PlaneRows`]).
+//! - `inner >= 32`, the *plane view*: a feature's planes are cut into as few rows of up to 512 positions as can be, of
+//!   equal length but for the last ([`PlaneRows`]); each position of a row is a stream.
 //!
 //! Within a chunk, per feature:
 //!
-//! 1. The **pivot** is the mean of eight rows in the middle ([`pivot_row`]), rounded to the element type. Where that is
-//!    not finite it is the feature's first value, or 0.
+//! 1. The **pivot** comes from a sample: eight rows in the middle ([`pivot_row`]; in the plane view, the first 64
+//!    positions of each). It is their mean, rounded to the element type; or 0, for f32 values, where the mean lies within
+//!    two standard deviations of the sample from 0 ([`zero_pivot`]): then deviations are the values themselves. Where the
+//!    mean is not finite it is the feature's first value, or 0.
 //! 2. Each stream sums `d = x - pivot` and `d * d`, eight rows at a time: `((d0 + d1) + (d2 + d3)) + ((d4 + d5) +
 //!    (d6 + d7))` is added to the stream's total. A row that is missing, or too short, counts as `d = 0`. For f64
 //!    values each joins the total by itself, and the rounding error of each addition, here and in step 3, is summed
 //!    beside it (Knuth's two-sum).
 //! 3. The totals are folded in halves: stream `j` and stream `j + n / 2` are added until one is left, first over
-//!    `side`, then over `inner` (there `n` is rounded up to a power of two).
+//!    `side`, then over `inner` or the positions of a row (there `n` is rounded up to a power of two).
 //! 4. `q = sum / count`; the mean is the unevaluated pair `pivot + q`; `m2 = sum of squares - sum * q`, at least 0. For
 //!    f64 values every rounding error of this step is kept, too.
 //! 5. Where that is not finite, or where the sum of squares exceeds `m2` twice (f32: 16 times), the chunk is computed
 //!    again with care ([`crate::careful`]).
 //!
+//! The sums of the sample (always pairwise, never compensated) follow steps 2 and 3 with a pivot of 0.
+//!
 //! Chunks are joined by Chan's formula in a binary tree: of `n > 1` chunks the left child takes the largest power of
 //! two below `n`. A plane longer than a chunk is cut into pieces, which form such a tree of their own, so that whole
 //! outer blocks can be added later.
 //!
-//! The numbers: 512 rows a chunk are enough that what is done once per chunk does not show, and few enough (64 groups of
-//! eight in one running sum) that rounding stays near one unit. The pivot, the mean of at least 1 / 64 of the values,
-//! lies within `sqrt(m2 / m)` of the mean of all `n` (Cauchy and Schwarz, `m` values in the pivot), so `sum of squares /
-//! m2` is at most 65 for any data; about 1.1 where the order means nothing, and within a few for trends.
+//! The numbers: 512 rows of 64 streams a chunk (or 32,768 positions of planes) are enough that what is done once per
+//! chunk does not show, and few enough (at most 64 groups of eight in one running sum, and 128 of planes of 32) that
+//! rounding stays near one unit. The sample is about 1 / 64 of the values or more, so a pivot that is its mean lies within
+//! `sqrt(m2 / m)` of the mean of all `n` (Cauchy and Schwarz, `m` values in the sample): `sum of squares / m2` is at most
+//! 65 or so for any data; about 1.1 where the order means nothing, and within a few for trends. A pivot of 0 makes it up
+//! to 5 there; its deviations and their squares are exact.
 
 use std::ops::Range;
 
@@ -44,18 +50,30 @@ pub(crate) const GROUP_ROWS: usize = 8;
 /// Rows of a chunk.
 pub(crate) const CHUNK_ROWS: usize = 512;
 
-/// Streams of a feature in the plane view; the fewest streams of a row in the row view.
+/// The fewest streams of a row in the row view; the streams of the sample in the plane view.
 pub(crate) const STREAMS: usize = 64;
+
+/// The most positions in a row of the plane view.
+const ROW_POSITIONS: usize = 512;
+
+/// Rows that are cut from a longer plane are a multiple of this: whole lanes, whole cache lines.
+const WHOLE: usize = 16;
 
 /// From this `inner` on, planes are computed one by one.
 const PLANE_MIN: usize = 32;
 
-/// Positions of a plane that one chunk covers at most.
+/// Positions of planes that one chunk covers at most, but for one plane.
 const CHUNK_POSITIONS: usize = CHUNK_ROWS * STREAMS;
 
 /// The first of the rows that the pivot is the mean of: the middle group of eight, or the only one.
 pub(crate) fn pivot_row(rows: usize) -> usize {
     (rows.div_ceil(GROUP_ROWS) - 1) / 2 * GROUP_ROWS
+}
+
+/// Whether the mean of a sample of `count` f32 values lies within two standard deviations from 0: `mean^2 <= 4 *
+/// variance`, without its divisions. False for a NaN.
+pub(crate) fn zero_pivot(sum: f64, squares: f64, count: f64) -> bool {
+    1.25 * (sum * sum) <= squares * count
 }
 
 /// How the values of a chunk make rows and streams.
@@ -66,7 +84,7 @@ pub(crate) enum View {
         /// Outer blocks side by side in one row: a power of two.
         side: usize,
     },
-    /// A row is 64 positions of one plane.
+    /// A row is some positions of one plane.
     Planes,
 }
 
@@ -126,7 +144,7 @@ fn halves(range: &Range<usize>) -> (Range<usize>, Range<usize>) {
     (range.start..middle, middle..range.end)
 }
 
-/// How some positions of a plane make rows: 196 make 4 of 49, 784 make 12 of 61 and one of 52.
+/// How some positions of a plane make rows: 196 make one, 3136 make 7 of 448, 784 make one of 400 and one of 384.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlaneRows {
     pub(crate) positions: usize,
@@ -137,7 +155,10 @@ pub(crate) struct PlaneRows {
 
 impl PlaneRows {
     pub(crate) fn new(positions: usize) -> Self {
-        let len = positions.div_ceil(positions.div_ceil(STREAMS));
+        let mut len = positions.div_ceil(positions.div_ceil(ROW_POSITIONS));
+        if len < positions {
+            len = len.next_multiple_of(WHOLE);
+        }
         PlaneRows { positions, rows: positions.div_ceil(len), len }
     }
 }
@@ -160,12 +181,11 @@ impl Order {
     pub(crate) fn new(layout: Layout) -> Self {
         let inner = layout.inner();
         if inner >= PLANE_MIN {
-            let plane_rows = inner.div_ceil(STREAMS);
             return Order {
                 layout,
                 view: View::Planes,
-                chunk_outer: (CHUNK_ROWS / plane_rows).max(1),
-                pieces: plane_rows.div_ceil(CHUNK_ROWS),
+                chunk_outer: (CHUNK_POSITIONS / inner).max(1),
+                pieces: inner.div_ceil(CHUNK_POSITIONS),
             };
         }
         // An empty batch may have any width; it has no chunks.

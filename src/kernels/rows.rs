@@ -8,6 +8,13 @@ use crate::order::{ChunkRange, GROUP_ROWS, PlaneRows};
 /// Eight rows. A row may be shorter than the streams, or empty.
 pub(super) type Group<'a, T> = [&'a [T]; GROUP_ROWS];
 
+/// The same eight times, as an array. Not a loop, which the compiler would write with scatters.
+macro_rules! eight {
+    ($value:expr) => {
+        [$value, $value, $value, $value, $value, $value, $value, $value]
+    };
+}
+
 /// Rows that the kernel sums, in order.
 pub(super) trait Rows<T> {
     /// A place among the rows. Walking is cheaper than asking for a row by its number.
@@ -15,22 +22,41 @@ pub(super) trait Rows<T> {
 
     /// How many.
     fn len(&self) -> usize;
+    /// What the rows are parts of.
+    fn values(&self) -> &[T];
     /// The place of a row; those past the last are the rows that will be summed next: of the chunk or the feature that
     /// follows. They are only a guess, for prefetching.
     fn cursor(&self, row: usize) -> Self::Cursor;
     /// Some rows of the same chunk further on.
     fn skip(&self, at: Self::Cursor, rows: usize) -> Self::Cursor;
-    /// The row at a place, if the batch has it, and a step forward.
-    fn next(&self, at: &mut Self::Cursor) -> &[T];
+    /// Where the row at a place starts and how long it is, if the batch has all of it; and a step forward.
+    fn step(&self, at: &mut Self::Cursor) -> (usize, usize);
 
-    /// Eight of them; those past `rows` are empty.
+    /// The row at a place, as far as the batch has it.
+    #[inline(always)]
+    fn next(&self, at: &mut Self::Cursor) -> &[T] {
+        let (from, len) = self.step(at);
+        let rest = self.values().get(from..).unwrap_or_default();
+        &rest[..rest.len().min(len)]
+    }
+
+    /// Eight rows; those past `rows` are empty.
     #[inline(always)]
     fn group(&self, at: &mut Self::Cursor, rows: usize) -> Group<'_, T> {
+        if rows >= GROUP_ROWS {
+            return eight!(self.next(at));
+        }
         let mut group: Group<'_, T> = [&[]; GROUP_ROWS];
         for row in group.iter_mut().take(rows) {
             *row = self.next(at);
         }
         group
+    }
+
+    /// Where eight rows start.
+    #[inline(always)]
+    fn starts(&self, at: &mut Self::Cursor) -> [usize; GROUP_ROWS] {
+        eight!(self.step(at).0)
     }
 }
 
@@ -62,6 +88,11 @@ impl<T> Rows<T> for Columns<'_, T> {
     }
 
     #[inline(always)]
+    fn values(&self) -> &[T] {
+        self.x
+    }
+
+    #[inline(always)]
     fn cursor(&self, row: usize) -> usize {
         self.first + row
     }
@@ -72,15 +103,14 @@ impl<T> Rows<T> for Columns<'_, T> {
     }
 
     #[inline(always)]
-    fn next(&self, at: &mut usize) -> &[T] {
+    fn step(&self, at: &mut usize) -> (usize, usize) {
         // After the last row come the next columns, from the first row on.
         let from = match at.checked_sub(self.all_rows) {
             None => *at * self.stride + self.column,
             Some(row) => row * self.stride + self.column + self.width,
         };
         *at += 1;
-        let rest = self.x.get(from..).unwrap_or_default();
-        &rest[..rest.len().min(self.width)]
+        (from, self.width)
     }
 }
 
@@ -130,6 +160,11 @@ impl<T> Rows<T> for Planes<'_, T> {
     }
 
     #[inline(always)]
+    fn values(&self) -> &[T] {
+        self.values
+    }
+
+    #[inline(always)]
     fn cursor(&self, row: usize) -> PlaneCursor {
         let (plane, row) = (row / self.rows.rows, row % self.rows.rows);
         let (skipped, plane) = (plane / self.planes, plane % self.planes);
@@ -138,29 +173,6 @@ impl<T> Rows<T> for Planes<'_, T> {
             left: self.planes - plane,
             position: row * self.rows.len,
         }
-    }
-
-    #[inline(always)]
-    fn group(&self, at: &mut PlaneCursor, rows: usize) -> Group<'_, T> {
-        let len = self.rows.len;
-        let mut group: Group<'_, T> = [&[]; GROUP_ROWS];
-        // Whole rows of one plane lie side by side.
-        let from = at.plane + at.position;
-        let end = at.position + GROUP_ROWS * len;
-        if rows >= GROUP_ROWS
-            && end < self.rows.positions
-            && let Some(values) = self.values.get(from..from + GROUP_ROWS * len)
-        {
-            at.position = end;
-            for (row, values) in group.iter_mut().zip(values.chunks_exact(len)) {
-                *row = values;
-            }
-            return group;
-        }
-        for row in group.iter_mut().take(rows) {
-            *row = self.next(at);
-        }
-        group
     }
 
     #[inline(always)]
@@ -174,7 +186,7 @@ impl<T> Rows<T> for Planes<'_, T> {
     }
 
     #[inline(always)]
-    fn next(&self, at: &mut PlaneCursor) -> &[T] {
+    fn step(&self, at: &mut PlaneCursor) -> (usize, usize) {
         let len = self.rows.len.min(self.rows.positions - at.position);
         let from = at.plane + at.position;
         at.position += len;
@@ -188,6 +200,6 @@ impl<T> Rows<T> for Planes<'_, T> {
                 at.plane = at.plane + self.following - self.planes * self.stride;
             }
         }
-        self.values.get(from..from + len).unwrap_or_default()
+        (from, len)
     }
 }

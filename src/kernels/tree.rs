@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::chunk::{Chunk, GROUP_COLUMNS};
+use super::chunk::Chunk;
 use super::{ARRAYS, Merge, PartialMut};
 use crate::element::Element;
 use crate::lanes::Isa;
@@ -10,6 +10,10 @@ use crate::order::{Order, Span, View};
 
 /// Values below which a piece of work is not split between threads: waking one takes as long as reading this much.
 const FORK_VALUES: usize = 1 << 16;
+
+/// Columns that are summed side by side at most: their pivots and sums (12 KiB, or 20 with what rounding lost) stay in a
+/// first-level cache.
+const GROUP_COLUMNS: usize = 512;
 
 /// Values of one feature group's planes that lie side by side: reading them in turn uses whole memory pages.
 const GROUP_PLANE_VALUES: usize = 4096;
@@ -36,9 +40,14 @@ impl<'a, T: Element> Tree<'a, T> {
         Tree { order, x, isa, forks, group }
     }
 
-    /// f64 values that [`Tree::run`] needs besides its output: a partial per feature of a group and level of the tree.
+    /// f64 values that [`Tree::run`] needs besides its output.
     pub(crate) fn scratch_len(&self) -> usize {
-        ARRAYS * self.order.root().depth() * self.group.min(self.order.layout.features())
+        self.group_scratch(self.group.min(self.order.layout.features()), self.order.root().depth())
+    }
+
+    /// Those of one group of features below a node: a partial per feature and level, and what a chunk is computed in.
+    fn group_scratch(&self, features: usize, depth: usize) -> usize {
+        ARRAYS * features * depth + Chunk::<T>::space(self.order, features)
     }
 
     /// Computes the moments of all features of a batch that has values.
@@ -71,12 +80,13 @@ impl<'a, T: Element> Tree<'a, T> {
         let Some((left, right)) = span.split() else {
             let range = self.order.chunk(span);
             let count = range.count() as u64;
-            self.isa.run(Chunk { order: self.order, x: self.x, range, features: features.clone(), out });
+            let (order, features) = (self.order, features.clone());
+            self.isa.run(Chunk { order, x: self.x, range, features, out, space: scratch });
             return count;
         };
         if self.pays(features.len(), span) {
             // The right side has its own space: its result, then its scratch.
-            let mut own = vec![0.0; ARRAYS * features.len() * (1 + right.depth())];
+            let mut own = vec![0.0; self.group_scratch(features.len(), 1 + right.depth())];
             let (mut b, own) = PartialMut::from_scratch(&mut own, features.len());
             let (count_a, count_b) = rayon::join(
                 || self.span(features, &left, out.reborrow(), scratch),

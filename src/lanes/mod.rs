@@ -2,8 +2,8 @@
 //!
 //! Kernels are written once over [`Lanes`] and know nothing of instruction sets. Every operation here is one IEEE 754
 //! operation per lane, rounded once, so the number of lanes cannot change a result. There is no fused multiply-add: it
-//! would round once where the portable lanes round twice. (An addition may *run* on the multiply-add unit as
-//! `a * 1 + b`: that product is exact, so the bits are those of an addition.)
+//! would round once where the portable lanes round twice. (Where a product is exact, fusing changes nothing:
+//! additions may *run* on the multiply-add unit as `a * 1 + b`, and squares of f32 values may be added fused.)
 //!
 //! This folder imports nothing of the crate. `x86` holds its only intrinsics and its only `unsafe`.
 
@@ -44,8 +44,9 @@ pub trait Lanes: Copy {
     fn stream_f32(pair: [Self; 2], to: &mut [f32]);
     /// Makes streamed stores visible in order: called before their memory is handed on.
     fn fence(token: Self::Token);
-    /// Asks for the cache line of a value that will be read soon. Changes no result.
-    fn prefetch<T>(token: Self::Token, value: &T);
+    /// Asks for the cache line of a value that will be read soon. Changes no result, and reads nothing: `at` may lie past
+    /// the end of the slice.
+    fn prefetch<T>(token: Self::Token, from: &[T], at: usize);
     /// Sum, lane by lane.
     fn add(self, other: Self) -> Self;
     /// Difference, lane by lane.
@@ -56,8 +57,12 @@ pub trait Lanes: Copy {
     fn sub_beside(self, one: Self, other: Self) -> Self;
     /// Product, lane by lane.
     fn mul(self, other: Self) -> Self;
+    /// `self + x * x`, lane by lane, where `x * x` is exact (an f32, widened): fused or not is then the same.
+    fn add_exact_square(self, x: Self) -> Self;
     /// Quotient, lane by lane.
     fn div(self, other: Self) -> Self;
+    /// Whether all lanes are 0.
+    fn all_zero(self) -> bool;
 }
 
 /// A computation that runs on any lanes: what [`Isa::run`] instantiates. `run` and all that it calls in its loops must
@@ -125,7 +130,7 @@ impl Lanes for f64 {
     fn fence((): ()) {}
 
     #[inline(always)]
-    fn prefetch<T>((): (), _: &T) {}
+    fn prefetch<T>((): (), _: &[T], _: usize) {}
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {
@@ -148,7 +153,17 @@ impl Lanes for f64 {
     }
 
     #[inline(always)]
+    fn add_exact_square(self, x: Self) -> Self {
+        self + x * x
+    }
+
+    #[inline(always)]
     fn div(self, other: Self) -> Self {
         self / other
+    }
+
+    #[inline(always)]
+    fn all_zero(self) -> bool {
+        self == 0.0
     }
 }

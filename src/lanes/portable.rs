@@ -83,11 +83,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn prefetch<T>((): (), value: &T) {
+    fn prefetch<T>((): (), from: &[T], at: usize) {
         #[cfg(target_arch = "x86_64")]
-        super::x86::prefetch(value);
+        super::x86::prefetch(from, at);
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = value;
+        let _ = (from, at);
     }
 
     #[inline(always)]
@@ -111,8 +111,18 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn add_exact_square(self, x: Self) -> Self {
+        Portable(self.0 + x.0 * x.0)
+    }
+
+    #[inline(always)]
     fn div(self, other: Self) -> Self {
         Portable(self.0 / other.0)
+    }
+
+    #[inline(always)]
+    fn all_zero(self) -> bool {
+        self.0.to_array() == [0.0; 4]
     }
 }
 

@@ -9,11 +9,12 @@ use std::arch::x86_64::*;
 
 use super::{Job, Lanes};
 
-/// A hint, which every x86-64 processor has and which cannot fault.
+/// A hint, which every x86-64 processor has.
 #[inline(always)]
-pub(super) fn prefetch<T>(value: &T) {
-    // SAFETY: a prefetch reads nothing; SSE, which has it, is part of x86-64.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
+pub(super) fn prefetch<T>(from: &[T], at: usize) {
+    // SAFETY: a prefetch reads nothing and does not fault, whatever the address, so this may lie past the slice (the
+    // pointer is made without a claim to the contrary). SSE, which has the instruction, is part of x86-64.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().wrapping_add(at).cast()) }
 }
 
 /// Orders streamed stores before later ones, so that whoever is told of the memory finds them.
@@ -41,7 +42,7 @@ macro_rules! lanes {
         $name:ident, $token:ident, $vector:ty, $lanes:literal, $features:literal, [$($feature:tt),+],
         parts $part:ident, splat $splat:ident, load $load:ident, store $store:ident,
         load_f32 $load_f32:ident $widen:ident, store_f32 $store_f32:ident $narrow:ident,
-        stream $stream:ident $stream_f32:ident $pair:path, add $add:ident, sub $sub:ident $mul_sub:ident, mul $mul:ident, div $div:ident
+        stream $stream:ident $stream_f32:ident $pair:path, add $add:ident, sub $sub:ident $mul_sub:ident, mul $mul:ident $mul_add:ident, div $div:ident
     ) => {
         #[doc = concat!("Proof that the processor has ", $features, ".")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,8 +154,8 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
-            fn prefetch<T>(_: $token, value: &T) {
-                prefetch(value);
+            fn prefetch<T>(_: $token, from: &[T], at: usize) {
+                prefetch(from, at);
             }
 
             #[inline(always)]
@@ -182,9 +183,21 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
+            fn add_exact_square(self, x: Self) -> Self {
+                // SAFETY: lanes exist only by a token, which proves the features.
+                $name(unsafe { $mul_add(x.0, x.0, self.0) })
+            }
+
+            #[inline(always)]
             fn div(self, other: Self) -> Self {
                 // SAFETY: lanes exist only by a token, which proves the features.
                 $name(unsafe { $div(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn all_zero(self) -> bool {
+                // SAFETY: lanes exist only by a token, which proves the features.
+                unsafe { $part::all_zero(self.0) }
             }
         }
     };
@@ -194,14 +207,14 @@ lanes! {
     Avx2, Avx2Token, __m256d, 4, "avx2,fma", ["avx2", "fma"],
     parts avx2_parts, splat _mm256_set1_pd, load _mm256_loadu_pd, store _mm256_storeu_pd,
     load_f32 _mm_loadu_ps _mm256_cvtps_pd, store_f32 _mm_storeu_ps _mm256_cvtpd_ps,
-    stream _mm256_stream_pd _mm256_stream_ps avx2_parts::pair, add _mm256_add_pd, sub _mm256_sub_pd _mm256_fmsub_pd, mul _mm256_mul_pd, div _mm256_div_pd
+    stream _mm256_stream_pd _mm256_stream_ps avx2_parts::pair, add _mm256_add_pd, sub _mm256_sub_pd _mm256_fmsub_pd, mul _mm256_mul_pd _mm256_fmadd_pd, div _mm256_div_pd
 }
 
 lanes! {
     Avx512, Avx512Token, __m512d, 8, "avx512f,avx512vl,avx512dq,avx2,fma", ["avx512f", "avx512vl", "avx512dq", "avx2", "fma"],
     parts avx512_parts, splat _mm512_set1_pd, load _mm512_loadu_pd, store _mm512_storeu_pd,
     load_f32 _mm256_loadu_ps _mm512_cvtps_pd, store_f32 _mm256_storeu_ps _mm512_cvtpd_ps,
-    stream _mm512_stream_pd _mm512_stream_ps avx512_parts::pair, add _mm512_add_pd, sub _mm512_sub_pd _mm512_fmsub_pd, mul _mm512_mul_pd, div _mm512_div_pd
+    stream _mm512_stream_pd _mm512_stream_ps avx512_parts::pair, add _mm512_add_pd, sub _mm512_sub_pd _mm512_fmsub_pd, mul _mm512_mul_pd _mm512_fmadd_pd, div _mm512_div_pd
 }
 
 /// What the instruction sets have no common shape for: joining halves, and masked loads, which do not read past the
@@ -213,6 +226,12 @@ mod avx2_parts {
     #[target_feature(enable = "avx2")]
     pub(super) fn pair(low: __m128, high: __m128) -> __m256 {
         _mm256_set_m128(high, low)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn all_zero(x: __m256d) -> bool {
+        _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_EQ_OQ>(x, _mm256_setzero_pd())) == 0b1111
     }
 
     /// Four lanes set, then four not: a mask of `n` lanes starts `n` before the middle.
@@ -256,6 +275,12 @@ mod avx512_parts {
     #[target_feature(enable = "avx512f,avx512dq")]
     pub(super) fn pair(low: __m256, high: __m256) -> __m512 {
         _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn all_zero(x: __m512d) -> bool {
+        _mm512_cmp_pd_mask::<_CMP_EQ_OQ>(x, _mm512_setzero_pd()) == 0xff
     }
 
     #[inline]

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::careful::{self, Stats};
 use crate::kernels::Affine;
 use crate::layout::Layout;
-use crate::order::{ChunkRange, GROUP_ROWS, Order, PlaneRows, STREAMS, Span, View, pivot_row};
+use crate::order::{ChunkRange, GROUP_ROWS, Order, PlaneRows, STREAMS, Span, View, pivot_row, zero_pivot};
 use crate::{Element, Moments};
 
 pub(super) fn moments<T: Element>(order: &Order, x: &[T], moments: &mut Moments) {
@@ -70,26 +70,12 @@ fn merge(a: &Run, b: &Run) -> Run {
 fn chunk<T: Element>(order: &Order, x: &[T], feature: usize, range: &ChunkRange) -> Run {
     let grid = Grid { order, x, feature, range };
     let count = range.count();
-
-    // 1. The pivot: the mean of eight rows in the middle (the mean of all is near, also where the values rise or fall),
-    // as an element, so that a constant feature has deviations of exactly 0.
-    let first = pivot_row(grid.rows());
-    let pivot_rows = first..(first + GROUP_ROWS).min(grid.rows());
-    let pivot_sums = grid.sums(pivot_rows.clone(), |x| x);
-    let pivot_count = pivot_rows
-        .flat_map(|row| (0..grid.streams()).map(move |stream| (row, stream)))
-        .filter(|&(row, stream)| grid.value(row, stream).is_some())
-        .count();
-    let mut pivot = T::from_f64(grid.fold(pivot_sums).sum * (1.0 / pivot_count as f64)).to_f64();
-    if !pivot.is_finite() {
-        let first = grid.value(0, 0).expect("chunks have values");
-        pivot = if first.is_finite() { first } else { 0.0 };
-    }
+    let pivot = grid.pivot();
 
     // 2. and 3. Deviations and their squares, summed per stream and folded.
-    let rows = 0..grid.rows();
-    let sum = grid.fold(grid.sums(rows.clone(), |x| x - pivot));
-    let squares = grid.fold(grid.sums(rows, |x| (x - pivot) * (x - pivot)));
+    let whole = || Part { rows: 0..grid.rows(), streams: grid.streams(), compensated: T::COMPENSATED };
+    let sum = grid.sum(whole(), |x| x - pivot);
+    let squares = grid.sum(whole(), |x| (x - pivot) * (x - pivot));
 
     // 4. What the pivot missed is added to the mean and taken out of the squares.
     let stats = about_mean::<T>(pivot, count as f64, sum, squares);
@@ -128,9 +114,9 @@ struct Total {
 }
 
 impl Total {
-    fn add<T: Element>(self, other: Total) -> Total {
+    fn add(self, other: Total, compensated: bool) -> Total {
         let (sum, error) = two_sum(self.sum, other.sum);
-        let lost = if T::COMPENSATED { self.lost + other.lost + error } else { 0.0 };
+        let lost = if compensated { self.lost + other.lost + error } else { 0.0 };
         Total { sum, lost }
     }
 }
@@ -143,11 +129,18 @@ struct Grid<'a, T> {
     range: &'a ChunkRange,
 }
 
+/// Some rows of the first streams, and how they are summed.
+struct Part {
+    rows: Range<usize>,
+    streams: usize,
+    compensated: bool,
+}
+
 impl<T: Element> Grid<'_, T> {
     fn streams(&self) -> usize {
         match self.order.view {
             View::Rows { side } => side * self.order.layout.inner(),
-            View::Planes => STREAMS,
+            View::Planes => self.plane_rows().len,
         }
     }
 
@@ -169,9 +162,6 @@ impl<T: Element> Grid<'_, T> {
             View::Rows { side } => (row * side + stream / layout.inner(), stream % layout.inner()),
             View::Planes => {
                 let PlaneRows { rows, len, .. } = self.plane_rows();
-                if stream >= len {
-                    return None;
-                }
                 (row / rows, row % rows * len + stream)
             }
         };
@@ -182,33 +172,54 @@ impl<T: Element> Grid<'_, T> {
         Some(self.x[plane * layout.inner() + self.range.positions.start + position].to_f64())
     }
 
-    /// Sums `term` of each stream's values over some rows, eight at a time; what is missing adds 0.
-    fn sums(&self, rows: Range<usize>, term: impl Fn(f64) -> f64) -> Vec<Total> {
+    /// 1. The pivot: the mean of eight rows in the middle (the mean of all is near, also where the values rise or fall),
+    /// as an element, so that a constant feature has deviations of exactly 0; or 0, where that is near enough.
+    fn pivot(&self) -> f64 {
+        let first = pivot_row(self.rows());
+        let streams = if self.order.view == View::Planes { STREAMS.min(self.streams()) } else { self.streams() };
+        let sample = || Part { rows: first..(first + GROUP_ROWS).min(self.rows()), streams, compensated: false };
+        let sum = self.sum(sample(), |x| x).sum;
+        let squares = self.sum(sample(), |x| x * x).sum;
+        let values = sample().rows.flat_map(|row| (0..streams).map(move |stream| (row, stream)));
+        let count = values.filter(|&(row, stream)| self.value(row, stream).is_some()).count() as f64;
+        if T::SQUARES_EXACT && zero_pivot(sum, squares, count) {
+            return 0.0;
+        }
+        let pivot = T::from_f64(sum * (1.0 / count)).to_f64();
+        if pivot.is_finite() {
+            return pivot;
+        }
+        let first = self.value(0, 0).expect("chunks have values");
+        if first.is_finite() { first } else { 0.0 }
+    }
+
+    /// Sums `term` of each stream's values, eight rows at a time; what is missing adds 0. Then adds the streams together.
+    fn sum(&self, part: Part, term: impl Fn(f64) -> f64) -> Total {
         let of_stream = |stream| {
             let mut total = Total::default();
-            for row in rows.clone().step_by(GROUP_ROWS) {
+            for row in part.rows.clone().step_by(GROUP_ROWS) {
                 let t = |i| Total { sum: self.value(row + i, stream).map_or(0.0, &term), lost: 0.0 };
-                if T::COMPENSATED {
-                    total = (0..GROUP_ROWS).map(t).fold(total, Total::add::<T>);
+                if part.compensated {
+                    total = (0..GROUP_ROWS).map(t).fold(total, |total, x| total.add(x, true));
                 } else {
                     let pair = |i| t(i).sum + t(i + 1).sum;
                     let sum = (pair(0) + pair(2)) + (pair(4) + pair(6));
-                    total = total.add::<T>(Total { sum, lost: 0.0 });
+                    total = total.add(Total { sum, lost: 0.0 }, false);
                 }
             }
             total
         };
-        (0..self.streams()).map(of_stream).collect()
+        self.fold((0..part.streams).map(of_stream).collect(), part.compensated)
     }
 
     /// Adds the streams together in halves: the outer blocks of a row first, then the positions.
-    fn fold(&self, mut sums: Vec<Total>) -> Total {
-        let inner = if self.order.view == View::Planes { 1 } else { self.order.layout.inner() };
+    fn fold(&self, mut sums: Vec<Total>, compensated: bool) -> Total {
+        let inner = if self.order.view == View::Planes { sums.len() } else { self.order.layout.inner() };
         while sums.len() > 1 {
             let half = if sums.len() > inner { sums.len() / 2 } else { sums.len().next_power_of_two() / 2 };
             let upper = sums.split_off(half);
             for (low, high) in sums.iter_mut().zip(upper) {
-                *low = low.add::<T>(high);
+                *low = low.add(high, compensated);
             }
         }
         sums[0]
