@@ -1,27 +1,27 @@
 //! The canonical order: which values are added to which, and when. Every path follows it, so every path gives the same
 //! bits; it depends on the layout alone, never on lanes or threads.
 //!
-//! A batch is cut along its outer axis into **chunks**. In a chunk each feature has many **streams**, sums that grow
-//! side by side, and **rows**, each of which gives every stream its next value:
+//! A batch is cut along its outer axis into **chunks**. In a chunk each feature has some **streams**, sums that grow side
+//! by side, and **groups** of eight rows, which give every stream its next eight values:
 //!
 //! - `inner < 32`, the *row view*: a row is `side` outer blocks side by side, `side * features * inner` contiguous
 //!   values, each the next value of its own stream. `side` is the smallest power of two that makes at least 64 streams,
-//!   so a narrow batch fills wide lanes too; it is 1 from 64 columns on.
-//! - `inner >= 32`, the *plane view*: a feature's planes are cut into as few rows of up to 512 positions as can be, of
-//!   equal length but for the last ([`PlaneRows`]); each position of a row is a stream.
+//!   so a narrow batch fills wide lanes too; it is 1 from 64 columns on. A chunk has 512 rows.
+//! - `inner >= 32`, the *plane view*: a group is 64 contiguous values of a plane, eight rows of eight streams; each plane
+//!   begins a group. A chunk has as many whole planes as make 32,768 values, at least one; longer planes are cut.
 //!
 //! Within a chunk, per feature:
 //!
-//! 1. The **pivot** comes from a sample: eight rows in the middle ([`pivot_row`]; in the plane view, the first 64
-//!    positions of each). It is their mean, rounded to the element type; or 0, for f32 values, where the mean lies within
-//!    two standard deviations of the sample from 0 ([`zero_pivot`]): then deviations are the values themselves. Where the
-//!    mean is not finite it is the feature's first value, or 0.
-//! 2. Each stream sums `d = x - pivot` and `d * d`, eight rows at a time: `((d0 + d1) + (d2 + d3)) + ((d4 + d5) +
-//!    (d6 + d7))` is added to the stream's total. A row that is missing, or too short, counts as `d = 0`. For f64
-//!    values each joins the total by itself, and the rounding error of each addition, here and in step 3, is summed
-//!    beside it (Knuth's two-sum).
-//! 3. The totals are folded in halves: stream `j` and stream `j + n / 2` are added until one is left, first over
-//!    `side`, then over `inner` or the positions of a row (there `n` is rounded up to a power of two).
+//! 1. The **pivot** comes from a sample in the middle of the chunk: one group in the row view ([`sample_group`]), some 512
+//!    values in the plane view ([`ChunkRange::sample`]). It is their mean, rounded to the element type; or 0, for f32
+//!    values, where that mean lies within two standard deviations of the sample from 0 ([`zero_pivot`]): then deviations
+//!    are the values themselves. Where the mean is not finite it is the feature's first value, or 0.
+//! 2. Each stream sums `d = x - pivot` and `d * d`, a group at a time: `((d0 + d1) + (d2 + d3)) + ((d4 + d5) + (d6 +
+//!    d7))` is added to the stream's total. Values that are missing count as `d = 0`. Of each 64 groups a total of their
+//!    own is made, and added to those before. For f64 values each value joins the total by itself, and the rounding error
+//!    of each addition, here and in step 3, is summed beside it (Knuth's two-sum).
+//! 3. The totals are folded in halves: stream `j` and stream `j + n / 2` are added until one is left, in the row view
+//!    first over `side`, then over `inner` (there `n` is rounded up to a power of two).
 //! 4. `q = sum / count`; the mean is the unevaluated pair `pivot + q`; `m2 = sum of squares - sum * q`, at least 0. For
 //!    f64 values every rounding error of this step is kept, too.
 //! 5. Where that is not finite, or where the sum of squares exceeds `m2` twice (f32: 16 times), the chunk is computed
@@ -33,41 +33,49 @@
 //! two below `n`. A plane longer than a chunk is cut into pieces, which form such a tree of their own, so that whole
 //! outer blocks can be added later.
 //!
-//! The numbers: 512 rows of 64 streams a chunk (or 32,768 positions of planes) are enough that what is done once per
-//! chunk does not show, and few enough (at most 64 groups of eight in one running sum, and 128 of planes of 32) that
-//! rounding stays near one unit. The sample is about 1 / 64 of the values or more, so a pivot that is its mean lies within
-//! `sqrt(m2 / m)` of the mean of all `n` (Cauchy and Schwarz, `m` values in the sample): `sum of squares / m2` is at most
-//! 65 or so for any data; about 1.1 where the order means nothing, and within a few for trends. A pivot of 0 makes it up
-//! to 5 there; its deviations and their squares are exact.
+//! The numbers: 512 rows (or 32,768 values) a chunk are enough that what is done once per chunk does not show; totals of 64
+//! groups keep rounding near one unit. The sample is at least 1 / 64 of the values, so a pivot that is its mean lies
+//! within `sqrt(m2 / m)` of the mean of all `n` (Cauchy and Schwarz, `m` values in the sample): `sum of squares / m2` is at
+//! most 65 for any data; about 1.1 where the order means nothing, and within a few for trends. A pivot of 0 makes it up to
+//! 5 for the sample; its deviations and their squares are exact.
 
 use std::ops::Range;
 
 use crate::{Element, Layout};
 
-/// Rows that are added pairwise before they join a running sum, and the rows of the pivot.
+/// Rows that are added pairwise before they join a running sum.
 pub(crate) const GROUP_ROWS: usize = 8;
 
-/// Rows of a chunk.
-pub(crate) const CHUNK_ROWS: usize = 512;
+/// Groups that make a total of their own.
+pub(crate) const RUN_GROUPS: usize = 64;
 
-/// The fewest streams of a row in the row view; the streams of the sample in the plane view.
-pub(crate) const STREAMS: usize = 64;
+/// The fewest streams of a row in the row view.
+const ROW_STREAMS: usize = 64;
 
-/// The most positions in a row of the plane view.
-const ROW_POSITIONS: usize = 512;
+/// Rows of a chunk in the row view: one total of 64 groups.
+const CHUNK_ROWS: usize = RUN_GROUPS * GROUP_ROWS;
 
-/// Rows that are cut from a longer plane are a multiple of this: whole lanes, whole cache lines.
-const WHOLE: usize = 16;
+/// Streams in the plane view.
+pub(crate) const PLANE_STREAMS: usize = 8;
+
+/// Values of a group in the plane view.
+pub(crate) const GROUP_POSITIONS: usize = GROUP_ROWS * PLANE_STREAMS;
+
+/// Values of a chunk in the plane view, but for one plane.
+const CHUNK_POSITIONS: usize = 32_768;
+
+/// The fewest values of a sample in the plane view.
+const SAMPLE: usize = 512;
+
+/// Chunks of planes up to so many values are their own sample: with a pivot of 0, that is all the work.
+const OWN_SAMPLE: usize = 2048;
 
 /// From this `inner` on, planes are computed one by one.
 const PLANE_MIN: usize = 32;
 
-/// Positions of planes that one chunk covers at most, but for one plane.
-const CHUNK_POSITIONS: usize = CHUNK_ROWS * STREAMS;
-
-/// The first of the rows that the pivot is the mean of: the middle group of eight, or the only one.
-pub(crate) fn pivot_row(rows: usize) -> usize {
-    (rows.div_ceil(GROUP_ROWS) - 1) / 2 * GROUP_ROWS
+/// The group that is the sample in the row view: the middle one, or the only one.
+pub(crate) fn sample_group(rows: usize) -> usize {
+    (rows.div_ceil(GROUP_ROWS) - 1) / 2
 }
 
 /// Whether the mean of a sample of `count` f32 values lies within two standard deviations from 0: `mean^2 <= 4 *
@@ -84,7 +92,7 @@ pub(crate) enum View {
         /// Outer blocks side by side in one row: a power of two.
         side: usize,
     },
-    /// A row is some positions of one plane.
+    /// A group is some values of one plane.
     Planes,
 }
 
@@ -144,25 +152,6 @@ fn halves(range: &Range<usize>) -> (Range<usize>, Range<usize>) {
     (range.start..middle, middle..range.end)
 }
 
-/// How some positions of a plane make rows: 196 make one, 3136 make 7 of 448, 784 make one of 400 and one of 384.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PlaneRows {
-    pub(crate) positions: usize,
-    pub(crate) rows: usize,
-    /// Positions of a row; the last may have fewer.
-    pub(crate) len: usize,
-}
-
-impl PlaneRows {
-    pub(crate) fn new(positions: usize) -> Self {
-        let mut len = positions.div_ceil(positions.div_ceil(ROW_POSITIONS));
-        if len < positions {
-            len = len.next_multiple_of(WHOLE);
-        }
-        PlaneRows { positions, rows: positions.div_ceil(len), len }
-    }
-}
-
 /// The part of a batch that one chunk covers: these outer blocks, and these positions of their planes.
 #[derive(Clone, Debug)]
 pub(crate) struct ChunkRange {
@@ -174,6 +163,18 @@ impl ChunkRange {
     /// Values per feature.
     pub(crate) fn count(&self) -> usize {
         self.outer.len() * self.positions.len()
+    }
+
+    /// The sample in the plane view: the middle positions of the middle planes.
+    pub(crate) fn sample(&self) -> ChunkRange {
+        if self.count() <= OWN_SAMPLE {
+            return self.clone();
+        }
+        let (planes, positions) = (self.outer.len(), self.positions.len());
+        let (some, taken) = (SAMPLE.div_ceil(positions).min(planes), SAMPLE.min(positions));
+        let outer = self.outer.start + (planes - some) / 2;
+        let position = self.positions.start + (positions - taken) / 2;
+        ChunkRange { outer: outer..outer + some, positions: position..position + taken }
     }
 }
 
@@ -190,7 +191,7 @@ impl Order {
         }
         // An empty batch may have any width; it has no chunks.
         let width = layout.features().saturating_mul(inner).max(1);
-        let side = STREAMS.div_ceil(width).next_power_of_two();
+        let side = ROW_STREAMS.div_ceil(width).next_power_of_two();
         Order { layout, view: View::Rows { side }, chunk_outer: CHUNK_ROWS * side, pieces: 1 }
     }
 

@@ -1,17 +1,20 @@
-//! The kernels, written once over lanes: `sums` (deviations from a pivot, over the rows that `rows` gives), `chunk` (the
-//! moments of one chunk), `merge` (Chan's formula), `tree` (the chunks of a batch, serial or on rayon) and `normalize`.
+//! The kernels, written once over lanes: `columns` and `planes` (sums about a pivot, in the two views of a batch; `group`
+//! and `fold` are what they share), `finish` (from sums to moments), `chunk` (one chunk), `merge` (Chan's formula), `tree`
+//! (the chunks of a batch, serial or on rayon) and `normalize`.
 //!
 //! They follow [`crate::order`] and import it, `lanes`, `element` and `careful`; nothing here knows of paths or of the
 //! layer.
 
 mod chunk;
+mod columns;
+mod finish;
 mod fold;
+mod group;
 mod merge;
 mod normalize;
 mod pair;
 mod partial;
-mod rows;
-mod sums;
+mod planes;
 mod tree;
 
 pub(crate) use merge::Merge;

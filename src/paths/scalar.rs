@@ -9,7 +9,9 @@ use std::ops::Range;
 use crate::careful::{self, Stats};
 use crate::kernels::Affine;
 use crate::layout::Layout;
-use crate::order::{ChunkRange, GROUP_ROWS, Order, PlaneRows, STREAMS, Span, View, pivot_row, zero_pivot};
+use crate::order::{
+    ChunkRange, GROUP_POSITIONS, GROUP_ROWS, Order, PLANE_STREAMS, RUN_GROUPS, Span, View, sample_group, zero_pivot,
+};
 use crate::{Element, Moments};
 
 pub(super) fn moments<T: Element>(order: &Order, x: &[T], moments: &mut Moments) {
@@ -68,14 +70,15 @@ fn merge(a: &Run, b: &Run) -> Run {
 
 /// Sums about a pivot near the mean: as small as the data allow, so that nothing cancels.
 fn chunk<T: Element>(order: &Order, x: &[T], feature: usize, range: &ChunkRange) -> Run {
-    let grid = Grid { order, x, feature, range };
+    let grid = Grid::new(order, x, feature, range.clone());
     let count = range.count();
-    let pivot = grid.pivot();
+
+    // 1. The pivot: a rough mean, or 0.
+    let pivot = pivot(&grid);
 
     // 2. and 3. Deviations and their squares, summed per stream and folded.
-    let whole = || Part { rows: 0..grid.rows(), streams: grid.streams(), compensated: T::COMPENSATED };
-    let sum = grid.sum(whole(), |x| x - pivot);
-    let squares = grid.sum(whole(), |x| (x - pivot) * (x - pivot));
+    let sum = grid.sum(T::COMPENSATED, |x| x - pivot);
+    let squares = grid.sum(T::COMPENSATED, |x| (x - pivot) * (x - pivot));
 
     // 4. What the pivot missed is added to the mean and taken out of the squares.
     let stats = about_mean::<T>(pivot, count as f64, sum, squares);
@@ -87,6 +90,23 @@ fn chunk<T: Element>(order: &Order, x: &[T], feature: usize, range: &ChunkRange)
     } else {
         Run { count, stats: careful::moments(order.values(x, range, feature)) }
     }
+}
+
+/// The mean of a sample in the middle (the mean of all is near, also where the values rise or fall), as an element, so
+/// that a constant feature has deviations of exactly 0; or 0, where that is near enough.
+fn pivot<T: Element>(grid: &Grid<'_, T>) -> f64 {
+    let sample = grid.sample();
+    let (sum, squares) = (sample.sum(false, |x| x).sum, sample.sum(false, |x| x * x).sum);
+    let count = sample.sum(false, |_| 1.0).sum;
+    if T::SQUARES_EXACT && zero_pivot(sum, squares, count) {
+        return 0.0;
+    }
+    let pivot = T::from_f64(sum * (1.0 / count)).to_f64();
+    if pivot.is_finite() {
+        return pivot;
+    }
+    let first = grid.value(0, 0, 0).expect("chunks have values");
+    if first.is_finite() { first } else { 0.0 }
 }
 
 /// From sums about a pivot to mean and m2; for f64 values all rounding errors are kept.
@@ -121,48 +141,54 @@ impl Total {
     }
 }
 
-/// One feature of one chunk, as rows of streams.
+/// One feature of a chunk or of a part of one, as groups of eight rows of streams.
 struct Grid<'a, T> {
     order: &'a Order,
     x: &'a [T],
     feature: usize,
-    range: &'a ChunkRange,
+    range: ChunkRange,
+    groups: Range<usize>,
 }
 
-/// Some rows of the first streams, and how they are summed.
-struct Part {
-    rows: Range<usize>,
-    streams: usize,
-    compensated: bool,
-}
+impl<'a, T: Element> Grid<'a, T> {
+    fn new(order: &'a Order, x: &'a [T], feature: usize, range: ChunkRange) -> Self {
+        let groups = match order.view {
+            View::Rows { side } => range.outer.len().div_ceil(side).div_ceil(GROUP_ROWS),
+            View::Planes => range.outer.len() * range.positions.len().div_ceil(GROUP_POSITIONS),
+        };
+        Grid { order, x, feature, range, groups: 0..groups }
+    }
 
-impl<T: Element> Grid<'_, T> {
+    /// The part that the pivot comes from.
+    fn sample(&self) -> Self {
+        let Grid { order, x, feature, .. } = *self;
+        match order.view {
+            View::Rows { side } => {
+                let group = sample_group(self.range.outer.len().div_ceil(side));
+                Grid { order, x, feature, range: self.range.clone(), groups: group..group + 1 }
+            }
+            View::Planes => Grid::new(order, x, feature, self.range.sample()),
+        }
+    }
+
     fn streams(&self) -> usize {
         match self.order.view {
             View::Rows { side } => side * self.order.layout.inner(),
-            View::Planes => self.plane_rows().len,
+            View::Planes => PLANE_STREAMS,
         }
     }
 
-    fn rows(&self) -> usize {
-        match self.order.view {
-            View::Rows { side } => self.range.outer.len().div_ceil(side),
-            View::Planes => self.range.outer.len() * self.plane_rows().rows,
-        }
-    }
-
-    fn plane_rows(&self) -> PlaneRows {
-        PlaneRows::new(self.range.positions.len())
-    }
-
-    /// The value that a row gives to a stream, unless the data end before.
-    fn value(&self, row: usize, stream: usize) -> Option<f64> {
+    /// The value that a row of a group gives to a stream, unless the data end before.
+    fn value(&self, group: usize, row: usize, stream: usize) -> Option<f64> {
         let layout = self.order.layout;
         let (outer, position) = match self.order.view {
-            View::Rows { side } => (row * side + stream / layout.inner(), stream % layout.inner()),
+            View::Rows { side } => {
+                let row = group * GROUP_ROWS + row;
+                (row * side + stream / layout.inner(), stream % layout.inner())
+            }
             View::Planes => {
-                let PlaneRows { rows, len, .. } = self.plane_rows();
-                (row / rows, row % rows * len + stream)
+                let groups = self.range.positions.len().div_ceil(GROUP_POSITIONS);
+                (group / groups, group % groups * GROUP_POSITIONS + row * PLANE_STREAMS + stream)
             }
         };
         if outer >= self.range.outer.len() || position >= self.range.positions.len() {
@@ -172,49 +198,33 @@ impl<T: Element> Grid<'_, T> {
         Some(self.x[plane * layout.inner() + self.range.positions.start + position].to_f64())
     }
 
-    /// 1. The pivot: the mean of eight rows in the middle (the mean of all is near, also where the values rise or fall),
-    /// as an element, so that a constant feature has deviations of exactly 0; or 0, where that is near enough.
-    fn pivot(&self) -> f64 {
-        let first = pivot_row(self.rows());
-        let streams = if self.order.view == View::Planes { STREAMS.min(self.streams()) } else { self.streams() };
-        let sample = || Part { rows: first..(first + GROUP_ROWS).min(self.rows()), streams, compensated: false };
-        let sum = self.sum(sample(), |x| x).sum;
-        let squares = self.sum(sample(), |x| x * x).sum;
-        let values = sample().rows.flat_map(|row| (0..streams).map(move |stream| (row, stream)));
-        let count = values.filter(|&(row, stream)| self.value(row, stream).is_some()).count() as f64;
-        if T::SQUARES_EXACT && zero_pivot(sum, squares, count) {
-            return 0.0;
-        }
-        let pivot = T::from_f64(sum * (1.0 / count)).to_f64();
-        if pivot.is_finite() {
-            return pivot;
-        }
-        let first = self.value(0, 0).expect("chunks have values");
-        if first.is_finite() { first } else { 0.0 }
-    }
-
-    /// Sums `term` of each stream's values, eight rows at a time; what is missing adds 0. Then adds the streams together.
-    fn sum(&self, part: Part, term: impl Fn(f64) -> f64) -> Total {
+    /// Sums `term` of all values; what is missing adds 0.
+    fn sum(&self, compensated: bool, term: impl Fn(f64) -> f64) -> Total {
         let of_stream = |stream| {
-            let mut total = Total::default();
-            for row in part.rows.clone().step_by(GROUP_ROWS) {
-                let t = |i| Total { sum: self.value(row + i, stream).map_or(0.0, &term), lost: 0.0 };
-                if part.compensated {
-                    total = (0..GROUP_ROWS).map(t).fold(total, |total, x| total.add(x, true));
+            let (mut total, mut run) = (None::<Total>, Total::default());
+            let joined = |total: Option<Total>, run| total.map_or(run, |total| total.add(run, compensated));
+            for (index, group) in self.groups.clone().enumerate() {
+                if index > 0 && index % RUN_GROUPS == 0 {
+                    total = Some(joined(total, run));
+                    run = Total::default();
+                }
+                let t = |row| Total { sum: self.value(group, row, stream).map_or(0.0, &term), lost: 0.0 };
+                if compensated {
+                    run = (0..GROUP_ROWS).map(t).fold(run, |run, x| run.add(x, true));
                 } else {
-                    let pair = |i| t(i).sum + t(i + 1).sum;
+                    let pair = |row| t(row).sum + t(row + 1).sum;
                     let sum = (pair(0) + pair(2)) + (pair(4) + pair(6));
-                    total = total.add(Total { sum, lost: 0.0 }, false);
+                    run = run.add(Total { sum, lost: 0.0 }, false);
                 }
             }
-            total
+            joined(total, run)
         };
-        self.fold((0..part.streams).map(of_stream).collect(), part.compensated)
+        self.fold((0..self.streams()).map(of_stream).collect(), compensated)
     }
 
     /// Adds the streams together in halves: the outer blocks of a row first, then the positions.
     fn fold(&self, mut sums: Vec<Total>, compensated: bool) -> Total {
-        let inner = if self.order.view == View::Planes { sums.len() } else { self.order.layout.inner() };
+        let inner = self.order.layout.inner();
         while sums.len() > 1 {
             let half = if sums.len() > inner { sums.len() / 2 } else { sums.len().next_power_of_two() / 2 };
             let upper = sums.split_off(half);
