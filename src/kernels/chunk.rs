@@ -14,6 +14,9 @@ use crate::order::{ChunkRange, Order, View};
 /// Batches up to this size stay in a second-level cache, where prefetching costs more than it brings.
 const CACHED_BYTES: usize = 1 << 19;
 
+/// Batches up to this size stay in a third-level cache, where it does not matter in which order planes are read.
+const SIDE_BY_SIDE_BYTES: usize = 8 << 20;
+
 /// The moments of one chunk, for a range of features.
 pub(super) struct Chunk<'a, T> {
     pub(super) order: &'a Order,
@@ -33,9 +36,10 @@ impl<T: Element> Job for Chunk<'_, T> {
         match self.order.view {
             View::Rows { side } => self.columns::<L>(token, side),
             View::Planes => {
-                let (layout, prefetch) = (self.order.layout, self.prefetches());
-                let out = self.out.reborrow();
-                planes::moments::<L, T>(token, (self.x, layout), &self.features, &self.range, prefetch, out);
+                let (x, layout, features, range) = (self.x, self.order.layout, &self.features, &self.range);
+                let side_by_side = size_of_val(x) > SIDE_BY_SIDE_BYTES && range.outer.len() > 1;
+                let planes = planes::Job { x, layout, features, range, side_by_side };
+                planes.run::<L>(token, self.out.reborrow(), self.space);
             }
         }
         // Step 5, second half: the features that `finish` marked are computed again.
@@ -50,7 +54,7 @@ impl<T: Element> Chunk<'_, T> {
     pub(super) fn space(order: &Order, features: usize) -> usize {
         match order.view {
             View::Rows { side } => Sums::space::<T>(side * features * order.layout.inner()),
-            View::Planes => 0,
+            View::Planes => planes::Job::<T>::space(features),
         }
     }
 

@@ -2,7 +2,7 @@
 //! [`Sums::add_strip`].
 
 use super::PartialMut;
-use super::finish::{About, checked, pivot};
+use super::finish::{About, checked, is_zero, pivot};
 use super::fold::Streams;
 use super::group::{CACHE_LINE, Pass, pairwise, pairwise_squares, squares};
 use crate::element::Element;
@@ -212,12 +212,14 @@ impl<'a> Sums<'a> {
         let mut all_zero = true;
         for (feature, compact) in compact.iter_mut().enumerate() {
             let (sum, squares) = (self.first.sum[feature], self.second.sum[feature]);
-            let zero;
-            (*compact, zero) = pivot(sum, squares, count, row[feature * columns.inner]);
-            all_zero &= zero;
+            *compact = pivot(sum, squares, count, row[feature * columns.inner]);
+            all_zero &= is_zero::<T>(*compact);
+        }
+        if all_zero && columns.rows <= GROUP_ROWS {
+            return true;
         }
         self.lay_out_pivots(columns, compact);
-        all_zero && columns.rows <= GROUP_ROWS
+        false
     }
 
     #[inline(always)]
@@ -236,8 +238,10 @@ impl<'a> Sums<'a> {
                 streams.fill(*pivot);
             }
         }
-        for copy in 1..columns.side {
-            self.pivot.copy_within(..row, copy * row);
+        let mut copies = 1;
+        while copies < columns.side {
+            self.pivot.copy_within(..copies * row, copies * row);
+            copies *= 2;
         }
     }
 

@@ -55,17 +55,22 @@ pub(super) fn checked<T: Element>(m2: f64, squares: f64) -> f64 {
     if m2.is_finite() && conditioned { m2.max(0.0) } else { f64::NAN }
 }
 
-/// Step 1: the pivot from the sums of a sample; and whether it is 0 for that the
-/// values are near it. `first` is the feature's first value.
+/// Step 1: the pivot from the sums of a sample. `first` is the feature's first value.
 #[inline(always)]
-pub(super) fn pivot<T: Element>(sum: f64, squares: f64, count: f64, first: T) -> (f64, bool) {
+pub(super) fn pivot<T: Element>(sum: f64, squares: f64, count: f64, first: T) -> f64 {
     if T::SQUARES_EXACT && zero_pivot(sum, squares, count) {
-        return (0.0, true);
+        return 0.0;
     }
     let pivot = T::from_f64(sum * (1.0 / count)).to_f64();
     if pivot.is_finite() {
-        return (pivot, false);
+        return pivot;
     }
     let first = first.to_f64();
-    (if first.is_finite() { first } else { 0.0 }, false)
+    if first.is_finite() { first } else { 0.0 }
+}
+
+/// Whether deviations from a pivot are the values themselves, and their squares exact.
+#[inline(always)]
+pub(super) fn is_zero<T: Element>(pivot: f64) -> bool {
+    T::SQUARES_EXACT && pivot == 0.0
 }

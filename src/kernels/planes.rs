@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::PartialMut;
-use super::finish::{About, checked, pivot};
+use super::finish::{About, checked, is_zero, pivot};
 use super::fold::Streams;
 use super::group::{CACHE_LINE, Pass, pairwise, pairwise_squares, squares};
 use super::pair::two_sum;
@@ -14,7 +14,7 @@ use crate::layout::Layout;
 use crate::order::{ChunkRange, GROUP_POSITIONS, GROUP_ROWS, PLANE_STREAMS, RUN_GROUPS};
 
 /// How far ahead of the values that are summed others are asked for, in bytes of planes.
-const AHEAD_BYTES: usize = 4096;
+const AHEAD_BYTES: usize = 16 << 10;
 
 /// Lanes that hold all streams: two sets of four, or one of eight and another that is not used.
 type Set<L> = [L; PLANE_STREAMS / 4];
@@ -30,36 +30,17 @@ struct Planes<'a, T> {
     stride: usize,
     planes: usize,
     positions: usize,
-    /// Where the values that are summed next start, for prefetching; nothing is prefetched without.
-    next: Option<usize>,
 }
 
-impl<'a, T: Element> Planes<'a, T> {
-    #[inline(always)]
-    fn new(x: &'a [T], layout: Layout, feature: usize, range: &ChunkRange) -> Self {
-        let stride = layout.features() * layout.inner();
-        Planes {
-            x,
-            start: range.outer.start * stride + feature * layout.inner() + range.positions.start,
-            stride,
-            planes: range.outer.len(),
-            positions: range.positions.len(),
-            next: None,
-        }
-    }
-
+impl<T: Element> Planes<'_, T> {
     #[inline(always)]
     fn count(&self) -> f64 {
         (self.planes * self.positions) as f64
     }
 
-    /// Where a plane starts; of those past the last, where what follows starts.
     #[inline(always)]
     fn start_of(&self, plane: usize) -> usize {
-        match (plane.checked_sub(self.planes), self.next) {
-            (Some(past), Some(next)) => next + past * self.stride,
-            _ => self.start + plane * self.stride,
-        }
+        self.start + plane * self.stride
     }
 
     /// Asks for `len` values, [`AHEAD_BYTES`] ahead of a position of a plane.
@@ -93,60 +74,229 @@ struct Ahead {
     after: usize,
 }
 
-/// Writes the moments of some features of a chunk.
-#[inline(always)]
-pub(super) fn moments<L: Lanes, T: Element>(
-    token: L::Token,
-    (x, layout): (&[T], Layout),
-    features: &Range<usize>,
-    range: &ChunkRange,
-    prefetch: bool,
-    mut out: PartialMut<'_>,
-) {
-    let pass = Pass::<L>::new(token);
-    let sample_range = range.sample();
-    for (i, feature) in features.clone().enumerate() {
-        let mut all = Planes::new(x, layout, feature, range);
-        let sample = Planes::new(x, layout, feature, &sample_range);
-        if prefetch {
-            // Where what is summed next lies: the next feature's planes, or the next ones of the only feature.
-            let step = if features.len() == 1 { all.planes * all.stride } else { layout.inner() };
-            all.next = Some(all.start + step);
-            // Nothing can be summed while its sample is waited for.
-            for plane in 0..sample.planes {
-                for at in (0..sample.positions).step_by(CACHE_LINE / size_of::<T>()) {
-                    L::prefetch(token, x, sample.start_of(plane) + step + at);
-                }
-            }
-        }
-        feature_moments(pass, &all, &sample, out.from(i).first());
-    }
+/// The moments of some features of a chunk.
+pub(super) struct Job<'a, T> {
+    pub(super) x: &'a [T],
+    pub(super) layout: Layout,
+    pub(super) features: &'a Range<usize>,
+    pub(super) range: &'a ChunkRange,
+    /// Whether to read the planes in the order in which they lie, for batches larger than a cache.
+    pub(super) side_by_side: bool,
 }
 
-#[inline(always)]
-fn feature_moments<L: Lanes, T: Element>(
-    pass: Pass<L>,
-    all: &Planes<'_, T>,
-    sample: &Planes<'_, T>,
-    mut out: PartialMut<'_>,
-) {
-    let of_sample = Sums::of::<T, false>(pass, sample, pass.zero());
-    let (pivot, zero) = pivot(of_sample.first[0], of_sample.second[0], sample.count(), all.x[all.start]);
-    let Folded { first, second } = if !zero {
-        Sums::of::<T, true>(pass, all, L::splat(pass.token, pivot))
-    } else if sample.count() == all.count() {
-        of_sample
-    } else {
-        Sums::of::<T, false>(pass, all, pass.zero())
-    };
-    About { pivot, first, second }.finish::<T>((), all.count(), out.reborrow());
-    out.m2[0] = checked::<T>(out.m2[0], second[0]);
+impl<T: Element> Job<'_, T> {
+    /// f64 values that running sums of so many features take.
+    pub(super) fn space(features: usize) -> usize {
+        features * Running::<f64>::len::<T>()
+    }
+
+    /// Writes them to `out`.
+    #[inline(always)]
+    pub(super) fn run<L: Lanes>(&self, token: L::Token, out: PartialMut<'_>, space: &mut [f64]) {
+        let pass = Pass::<L>::new(token);
+        if self.side_by_side {
+            self.side_by_side(pass, out, space);
+        } else {
+            self.one_by_one(pass, out);
+        }
+    }
+
+    /// Each feature by itself: its sums stay in registers.
+    #[inline(always)]
+    fn one_by_one<L: Lanes>(&self, pass: Pass<L>, mut out: PartialMut<'_>) {
+        let sample_range = self.range.sample();
+        for (i, feature) in self.features.clone().enumerate() {
+            let (planes, sample) = (self.planes(feature, self.range), self.planes(feature, &sample_range));
+            let of_sample = Running::of::<T, false>(pass, &sample, pass.zero());
+            let pivot = of_sample.pivot(&sample, planes.x[planes.start]);
+            let folded = if !is_zero::<T>(pivot) {
+                Running::of::<T, true>(pass, &planes, L::splat(pass.token, pivot))
+            } else if sample.count() == planes.count() {
+                of_sample
+            } else {
+                Running::of::<T, false>(pass, &planes, pass.zero())
+            };
+            folded.finish::<T>(pivot, planes.count(), out.from(i).first());
+        }
+    }
+
+    /// All features of an outer block, then those of the next: memory is read in the order in which it lies, at the price
+    /// of fetching and storing the sums for each plane.
+    #[inline(always)]
+    fn side_by_side<L: Lanes>(&self, pass: Pass<L>, mut out: PartialMut<'_>, space: &mut [f64]) {
+        let (sample_range, inner) = (self.range.sample(), self.layout.inner());
+        for (i, feature) in self.features.clone().enumerate() {
+            let sample = self.planes(feature, &sample_range);
+            let first = self.planes(feature, self.range).start;
+            out.mean[i] = Running::of::<T, false>(pass, &sample, pass.zero()).pivot(&sample, self.x[first]);
+        }
+        let blocks = Planes { positions: self.features.len() * inner, ..self.planes(self.features.start, self.range) };
+        let (mut begun, mut left) = (false, RUN_GROUPS);
+        for block in 0..blocks.planes {
+            let (start, ahead) = (blocks.start_of(block), blocks.ahead(block));
+            let (mut next_begun, mut next_left) = (begun, left);
+            for (i, space) in (0..self.features.len()).zip(space.chunks_exact_mut(Running::<L>::len::<T>())) {
+                let mut running = Running::new(pass);
+                if block > 0 {
+                    running.load::<T>(pass, begun, left, space);
+                }
+                let (values, ahead) = (&self.x[start + i * inner..][..inner], Some((&ahead, i * inner)));
+                let pivot = out.mean[i];
+                if is_zero::<T>(pivot) {
+                    running.add_plane::<T, false>(pass, values, pass.zero(), &blocks, ahead);
+                } else {
+                    running.add_plane::<T, true>(pass, values, L::splat(pass.token, pivot), &blocks, ahead);
+                }
+                running.store::<T>(space);
+                (next_begun, next_left) = (running.total.is_some(), running.left);
+            }
+            (begun, left) = (next_begun, next_left);
+        }
+        for (i, space) in (0..self.features.len()).zip(space.chunks_exact(Running::<L>::len::<T>())) {
+            let mut running = Running::new(pass);
+            running.load::<T>(pass, begun, left, space);
+            let count = (blocks.planes * inner) as f64;
+            running.folded::<T>().finish::<T>(out.mean[i], count, out.from(i).first());
+        }
+    }
+
+    #[inline(always)]
+    fn planes(&self, feature: usize, range: &ChunkRange) -> Planes<'_, T> {
+        let (inner, stride) = (self.layout.inner(), self.layout.features() * self.layout.inner());
+        Planes {
+            x: self.x,
+            start: range.outer.start * stride + feature * inner + range.positions.start,
+            stride,
+            planes: range.outer.len(),
+            positions: range.positions.len(),
+        }
+    }
 }
 
 /// Sums of all streams, each with what it has lost to rounding (for f64 values).
 struct Folded {
     first: [f64; 2],
     second: [f64; 2],
+}
+
+impl Folded {
+    /// Step 1, of a sample.
+    #[inline(always)]
+    fn pivot<T: Element>(&self, sample: &Planes<'_, T>, first: T) -> f64 {
+        pivot(self.first[0], self.second[0], sample.count(), first)
+    }
+
+    /// Steps 4 and 5.
+    #[inline(always)]
+    fn finish<T: Element>(self, pivot: f64, count: f64, mut out: PartialMut<'_>) {
+        let Folded { first, second } = self;
+        About { pivot, first, second }.finish::<T>((), count, out.reborrow());
+        out.m2[0] = checked::<T>(out.m2[0], second[0]);
+    }
+}
+
+/// The sums of a feature while its planes pass: of the present 64 groups, of those before, and the groups that the
+/// present ones lack.
+#[derive(Clone, Copy)]
+struct Running<L> {
+    run: Sums<L>,
+    total: Option<Sums<L>>,
+    left: usize,
+}
+
+impl<L: Lanes> Running<L> {
+    /// Steps 2 and 3: `ABOUT` a pivot; or of the values themselves, without compensation, and of their squares only
+    /// where these are exact.
+    #[inline(always)]
+    fn of<T: Element, const ABOUT: bool>(pass: Pass<L>, planes: &Planes<'_, T>, pivot: L) -> Folded {
+        let mut running = Self::new(pass);
+        for plane in 0..planes.planes {
+            let values = &planes.x[planes.start_of(plane)..][..planes.positions];
+            running.add_plane::<T, ABOUT>(pass, values, pivot, planes, None);
+        }
+        running.folded::<T>()
+    }
+
+    #[inline(always)]
+    fn new(pass: Pass<L>) -> Self {
+        Running { run: Sums::new(pass), total: None, left: RUN_GROUPS }
+    }
+
+    /// Adds a plane of one feature, which begins at a position of an outer block, and asks for what lies ahead of it.
+    #[inline(always)]
+    fn add_plane<T: Element, const ABOUT: bool>(
+        &mut self,
+        pass: Pass<L>,
+        values: &[T],
+        pivot: L,
+        block: &Planes<'_, T>,
+        ahead: Option<(&Ahead, usize)>,
+    ) {
+        let whole = values.len() - values.len() % GROUP_POSITIONS;
+        let mut at = 0;
+        while at < values.len() {
+            if self.left == 0 {
+                *self = Running { run: Sums::new(pass), total: Some(self.joined::<T>()), left: RUN_GROUPS };
+            }
+            let end = whole.min(at + self.left * GROUP_POSITIONS);
+            self.left -= (end - at) / GROUP_POSITIONS;
+            for group in values[at..end].chunks_exact(GROUP_POSITIONS) {
+                if let Some((ahead, position)) = ahead {
+                    block.ask::<L>(pass.token, ahead, position + at, GROUP_POSITIONS);
+                }
+                self.run.add_group::<T, ABOUT>(pass, group, pivot);
+                at += GROUP_POSITIONS;
+            }
+            if at == whole && at < values.len() && self.left > 0 {
+                if let Some((ahead, position)) = ahead {
+                    block.ask::<L>(pass.token, ahead, position + at, values.len() - at);
+                }
+                self.run.add_part::<T, ABOUT>(pass, &values[at..], pivot);
+                self.left -= 1;
+                at = values.len();
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn joined<T: Element>(&self) -> Sums<L> {
+        match self.total {
+            Some(total) => total.joined::<T>(&self.run),
+            None => self.run,
+        }
+    }
+
+    #[inline(always)]
+    fn folded<T: Element>(&self) -> Folded {
+        let Sums { first, second } = self.joined::<T>();
+        Folded { first: first.folded::<T>(), second: second.folded::<T>() }
+    }
+
+    /// f64 values that [`Running::store`] takes.
+    const fn len<T: Element>() -> usize {
+        2 * PLANE_STREAMS * if T::COMPENSATED { 4 } else { 2 }
+    }
+
+    #[inline(always)]
+    fn store<T: Element>(&self, to: &mut [f64]) {
+        let (run, total) = to.split_at_mut(to.len() / 2);
+        self.run.store::<T>(run);
+        if let Some(sums) = &self.total {
+            sums.store::<T>(total);
+        }
+    }
+
+    #[inline(always)]
+    fn load<T: Element>(&mut self, pass: Pass<L>, begun: bool, left: usize, from: &[f64]) {
+        let (run, total) = from.split_at(from.len() / 2);
+        self.run.load::<T>(pass, run);
+        self.left = left;
+        if begun {
+            let mut sums = Sums::new(pass);
+            sums.load::<T>(pass, total);
+            self.total = Some(sums);
+        }
+    }
 }
 
 /// Running sums: of deviations, and of their squares.
@@ -163,44 +313,6 @@ struct Total<L> {
 }
 
 impl<L: Lanes> Sums<L> {
-    /// Steps 2 and 3: `ABOUT` a pivot; or of the values themselves, without compensation, and of their squares only
-    /// where these are exact.
-    #[inline(always)]
-    fn of<T: Element, const ABOUT: bool>(pass: Pass<L>, planes: &Planes<'_, T>, pivot: L) -> Folded {
-        let (mut total, mut run, mut left) = (None, Self::new(pass), RUN_GROUPS);
-        for plane in 0..planes.planes {
-            let start = planes.start_of(plane);
-            let ahead = planes.next.map(|_| planes.ahead(plane));
-            let values = &planes.x[start..start + planes.positions];
-            let whole = values.len() - values.len() % GROUP_POSITIONS;
-            let mut at = 0;
-            while at < values.len() {
-                if left == 0 {
-                    total = Some(run.joined::<T>(total));
-                    (run, left) = (Self::new(pass), RUN_GROUPS);
-                }
-                let end = whole.min(at + left * GROUP_POSITIONS);
-                left -= (end - at) / GROUP_POSITIONS;
-                for group in values[at..end].chunks_exact(GROUP_POSITIONS) {
-                    if let Some(ahead) = &ahead {
-                        planes.ask::<L>(pass.token, ahead, at, GROUP_POSITIONS);
-                    }
-                    run.add_group::<T, ABOUT>(pass, group, pivot);
-                    at += GROUP_POSITIONS;
-                }
-                if at == whole && at < values.len() && left > 0 {
-                    if let Some(ahead) = &ahead {
-                        planes.ask::<L>(pass.token, ahead, at, values.len() - at);
-                    }
-                    run.add_part::<T, ABOUT>(pass, &values[at..], pivot);
-                    left -= 1;
-                    at = values.len();
-                }
-            }
-        }
-        run.joined::<T>(total).folded::<T>()
-    }
-
     #[inline(always)]
     fn new(pass: Pass<L>) -> Self {
         let zero = Total { sum: [pass.zero(); PLANE_STREAMS / 4], lost: [pass.zero(); PLANE_STREAMS / 4] };
@@ -253,11 +365,10 @@ impl<L: Lanes> Sums<L> {
         }
     }
 
-    /// A total of 64 groups, added to those before.
+    /// With the sums of 64 more groups.
     #[inline(always)]
-    fn joined<T: Element>(&self, before: Option<Self>) -> Self {
-        let Some(mut all) = before else { return *self };
-        for (all, run) in [(&mut all.first, &self.first), (&mut all.second, &self.second)] {
+    fn joined<T: Element>(mut self, run: &Self) -> Self {
+        for (all, run) in [(&mut self.first, &run.first), (&mut self.second, &run.second)] {
             for set in 0..PLANE_STREAMS / L::LANES {
                 let (sum, error) = two_sum(all.sum[set], run.sum[set]);
                 all.sum[set] = sum;
@@ -266,12 +377,26 @@ impl<L: Lanes> Sums<L> {
                 }
             }
         }
-        all
+        self
     }
 
     #[inline(always)]
-    fn folded<T: Element>(&self) -> Folded {
-        Folded { first: self.first.folded::<T>(), second: self.second.folded::<T>() }
+    fn store<T: Element>(&self, to: &mut [f64]) {
+        let sets = [&self.first.sum, &self.second.sum, &self.first.lost, &self.second.lost];
+        for (to, set) in to.chunks_exact_mut(PLANE_STREAMS).zip(sets) {
+            store(set, to);
+        }
+    }
+
+    #[inline(always)]
+    fn load<T: Element>(&mut self, pass: Pass<L>, from: &[f64]) {
+        let Sums { first, second } = self;
+        let sets = [&mut first.sum, &mut second.sum, &mut first.lost, &mut second.lost];
+        for (from, set) in from.chunks_exact(PLANE_STREAMS).zip(sets) {
+            for (i, lanes) in set.iter_mut().take(PLANE_STREAMS / L::LANES).enumerate() {
+                *lanes = L::load(pass.token, &from[i * L::LANES..]);
+            }
+        }
     }
 }
 
@@ -279,12 +404,17 @@ impl<L: Lanes> Total<L> {
     #[inline(always)]
     fn folded<T: Element>(&self) -> [f64; 2] {
         let (mut sum, mut lost) = ([0.0; PLANE_STREAMS], [0.0; PLANE_STREAMS]);
-        for set in 0..PLANE_STREAMS / L::LANES {
-            self.sum[set].store(&mut sum[set * L::LANES..]);
-            self.lost[set].store(&mut lost[set * L::LANES..]);
-        }
+        store(&self.sum, &mut sum);
+        store(&self.lost, &mut lost);
         let kept = if T::COMPENSATED { Some(&mut lost[..]) } else { None };
         Streams { sum: &mut sum, lost: kept }.fold(1, 1, PLANE_STREAMS);
         [sum[0], lost[0]]
+    }
+}
+
+#[inline(always)]
+fn store<L: Lanes>(set: &Set<L>, to: &mut [f64]) {
+    for (i, lanes) in set.iter().take(PLANE_STREAMS / L::LANES).enumerate() {
+        lanes.store(&mut to[i * L::LANES..]);
     }
 }

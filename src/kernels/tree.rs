@@ -15,8 +15,9 @@ const FORK_VALUES: usize = 1 << 16;
 /// first-level cache.
 const GROUP_COLUMNS: usize = 512;
 
-/// Values of one feature group's planes that lie side by side: reading them in turn uses whole memory pages.
-const GROUP_PLANE_VALUES: usize = 4096;
+/// Features whose planes are summed side by side at most: their sums (16 KiB, or 32 with what rounding lost) stay in a
+/// first-level cache.
+const GROUP_PLANES: usize = 64;
 
 /// All moments of a batch.
 #[derive(Clone, Copy)]
@@ -35,7 +36,7 @@ impl<'a, T: Element> Tree<'a, T> {
         let inner = order.layout.inner().max(1);
         let group = match order.view {
             View::Rows { .. } => GROUP_COLUMNS / inner,
-            View::Planes => (GROUP_PLANE_VALUES / inner).clamp(1, GROUP_COLUMNS),
+            View::Planes => GROUP_PLANES,
         };
         Tree { order, x, isa, forks, group }
     }
