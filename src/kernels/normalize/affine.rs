@@ -12,14 +12,15 @@ pub(super) const COLUMNS: usize = 128;
 /// folded into `x * scale + shift` it would cancel at a large mean. Each output is rounded to its type once, so an
 /// `f32` is within 0.50001 units in the last place of the exact result, unless `x - mean` and the bias cancel.
 ///
-/// Each array begins again behind its end, so that lanes that cross the end of a row find the next row's parameters.
-#[derive(Clone, Debug, PartialEq, Default)]
+/// Each array begins again behind its end, so that lanes that cross the end of a row find the next row's parameters; and
+/// each begins with a cache line, because lanes that cross one take twice as long to load.
+#[derive(Debug, Default)]
 pub(crate) struct Affine {
     features: usize,
-    mean: Vec<f64>,
-    rest: Vec<f64>,
-    scale: Vec<f64>,
-    bias: Vec<f64>,
+    /// Mean, rest, scale and bias.
+    values: Vec<f64>,
+    /// Where they begin: at a cache line.
+    start: usize,
 }
 
 impl Affine {
@@ -27,29 +28,60 @@ impl Affine {
         self.features
     }
 
+    /// Values of each array.
+    fn len(&self) -> usize {
+        if self.features == 0 { 0 } else { (self.features + REPEATED).next_multiple_of(LINE) }
+    }
+
     /// Sizes the arrays, has `fill` set a value per feature (mean, rest, scale, bias), and repeats their beginnings.
     pub(crate) fn set(&mut self, features: usize, fill: impl FnOnce([&mut [f64]; 4])) {
         self.features = features;
-        let mut arrays = [&mut self.mean, &mut self.rest, &mut self.scale, &mut self.bias];
-        for array in &mut arrays {
-            array.resize(if features == 0 { 0 } else { features + REPEATED }, 0.0);
-        }
-        let [mean, rest, scale, bias] = &mut arrays;
+        let len = self.len();
+        self.values.resize(4 * len + LINE, 0.0);
+        self.start = self.values.as_ptr().align_offset(LINE * size_of::<f64>()).min(LINE);
+        let (mean, rest) = self.values[self.start..][..4 * len].split_at_mut(len);
+        let (rest, scale) = rest.split_at_mut(len);
+        let (scale, bias) = scale.split_at_mut(len);
         fill([&mut mean[..features], &mut rest[..features], &mut scale[..features], &mut bias[..features]]);
-        for array in arrays {
+        for array in [mean, rest, scale, bias] {
             repeat(array, features);
         }
     }
 
     /// What a value of a feature becomes: mean, rest, scale and bias, in this order.
     pub(crate) fn of(&self, feature: usize) -> [f64; 4] {
-        [self.mean[feature], self.rest[feature], self.scale[feature], self.bias[feature]]
+        let AffineView { mean, rest, scale, bias } = self.view();
+        [mean[feature], rest[feature], scale[feature], bias[feature]]
     }
 
     pub(super) fn view(&self) -> AffineView<'_> {
-        AffineView { mean: &self.mean, rest: &self.rest, scale: &self.scale, bias: &self.bias }
+        let len = self.len();
+        let array = |i: usize| self.values.get(self.start + i * len..).map_or(&[][..], |values| &values[..len]);
+        AffineView { mean: array(0), rest: array(1), scale: array(2), bias: array(3) }
     }
 }
+
+/// Into memory of its own, which begins elsewhere in a cache line.
+impl Clone for Affine {
+    fn clone(&self) -> Self {
+        let (from, mut to) = (self.view(), Affine::default());
+        to.set(self.features, |arrays| {
+            for (to, from) in arrays.into_iter().zip([from.mean, from.rest, from.scale, from.bias]) {
+                to.copy_from_slice(&from[..self.features]);
+            }
+        });
+        to
+    }
+}
+
+impl PartialEq for Affine {
+    fn eq(&self, other: &Self) -> bool {
+        self.features == other.features && (0..self.features).all(|feature| self.of(feature) == other.of(feature))
+    }
+}
+
+/// f64 values of a cache line.
+const LINE: usize = 8;
 
 /// How much of its beginning is repeated behind an array of parameters: two sets of eight lanes.
 pub(super) const REPEATED: usize = 16;
@@ -72,12 +104,6 @@ pub(super) struct AffineView<'a> {
 }
 
 impl<'a> AffineView<'a> {
-    /// Columns.
-    #[inline(always)]
-    pub(super) fn len(&self) -> usize {
-        self.mean.len()
-    }
-
     #[inline(always)]
     pub(super) fn columns(&self, from: usize, len: usize) -> AffineView<'a> {
         AffineView {
@@ -90,6 +116,7 @@ impl<'a> AffineView<'a> {
 }
 
 /// Parameters repeated like the values of a run of columns.
+#[repr(align(64))]
 pub(super) struct LaidOut {
     mean: [f64; COLUMNS + REPEATED],
     rest: [f64; COLUMNS + REPEATED],

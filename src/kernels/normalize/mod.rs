@@ -35,9 +35,6 @@ const TILE: usize = 8192;
 /// Runs up to this length are not worth laying out anything.
 const FEW: usize = 64;
 
-/// Rows that are normalised together, so that parameters are loaded once for all of them.
-const ROWS: usize = 4;
-
 impl<T: Element> Job for Normalize<'_, T> {
     type Out = ();
 
@@ -136,23 +133,19 @@ fn planes<L: Lanes, T: Element>(token: L::Token, affine: AffineView<'_>, place: 
     }
 }
 
-/// Rows of `width` columns, the first from `column` on; several together.
+/// Rows of `width` columns, the first from `column` on.
 #[inline(always)]
-fn rows<L: Lanes, T: Element>(token: L::Token, affine: AffineView<'_>, width: usize, column: usize, run: Run<'_, T>) {
-    let (row, mut run) = run.split_at(if column == 0 { 0 } else { width - column });
-    row_run::<L, T, 1>(token, &affine.columns(column, row.y.len()), [row]);
-    while run.y.len() >= ROWS * width {
-        let (a, rest) = run.split_at(width);
-        let (b, rest) = rest.split_at(width);
-        let (c, rest) = rest.split_at(width);
-        let (d, rest) = rest.split_at(width);
-        row_run::<L, T, ROWS>(token, &affine.columns(0, width), [a, b, c, d]);
-        run = rest;
-    }
+fn rows<L: Lanes, T: Element>(
+    token: L::Token,
+    affine: AffineView<'_>,
+    width: usize,
+    mut column: usize,
+    mut run: Run<'_, T>,
+) {
     while !run.y.is_empty() {
-        let (row, rest) = run.split_at(width);
-        row_run::<L, T, 1>(token, &affine.columns(0, row.y.len()), [row]);
-        run = rest;
+        let (row, rest) = run.split_at(width - column);
+        row_run::<L, T>(token, affine.columns(column, row.y.len()), row);
+        (run, column) = (rest, 0);
     }
 }
 
@@ -181,8 +174,7 @@ fn laid_out<L: Lanes, T: Element>(
         let columns = first..(first + group).min(width);
         laid.fill(affine, layout, columns.clone());
         for (column, part) in parts(start, run.y.len(), width, &columns) {
-            let affine = laid.view().columns(column, part.len());
-            row_run::<L, T, 1>(token, &affine, [run.part(part)]);
+            row_run::<L, T>(token, laid.view().columns(column, part.len()), run.part(part));
         }
     }
 }
@@ -229,34 +221,36 @@ fn parts(
 
 /// One parameter set for all values.
 #[inline(always)]
-fn plane_run<L: Lanes, T: Element>(token: L::Token, affine: &AffineView<'_>, mut run: Run<'_, T>) {
+fn plane_run<L: Lanes, T: Element>(token: L::Token, affine: &AffineView<'_>, run: Run<'_, T>) {
     let full = run.y.len() - run.y.len() % L::LANES;
     let lanes = Parameters::<L>::splat(token, affine);
-    for at in (0..full).step_by(L::LANES) {
-        lanes.apply::<T>(token, &mut run, at);
+    let (mut whole, mut rest) = run.split_at(full);
+    let mut at = 0;
+    while full - at >= L::LANES {
+        lanes.apply::<T>(token, &mut whole, at);
+        at += L::LANES;
     }
     let one = Parameters::<f64>::splat((), affine);
-    for at in full..run.y.len() {
-        one.apply::<T>((), &mut run, at);
+    for at in 0..rest.y.len() {
+        one.apply::<T>((), &mut rest, at);
     }
 }
 
-/// A parameter set per column, for some rows of one length.
+/// A parameter set per column.
 #[inline(always)]
-fn row_run<L: Lanes, T: Element, const N: usize>(token: L::Token, affine: &AffineView<'_>, mut runs: [Run<'_, T>; N]) {
-    let len = affine.len();
-    let full = len - len % L::LANES;
-    for at in (0..full).step_by(L::LANES) {
-        let lanes = Parameters::<L>::load(token, affine, at);
-        for run in &mut runs {
-            lanes.apply::<T>(token, run, at);
+fn row_run<L: Lanes, T: Element>(token: L::Token, affine: AffineView<'_>, mut run: Run<'_, T>) {
+    let full = run.y.len() - run.y.len() % L::LANES;
+    {
+        // All cut to one length, so that the loop checks no other.
+        let (affine, mut run) = (affine.columns(0, full), run.part(0..full));
+        let mut at = 0;
+        while full - at >= L::LANES {
+            Parameters::<L>::load(token, &affine, at).apply::<T>(token, &mut run, at);
+            at += L::LANES;
         }
     }
-    for at in full..len {
-        let one = Parameters::<f64>::load((), affine, at);
-        for run in &mut runs {
-            one.apply::<T>((), run, at);
-        }
+    for at in full..run.y.len() {
+        Parameters::<f64>::load((), &affine, at).apply::<T>((), &mut run, at);
     }
 }
 

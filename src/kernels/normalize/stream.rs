@@ -27,12 +27,19 @@ pub(super) fn rows<L: Lanes, T: Element>(
 
     let pair = 2 * L::LANES;
     let full = run.y.len() - run.y.len() % pair;
-    let mut column = first;
-    for at in (0..full).step_by(pair) {
-        let parameters =
-            [Parameters::load(token, &affine, column), Parameters::load(token, &affine, column + L::LANES)];
-        stream_pair::<L, T>(token, parameters, &mut run, at);
-        column += pair;
+    let (mut at, mut column) = (0, first);
+    while at < full {
+        // To the end of the row, or a little over it.
+        let len = ((width - column).div_ceil(pair) * pair).min(full - at);
+        let (affine, mut row) = (affine.columns(column, len), run.part(at..at + len));
+        let mut done = 0;
+        while len - done >= pair {
+            let parameters =
+                [Parameters::load(token, &affine, done), Parameters::load(token, &affine, done + L::LANES)];
+            stream_pair::<L, T>(token, parameters, &mut row, done);
+            done += pair;
+        }
+        (at, column) = (at + len, column + len);
         column = if column >= width { column - width } else { column };
     }
     rows_cached::<L, T>(token, affine, width, column, run.split_at(full).1);
