@@ -1,77 +1,172 @@
-//! What the machine can do: reading and copying the same bytes with nothing else to do.
+//! What the machine can do: reading and copying the bytes of a batch with nothing else to do.
+//!
+//! There is more than one way, and which is the fastest depends on the machine and the size, so all are taken and the
+//! fastest counts. Reading: a plain sum, or one that prefetches. Copying: plain stores, or streamed ones, which do not
+//! read the lines that they fill; and `memcpy` (`copy_from_slice`), which alone is no limit: from memory the streamed
+//! loop was up to 1.5 times as fast as that of glibc 2.36, in the second-level cache it was the other way round.
+//!
+//! A path on some instruction set is held against ways with its vectors. `memcpy` takes the widest, so it belongs to the
+//! best instruction set. The scalar path is held against the best one too, and `parallel` and `auto` against it on one
+//! thread or on all, whichever is faster: for small batches threads are no gain.
+//!
+//! Threads are not pinned: the minimum over rounds is of those that were left in peace.
 
+use batchnorm::{Isa, Path};
 use rayon::prelude::*;
 
-/// Sums the bytes as 64-bit integers: as fast as they can be read. Integers, because their sum may be reordered by the
-/// compiler, which then uses the widest vectors that it is told of.
+use super::Op;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Read,
+    ReadAhead,
+    Memcpy,
+    Stores,
+    Streamed,
+}
+
+/// One way to a limit.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Limit {
+    way: Way,
+    isa: Isa,
+    threads: bool,
+}
+
+impl Limit {
+    /// The ways to the limit of a path.
+    pub fn of(op: Op, path: Path) -> Vec<Limit> {
+        let (isa, threads): (_, &[bool]) = match path {
+            Path::Simd(isa) => (isa, &[false]),
+            Path::Scalar => (Isa::detect(), &[false]),
+            Path::Auto | Path::Parallel(_) => (Isa::detect(), &[false, true]),
+        };
+        let ways: &[Way] = match op {
+            Op::Moments => &[Way::Read, Way::ReadAhead],
+            Op::Inference | Op::Training => &[Way::Memcpy, Way::Stores, Way::Streamed],
+        };
+        let here = |way: &Way| match way {
+            Way::Memcpy => isa == Isa::detect(),
+            Way::ReadAhead | Way::Streamed => cfg!(target_arch = "x86_64"),
+            Way::Read | Way::Stores => true,
+        };
+        let limit = |threads| ways.iter().filter(|way| here(way)).map(move |way| Limit { way: *way, isa, threads });
+        threads.iter().flat_map(|threads| limit(*threads)).collect()
+    }
+
+    pub fn name(self) -> String {
+        let way = match self.way {
+            Way::Read => "read",
+            Way::ReadAhead => "read ahead",
+            Way::Memcpy => "memcpy",
+            Way::Stores => "copy",
+            Way::Streamed => "copy streamed",
+        };
+        format!("limit {way} {}{}", self.isa, if self.threads { ", all threads" } else { "" })
+    }
+
+    /// Reads `x`, or copies it to `y`, which is as long.
+    pub fn run(self, x: &[u32], y: &mut [u32]) {
+        if !self.threads {
+            return self.run_here(x, y);
+        }
+        let piece = x.len().div_ceil(rayon::current_num_threads()).max(1);
+        x.par_chunks(piece).zip(y.par_chunks_mut(piece)).for_each(|(x, y)| self.run_here(x, y));
+    }
+
+    fn run_here(self, x: &[u32], y: &mut [u32]) {
+        if self.way == Way::Memcpy {
+            return y.copy_from_slice(x);
+        }
+        #[cfg(target_arch = "x86_64")]
+        x86::run(self, x, y);
+        #[cfg(not(target_arch = "x86_64"))]
+        plain::<16>(self.way, x, y);
+    }
+}
+
+/// What needs no intrinsics, for the compiler to turn into the vectors of the caller; a block is four of them, which is
+/// as many sums as keep the adders busy.
 #[inline(always)]
-fn sum(x: &[u64]) -> u64 {
-    let (blocks, rest) = x.as_chunks::<64>();
-    let mut sums = [0u64; 64];
-    for block in blocks {
-        for (sum, x) in sums.iter_mut().zip(block) {
-            *sum = sum.wrapping_add(*x);
+fn plain<const BLOCK: usize>(way: Way, x: &[u32], y: &mut [u32]) {
+    match way {
+        Way::Read | Way::ReadAhead => _ = std::hint::black_box(sum::<BLOCK>(x, way == Way::ReadAhead)),
+        Way::Memcpy | Way::Stores | Way::Streamed => {
+            // With a key that it does not know the compiler cannot replace the loop by `memcpy`.
+            let key = std::hint::black_box(0);
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = *x ^ key);
         }
     }
-    sums.iter().chain(rest).fold(0, |a, b| a.wrapping_add(*b))
+}
+
+/// Sums integers, which the compiler may reorder.
+#[inline(always)]
+fn sum<const BLOCK: usize>(x: &[u32], ahead: bool) -> u32 {
+    let (blocks, rest) = x.as_chunks::<BLOCK>();
+    let mut sums = [0u32; BLOCK];
+    for block in blocks {
+        if ahead {
+            prefetch(block);
+        }
+        sums.iter_mut().zip(block).for_each(|(sum, x)| *sum = sum.wrapping_add(*x));
+    }
+    let rest = rest.iter().fold(0, |a: u32, b| a.wrapping_add(*b));
+    sums.iter().fold(rest, |a, b| a.wrapping_add(*b))
+}
+
+#[inline(always)]
+#[allow(unsafe_code, reason = "an intrinsic")]
+fn prefetch<const BLOCK: usize>(block: &[u32; BLOCK]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in block.chunks(16) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // 1 to 16 KiB ahead were equally good.
+        let ahead = line.as_ptr().wrapping_byte_add(4096);
+        // SAFETY: a prefetch of any address is allowed.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = block;
 }
 
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code, reason = "the limit is taken with the widest vectors")]
+#[allow(unsafe_code, reason = "the limits are taken with the vectors of each instruction set")]
 mod x86 {
-    #[target_feature(enable = "avx512f,avx512vl,avx512dq")]
-    #[inline]
-    fn sum_avx512(x: &[u64]) -> u64 {
-        super::sum(x)
+    use super::{Limit, Way};
+    use std::arch::x86_64::*;
+
+    pub(super) fn run(limit: Limit, x: &[u32], y: &mut [u32]) {
+        let ways: unsafe fn(Way, &[u32], &mut [u32]) = match limit.isa.name() {
+            "avx512" => avx512,
+            "avx2" => avx2,
+            _ => sse2,
+        };
+        // SAFETY: an `Isa` exists only where the processor has it, and all of this architecture have SSE2.
+        unsafe { ways(limit.way, x, y) }
     }
 
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn sum_avx2(x: &[u64]) -> u64 {
-        super::sum(x)
+    macro_rules! ways {
+        ($isa:ident, $features:literal, $block:literal, $vector:ty, $load:ident, $stream:ident) => {
+            #[target_feature(enable = $features)]
+            fn $isa(way: Way, x: &[u32], y: &mut [u32]) {
+                if way != Way::Streamed {
+                    return super::plain::<$block>(way, x, y);
+                }
+                // SAFETY: integers may be seen as vectors of integers.
+                let (head, vectors, tail) = unsafe { y.align_to_mut::<$vector>() };
+                let (x_head, x) = x.split_at(head.len());
+                let (x, x_tail) = x.as_chunks::<{ size_of::<$vector>() / 4 }>();
+                head.copy_from_slice(x_head);
+                for (y, x) in vectors.iter_mut().zip(x) {
+                    // SAFETY: both are as large as the vector, and `y` is aligned to it.
+                    unsafe { $stream(y, $load(x.as_ptr().cast())) };
+                }
+                _mm_sfence();
+                tail.copy_from_slice(x_tail);
+            }
+        };
     }
-
-    pub fn sum(isa: &str, x: &[u64]) -> u64 {
-        let has512 = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512dq");
-        match isa {
-            // SAFETY: the processor has the features, by the checks here.
-            "avx512" if has512 => unsafe { sum_avx512(x) },
-            // SAFETY: as above.
-            "avx512" | "avx2" if is_x86_feature_detected!("avx2") => unsafe { sum_avx2(x) },
-            _ => super::sum(x),
-        }
-    }
-}
-
-/// Reads with the vectors of an instruction set, on one thread.
-pub fn read(isa: &str, x: &[u64]) -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    return x86::sum(isa, x);
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        let _ = isa;
-        sum(x)
-    }
-}
-
-/// The same on all threads of the pool.
-pub fn read_parallel(isa: &str, x: &[u64]) -> u64 {
-    x.par_chunks(piece(x.len())).map(|x| read(isa, x)).reduce(|| 0, u64::wrapping_add)
-}
-
-/// `memcpy`, on one thread.
-pub fn copy(x: &[u64], y: &mut [u64]) {
-    y.copy_from_slice(x);
-}
-
-/// The same on all threads of the pool.
-pub fn copy_parallel(x: &[u64], y: &mut [u64]) {
-    let piece = piece(x.len());
-    y.par_chunks_mut(piece).zip(x.par_chunks(piece)).for_each(|(y, x)| y.copy_from_slice(x));
-}
-
-fn piece(len: usize) -> usize {
-    len.div_ceil(rayon::current_num_threads()).max(1)
+    ways!(sse2, "sse2", 16, __m128i, _mm_loadu_si128, _mm_stream_si128);
+    ways!(avx2, "avx2", 32, __m256i, _mm256_loadu_si256, _mm256_stream_si256);
+    ways!(avx512, "avx512f,avx512vl,avx512dq", 64, __m512i, _mm512_loadu_si512, _mm512_stream_si512);
 }

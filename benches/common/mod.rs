@@ -1,9 +1,12 @@
-//! What the benches share: shapes, data, operations by path, and the machine's limits.
+//! What the benches share: shapes, data, operations by path, the machine's limits, and timing.
 #![allow(dead_code, unreachable_pub, reason = "each bench uses a part of it")]
 
 pub mod limits;
+pub mod measure;
 
 use batchnorm::{Batch, BatchMut, BatchNorm, Element, Inference, Isa, Layout, Moments, Path};
+use bytemuck::Pod;
+use limits::Limit;
 
 /// A batch shape and its name.
 #[derive(Clone, Copy)]
@@ -80,7 +83,7 @@ pub struct Bench<T> {
     norm: Inference,
 }
 
-impl<T: Element> Bench<T> {
+impl<T: Element + Pod> Bench<T> {
     pub fn new(layout: Layout) -> Self {
         let len = layout.len().expect("a shape");
         // Numbers of no meaning, different in every place.
@@ -104,5 +107,12 @@ impl<T: Element> Bench<T> {
             Op::Training => self.bn.forward_train_by(path, x, y).expect("trains"),
         }
         std::hint::black_box((&self.moments, &self.y));
+    }
+
+    /// The limit runs over the very bytes of the batch: the same pages, in the same caches.
+    pub fn limit(&mut self, limit: Limit) {
+        let x = std::hint::black_box(&self.x);
+        limit.run(bytemuck::cast_slice(x), bytemuck::cast_slice_mut(&mut self.y));
+        std::hint::black_box(&self.y);
     }
 }

@@ -1,0 +1,104 @@
+//! Timing. What is compared runs in turn, round after round, so that a slow moment of the machine meets all of it.
+
+use std::time::Instant;
+
+use batchnorm::{Element, Path};
+use bytemuck::Pod;
+
+use super::limits::Limit;
+use super::{Bench, Op};
+
+/// How much time a measurement may take.
+#[derive(Clone, Copy)]
+pub struct Effort {
+    pub rounds: usize,
+    /// Seconds after which no round is begun, unless there were fewer than `FEWEST`.
+    pub seconds: f64,
+    /// Seconds that each contender runs for in a round at least: the clock's own time must not count.
+    pub turn: f64,
+}
+
+const FEWEST: usize = 5;
+
+impl Effort {
+    /// Everything runs once, to see that it does.
+    pub const ONCE: Effort = Effort { rounds: 1, seconds: 0.0, turn: 0.0 };
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Contender {
+    Path(Path),
+    Limit(Limit),
+}
+
+/// Seconds per call of the paths of one operation, and of the ways to their limits, in each round.
+pub struct Rounds {
+    op: Op,
+    times: Vec<(Contender, Vec<f64>)>,
+}
+
+impl Rounds {
+    pub fn measure<T: Element + Pod>(bench: &mut Bench<T>, op: Op, paths: &[Path], effort: Effort) -> Self {
+        let mut contenders: Vec<_> = paths.iter().copied().map(Contender::Path).collect();
+        for limit in paths.iter().flat_map(|path| Limit::of(op, *path)).map(Contender::Limit) {
+            if !contenders.contains(&limit) {
+                contenders.push(limit);
+            }
+        }
+        let mut times: Vec<_> = contenders.into_iter().map(|contender| (contender, Vec::new())).collect();
+        let start = Instant::now();
+        for round in 0..effort.rounds {
+            if round >= FEWEST && start.elapsed().as_secs_f64() > effort.seconds {
+                break;
+            }
+            for (contender, times) in &mut times {
+                times.push(match contender {
+                    Contender::Path(path) => seconds(effort.turn, || bench.run(op, *path)),
+                    Contender::Limit(limit) => seconds(effort.turn, || bench.limit(*limit)),
+                });
+            }
+        }
+        Rounds { op, times }
+    }
+
+    /// (minimum, median) of the path's rounds.
+    pub fn path(&self, path: Path) -> (f64, f64) {
+        min_median(self.rounds(Contender::Path(path)).to_vec())
+    }
+
+    /// The same of the path's limit: in each round, the fastest way to it.
+    pub fn limit(&self, path: Path) -> (f64, f64) {
+        let ways: Vec<_> =
+            Limit::of(self.op, path).into_iter().map(|limit| self.rounds(Contender::Limit(limit))).collect();
+        let rounds = ways.iter().map(|times| times.len()).min().unwrap_or(0);
+        let fastest = |round| ways.iter().map(|times| times[round]).fold(f64::INFINITY, f64::min);
+        min_median((0..rounds).map(fastest).collect())
+    }
+
+    fn rounds(&self, contender: Contender) -> &[f64] {
+        self.times.iter().find(|(other, _)| *other == contender).map_or(&[], |(_, times)| times)
+    }
+}
+
+/// Seconds per call. Calls are doubled until they take long enough; that also warms the caches for the run that counts.
+fn seconds(turn: f64, mut run: impl FnMut()) -> f64 {
+    let mut calls = 1u32;
+    loop {
+        let start = Instant::now();
+        for _ in 0..calls {
+            run();
+        }
+        let time = start.elapsed().as_secs_f64();
+        if time >= turn {
+            return time / f64::from(calls);
+        }
+        calls = calls.saturating_mul(2);
+    }
+}
+
+/// Infinite without any times: what was not measured moved nothing.
+fn min_median(mut times: Vec<f64>) -> (f64, f64) {
+    times.sort_by(f64::total_cmp);
+    let at = |i: usize| times.get(i).copied().unwrap_or(f64::INFINITY);
+    (at(0), at(times.len() / 2))
+}
