@@ -39,13 +39,13 @@ pub struct Rounds {
 
 impl Rounds {
     pub fn measure<T: Element + Pod>(bench: &mut Bench<T>, op: Op, paths: &[Path], effort: Effort) -> Self {
-        let mut contenders: Vec<_> = paths.iter().copied().map(Contender::Path).collect();
-        for limit in paths.iter().flat_map(|path| Limit::of(op, *path)).map(Contender::Limit) {
-            if !contenders.contains(&limit) {
-                contenders.push(limit);
+        let limits = paths.iter().flat_map(|path| Limit::of(op, *path)).map(Contender::Limit);
+        let mut times: Vec<(Contender, Vec<f64>)> = Vec::new();
+        for contender in paths.iter().copied().map(Contender::Path).chain(limits) {
+            if times.iter().all(|(other, _)| *other != contender) {
+                times.push((contender, Vec::new()));
             }
         }
-        let mut times: Vec<_> = contenders.into_iter().map(|contender| (contender, Vec::new())).collect();
         let start = Instant::now();
         for round in 0..effort.rounds {
             if round >= FEWEST && start.elapsed().as_secs_f64() > effort.seconds {

@@ -4,6 +4,8 @@
 pub mod limits;
 pub mod measure;
 
+use std::ops::{Deref, DerefMut};
+
 use batchnorm::{Batch, BatchMut, BatchNorm, Element, Inference, Isa, Layout, Moments, Path};
 use bytemuck::Pod;
 use limits::Limit;
@@ -73,11 +75,43 @@ pub fn paths() -> Vec<(String, Path)> {
     paths
 }
 
+const PAGE: usize = 4096;
+
+/// Values that begin 16 bytes past a page, where glibc puts large vectors. It puts small ones anywhere, and what then
+/// straddles cache lines, or looks to the processor like the same address in `x` and `y`, is a factor of two.
+pub struct Buffer<T> {
+    values: Vec<T>,
+    start: usize,
+}
+
+impl<T> Buffer<T> {
+    fn new(len: usize, value: impl Fn(usize) -> T) -> Self {
+        let spare = PAGE / size_of::<T>();
+        let mut values: Vec<T> = Vec::with_capacity(spare + len);
+        let start = (0..spare).find(|i| values.as_ptr().wrapping_add(*i).addr() % PAGE == 16).unwrap_or(0);
+        values.extend((0..start).chain(0..len).map(value));
+        Buffer { values, start }
+    }
+}
+
+impl<T> Deref for Buffer<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.values[self.start..]
+    }
+}
+
+impl<T> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.values[self.start..]
+    }
+}
+
 /// One batch with everything that the operations need; nothing is allocated while they run.
 pub struct Bench<T> {
     pub layout: Layout,
-    pub x: Vec<T>,
-    pub y: Vec<T>,
+    pub x: Buffer<T>,
+    pub y: Buffer<T>,
     moments: Moments,
     bn: BatchNorm,
     norm: Inference,
@@ -87,7 +121,8 @@ impl<T: Element + Pod> Bench<T> {
     pub fn new(layout: Layout) -> Self {
         let len = layout.len().expect("a shape");
         // Numbers of no meaning, different in every place.
-        let x: Vec<T> = (0..len).map(|i| T::from_f64((i * 7919 % 10_007) as f64 / 1e3 - 5.0)).collect();
+        let value = |i: usize| T::from_f64((i * 7919 % 10_007) as f64 / 1e3 - 5.0);
+        let (x, y) = (Buffer::new(len, value), Buffer::new(len, value));
         let mut bn = BatchNorm::new(layout.features());
         let numbers = |from: f64| (0..layout.features()).map(|i| from + i as f64 * 1e-3).collect::<Vec<_>>();
         bn.set_weight(&numbers(0.5)).expect("one each");
@@ -95,7 +130,7 @@ impl<T: Element + Pod> Bench<T> {
         bn.set_running_mean(&numbers(0.1)).expect("one each");
         bn.set_running_var(&numbers(8.0)).expect("one each");
         let norm = bn.to_inference();
-        Bench { layout, y: x.clone(), x, moments: Moments::default(), bn, norm }
+        Bench { layout, x, y, moments: Moments::default(), bn, norm }
     }
 
     pub fn run(&mut self, op: Op, path: Path) {
@@ -111,7 +146,7 @@ impl<T: Element + Pod> Bench<T> {
 
     /// The limit runs over the very bytes of the batch: the same pages, in the same caches.
     pub fn limit(&mut self, limit: Limit) {
-        let x = std::hint::black_box(&self.x);
+        let x = std::hint::black_box(&self.x[..]);
         limit.run(bytemuck::cast_slice(x), bytemuck::cast_slice_mut(&mut self.y));
         std::hint::black_box(&self.y);
     }

@@ -1,0 +1,163 @@
+//! Bandwidth against batch size, for every operation and path, beside the machine's limits: one picture.
+//!
+//! ```text
+//! cargo bench --bench roofline              # a minute or two; writes roofline.svg to the target directory
+//! cargo bench --bench roofline -- FILE.svg  # or to a file, from the package's directory
+//! ```
+//!
+//! Batches are f32, `[N, 128]`. Bandwidth counts the bytes that must move: of the batch, and of the output where there is
+//! one. What is compared runs in turn, and the fastest round counts. Limits: `common/limits.rs`.
+
+#[path = "roofline/chart.rs"]
+mod chart;
+mod common;
+#[path = "roofline/machine.rs"]
+mod machine;
+
+use std::path::{Path as File, PathBuf};
+use std::process::ExitCode;
+
+use batchnorm::{Isa, Layout, Path};
+use chart::{Line, Look, Panel};
+use common::measure::{Effort, Rounds};
+use common::{Bench, Op};
+use plotters::style::RGBColor;
+
+const FEATURES: usize = 128;
+
+const EFFORT: Effort = Effort { rounds: 15, seconds: 2.0, turn: 2e-3 };
+
+/// A path whose call has taken longer, in seconds, is not tried with larger batches.
+const SLOW: f64 = 0.1;
+
+struct Options {
+    /// Measure next to nothing, to see that everything runs.
+    test: bool,
+    file: PathBuf,
+}
+
+impl Options {
+    fn parse(args: impl Iterator<Item = String>) -> Result<Self, String> {
+        let (mut test, mut file) = (false, None);
+        for arg in args {
+            match arg.as_str() {
+                // Cargo's own.
+                "--bench" => {}
+                "--test" => test = true,
+                svg if svg.ends_with(".svg") && file.is_none() => file = Some(PathBuf::from(svg)),
+                _ => return Err(format!("unknown argument {arg:?}; there are FILE.svg (once) and --test")),
+            }
+        }
+        let temporary = File::new(env!("CARGO_TARGET_TMPDIR"));
+        let default = if test { temporary.join("roofline.svg") } else { temporary.with_file_name("roofline.svg") };
+        Ok(Options { test, file: file.unwrap_or(default) })
+    }
+}
+
+fn main() -> ExitCode {
+    match Options::parse(std::env::args().skip(1)).and_then(|options| run(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), String> {
+    let unwritable = |error| format!("cannot write {}: {error}", options.file.display());
+    // Known before time is spent; what an older file holds stays until then.
+    std::fs::OpenOptions::new().append(true).create(true).open(&options.file).map_err(unwritable)?;
+    let panels: Vec<_> = Op::ALL.into_iter().map(|op| panel(op, options.test)).collect();
+    let svg = chart::draw(&panels, &notes()).map_err(|error| format!("cannot draw: {error}"))?;
+    std::fs::write(&options.file, svg).map_err(unwritable)?;
+    println!("\nwrote {}", options.file.display());
+    Ok(())
+}
+
+/// What is drawn of each operation: a name, a look, and the path, or the path whose limit it is.
+struct Subject {
+    name: String,
+    look: Look,
+    path: Path,
+    limit: bool,
+}
+
+/// Colours that differ to colour-blind eyes, too (Okabe and Ito).
+fn subjects() -> Vec<Subject> {
+    let best = Isa::detect();
+    let subject = |name: String, (r, g, b), path, limit| Subject {
+        name,
+        look: Look { color: RGBColor(r, g, b), dashed: limit },
+        path,
+        limit,
+    };
+    let simd = |isa: Isa| {
+        let color = match isa.name() {
+            "avx512" => (0x00, 0x72, 0xb2),
+            "avx2" => (0x00, 0x9e, 0x73),
+            _ => (0xe6, 0x9f, 0x00),
+        };
+        subject(format!("simd {isa}"), color, Path::Simd(isa), false)
+    };
+    let mut subjects = vec![
+        subject("limit, all threads".into(), (0x00, 0x00, 0x00), Path::Parallel(best), true),
+        subject("limit, one thread".into(), (0x80, 0x80, 0x80), Path::Simd(best), true),
+        subject(format!("parallel {best}"), (0xd5, 0x5e, 0x00), Path::Parallel(best), false),
+    ];
+    subjects.extend(Isa::available().map(simd).collect::<Vec<_>>().into_iter().rev());
+    subjects.push(subject("scalar".into(), (0xcc, 0x79, 0xa7), Path::Scalar, false));
+    subjects
+}
+
+fn panel(op: Op, test: bool) -> Panel {
+    let subjects = subjects();
+    println!("\n{}, GB/s\n", op.name());
+    println!("| batch | {} |", subjects.iter().map(|subject| subject.name.as_str()).collect::<Vec<_>>().join(" | "));
+    println!("|---:|{}", "---:|".repeat(subjects.len()));
+    let mut points = vec![Vec::new(); subjects.len()];
+    let mut slow = Vec::new();
+    for bytes in (14..if test { 17 } else { 30 }).map(|log| 1usize << log) {
+        let mut bench = Bench::<f32>::new(Layout::nc(bytes / size_of::<f32>() / FEATURES, FEATURES));
+        let paths: Vec<_> = subjects.iter().map(|s| s.path).filter(|path| !slow.contains(path)).collect();
+        let rounds = Rounds::measure(&mut bench, op, &paths, if test { Effort::ONCE } else { EFFORT });
+        slow.extend(paths.into_iter().filter(|path| rounds.path(*path).0 > SLOW));
+        let mut cells = Vec::new();
+        for (subject, points) in subjects.iter().zip(&mut points) {
+            let time = if subject.limit { rounds.limit(subject.path).0 } else { rounds.path(subject.path).0 };
+            let rate = op.bytes(bench.x.len(), size_of::<f32>()) as f64 / time / 1e9;
+            if time.is_finite() {
+                points.push((bytes as f64, rate));
+            }
+            cells.push(if time.is_finite() { format!("{rate:.1}") } else { String::new() });
+        }
+        println!("| {} | {} |", chart::size(bytes as u64), cells.join(" | "));
+    }
+    let (bytes, buffers) = match op {
+        Op::Moments => ("batch read", 1),
+        Op::Inference | Op::Training => ("batch read, output written", 2),
+    };
+    let lines = subjects.into_iter().zip(points);
+    Panel {
+        title: format!("{}: {bytes}", op.name()),
+        lines: lines.map(|(Subject { name, look, .. }, points)| Line { name, look, points }).collect(),
+        marks: machine::caches().into_iter().map(|(name, size)| (name, size as f64 / f64::from(buffers))).collect(),
+    }
+}
+
+/// What stands under the legend.
+fn notes() -> Vec<String> {
+    let version = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+    let commit = machine::commit().map(|commit| format!(" ({commit})")).unwrap_or_default();
+    let processor = machine::processor().unwrap_or(std::env::consts::ARCH.into());
+    let caches: Vec<_> =
+        machine::caches().iter().map(|(name, bytes)| format!("{name} {}", chart::size(*bytes))).collect();
+    let mut notes = vec![format!("f32, [N, {FEATURES}]; bandwidth of the bytes that must move")];
+    if !caches.is_empty() {
+        notes.push("dotted: batch (and output) fill a cache".into());
+    }
+    notes.push(format!("{processor}, {} threads", rayon::current_num_threads()));
+    notes.extend((!caches.is_empty()).then(|| caches.join(", ")));
+    notes.extend([format!("{version}{commit}"), "cargo bench --bench roofline".into()]);
+    notes
+}
