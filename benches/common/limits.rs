@@ -54,6 +54,13 @@ impl Limit {
         threads.iter().flat_map(|threads| limit(*threads)).collect()
     }
 
+    /// Those that no tuning went into: a plain sum; `memcpy`, or a copying loop where a path has not the widest vectors.
+    pub fn plain_of(op: Op, path: Path) -> Vec<Limit> {
+        let limits = Self::of(op, path);
+        let way = [Way::Read, Way::Memcpy, Way::Stores].into_iter().find(|way| limits.iter().any(|l| l.way == *way));
+        limits.into_iter().filter(|limit| Some(limit.way) == way).collect()
+    }
+
     pub fn name(self) -> String {
         let way = match self.way {
             Way::Read => "read",

@@ -68,8 +68,16 @@ impl Rounds {
 
     /// The same of the path's limit: in each round, the fastest way to it.
     pub fn limit(&self, path: Path) -> (f64, f64) {
-        let ways: Vec<_> =
-            Limit::of(self.op, path).into_iter().map(|limit| self.rounds(Contender::Limit(limit))).collect();
+        self.fastest(&Limit::of(self.op, path))
+    }
+
+    /// The same of the plain ways alone: a sum over the values, or `memcpy`.
+    pub fn plain(&self, path: Path) -> (f64, f64) {
+        self.fastest(&Limit::plain_of(self.op, path))
+    }
+
+    fn fastest(&self, limits: &[Limit]) -> (f64, f64) {
+        let ways: Vec<_> = limits.iter().map(|limit| self.rounds(Contender::Limit(*limit))).collect();
         let rounds = ways.iter().map(|times| times.len()).min().unwrap_or(0);
         let fastest = |round| ways.iter().map(|times| times[round]).fold(f64::INFINITY, f64::min);
         min_median((0..rounds).map(fastest).collect())

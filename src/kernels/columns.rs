@@ -9,9 +9,6 @@ use crate::element::Element;
 use crate::lanes::Lanes;
 use crate::order::{GROUP_ROWS, sample_group};
 
-/// How far ahead of the rows that are summed others are asked for, in bytes of rows. Measured at 16 to 96 KiB.
-const AHEAD_BYTES: usize = 32 << 10;
-
 /// Eight rows. Rows that are missing, at the end, are empty; the one before may be short.
 type Group<'a, T> = [&'a [T]; GROUP_ROWS];
 
@@ -43,8 +40,8 @@ pub(super) struct Columns<'a, T> {
     pub(super) inner: usize,
     /// Values per feature in the chunk.
     pub(super) count: usize,
-    /// Whether the batch is large enough for prefetching to pay.
-    pub(super) prefetch: bool,
+    /// How far ahead of the rows that are summed others are asked for, in bytes of rows, if at all.
+    pub(super) ahead: Option<usize>,
 }
 
 impl<'a, T> Columns<'a, T> {
@@ -69,8 +66,9 @@ impl<'a, T> Columns<'a, T> {
 
     /// The rows to ask for while the eight from one on are summed.
     #[inline(always)]
-    fn ahead(&self, row: usize) -> usize {
-        row + AHEAD_BYTES.div_ceil(self.width() * size_of::<T>()).next_multiple_of(GROUP_ROWS)
+    fn ahead_of(&self, row: usize) -> Option<usize> {
+        let bytes = self.width() * size_of::<T>();
+        self.ahead.map(|ahead| row + ahead.div_ceil(bytes).next_multiple_of(GROUP_ROWS))
     }
 
     /// Where the row starts that comes so many rows after the start of the chunk; those past the last row of the batch are
@@ -185,7 +183,7 @@ impl<'a> Sums<'a> {
         if self.sample(pass, columns, out.mean) {
             return self.finish::<L, T>(token, columns.count as f64, out);
         }
-        if columns.prefetch {
+        if columns.ahead.is_some() {
             ask_for_sample::<L, T>(token, columns);
         }
         self.clear::<L>(token, columns.width());
@@ -260,7 +258,7 @@ impl<'a> Sums<'a> {
         let last = rows[count - 1].len();
         let full = last - last % L::LANES;
         if count == GROUP_ROWS {
-            let ahead = if ABOUT && columns.prefetch { Some(columns.ahead(row)) } else { None };
+            let ahead = if ABOUT { columns.ahead_of(row) } else { None };
             self.add_strips::<L, T, ABOUT>(pass, rows, full, columns, ahead);
         } else {
             for at in (0..full).step_by(L::LANES) {

@@ -138,7 +138,7 @@ impl<T: Element> Job<'_, T> {
             for (i, space) in (0..self.features.len()).zip(space.chunks_exact_mut(Running::<L>::len::<T>())) {
                 let mut running = Running::new(pass);
                 if block > 0 {
-                    running.load::<T>(pass, begun, left, space);
+                    running.load(pass, begun, left, space);
                 }
                 let (values, ahead) = (&self.x[start + i * inner..][..inner], Some((&ahead, i * inner)));
                 let pivot = out.mean[i];
@@ -147,14 +147,14 @@ impl<T: Element> Job<'_, T> {
                 } else {
                     running.add_plane::<T, true>(pass, values, L::splat(pass.token, pivot), &blocks, ahead);
                 }
-                running.store::<T>(space);
+                running.store(space);
                 (next_begun, next_left) = (running.total.is_some(), running.left);
             }
             (begun, left) = (next_begun, next_left);
         }
         for (i, space) in (0..self.features.len()).zip(space.chunks_exact(Running::<L>::len::<T>())) {
             let mut running = Running::new(pass);
-            running.load::<T>(pass, begun, left, space);
+            running.load(pass, begun, left, space);
             let count = (blocks.planes * inner) as f64;
             running.folded::<T>().finish::<T>(out.mean[i], count, out.from(i).first());
         }
@@ -278,22 +278,22 @@ impl<L: Lanes> Running<L> {
     }
 
     #[inline(always)]
-    fn store<T: Element>(&self, to: &mut [f64]) {
+    fn store(&self, to: &mut [f64]) {
         let (run, total) = to.split_at_mut(to.len() / 2);
-        self.run.store::<T>(run);
+        self.run.store(run);
         if let Some(sums) = &self.total {
-            sums.store::<T>(total);
+            sums.store(total);
         }
     }
 
     #[inline(always)]
-    fn load<T: Element>(&mut self, pass: Pass<L>, begun: bool, left: usize, from: &[f64]) {
+    fn load(&mut self, pass: Pass<L>, begun: bool, left: usize, from: &[f64]) {
         let (run, total) = from.split_at(from.len() / 2);
-        self.run.load::<T>(pass, run);
+        self.run.load(pass, run);
         self.left = left;
         if begun {
             let mut sums = Sums::new(pass);
-            sums.load::<T>(pass, total);
+            sums.load(pass, total);
             self.total = Some(sums);
         }
     }
@@ -381,7 +381,7 @@ impl<L: Lanes> Sums<L> {
     }
 
     #[inline(always)]
-    fn store<T: Element>(&self, to: &mut [f64]) {
+    fn store(&self, to: &mut [f64]) {
         let sets = [&self.first.sum, &self.second.sum, &self.first.lost, &self.second.lost];
         for (to, set) in to.chunks_exact_mut(PLANE_STREAMS).zip(sets) {
             store(set, to);
@@ -389,7 +389,7 @@ impl<L: Lanes> Sums<L> {
     }
 
     #[inline(always)]
-    fn load<T: Element>(&mut self, pass: Pass<L>, from: &[f64]) {
+    fn load(&mut self, pass: Pass<L>, from: &[f64]) {
         let Sums { first, second } = self;
         let sets = [&mut first.sum, &mut second.sum, &mut first.lost, &mut second.lost];
         for (from, set) in from.chunks_exact(PLANE_STREAMS).zip(sets) {
