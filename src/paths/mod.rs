@@ -39,9 +39,12 @@ pub enum Path {
     Parallel(Isa),
 }
 
-/// Values from which a batch is worth waking threads for. Measured on two cores: at 2^17 values waking costs more than it
-/// brings (parallel takes up to 2.5 times as long), at 2^18 it brings 1.2 to 1.4, at 2^20 1.4 to 1.8.
-const PARALLEL_VALUES: usize = 1 << 18;
+/// Values from which a batch is worth waking threads for. Measured on two cores, where waking takes as long as some 20
+/// microseconds of work: moments at 2^18 values take 1.3 times as long in parallel, at 2^19 1.1 times, at 2^20 0.6 times.
+const PARALLEL_MOMENTS: usize = 1 << 20;
+
+/// The same for normalising, which takes longer: 0.6 times as long at 2^18 values.
+const PARALLEL_NORMALIZE: usize = 1 << 18;
 
 impl Path {
     /// Moments of each feature of a batch.
@@ -71,7 +74,7 @@ impl Path {
     /// ```
     pub fn moments_into<T: Element>(self, x: Batch<'_, T>, moments: &mut Moments) {
         let order = Order::new(x.layout());
-        match self.resolve(x.data().len()) {
+        match self.resolve(x.data().len(), PARALLEL_MOMENTS) {
             Path::Scalar => scalar::moments(&order, x.data(), moments),
             Path::Simd(isa) => simd::moments(isa, false, &order, x.data(), moments),
             Path::Parallel(isa) => simd::moments(isa, true, &order, x.data(), moments),
@@ -81,7 +84,7 @@ impl Path {
 
     /// Normalises `x`, or `y` in place, by parameters per feature.
     pub(crate) fn normalize<T: Element>(self, affine: &Affine, layout: Layout, x: Option<&[T]>, y: &mut [T]) {
-        match self.resolve(y.len()) {
+        match self.resolve(y.len(), PARALLEL_NORMALIZE) {
             Path::Scalar => scalar::normalize(affine, layout, x, y),
             Path::Simd(isa) => simd::normalize(isa, affine, layout, x, y),
             Path::Parallel(isa) => parallel::normalize(isa, affine, layout, x, y),
@@ -89,9 +92,9 @@ impl Path {
         }
     }
 
-    fn resolve(self, values: usize) -> Self {
+    fn resolve(self, values: usize, parallel_from: usize) -> Self {
         match self {
-            Path::Auto if values >= PARALLEL_VALUES && rayon::current_num_threads() > 1 => {
+            Path::Auto if values >= parallel_from && rayon::current_num_threads() > 1 => {
                 Path::Parallel(Isa::detect())
             }
             Path::Auto => Path::Simd(Isa::detect()),
