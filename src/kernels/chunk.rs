@@ -9,7 +9,7 @@ use super::planes;
 use crate::careful;
 use crate::element::Element;
 use crate::lanes::{Job, Lanes};
-use crate::order::{ChunkRange, Order, View};
+use crate::order::{ChunkRange, GROUP_ROWS, Order, View};
 
 /// Batches up to this size stay in a second-level cache, where prefetching costs more than it brings.
 const CACHED_BYTES: usize = 1 << 19;
@@ -77,15 +77,17 @@ impl<T: Element> Chunk<'_, T> {
             features,
             inner,
             count: self.range.count(),
-            ahead: self.ahead(),
+            ahead: self.ahead(side * features * inner),
         };
         let mut sums = Sums::new::<T>(side * features * inner, self.space);
         sums.moments::<L, T>(token, &columns, self.out.reborrow());
     }
 
-    fn ahead(&self) -> Option<usize> {
+    /// How many rows of a width to ask for ahead.
+    fn ahead(&self, width: usize) -> Option<usize> {
         let bytes = size_of_val(self.x);
-        (bytes > CACHED_BYTES).then_some(AHEAD_BYTES[usize::from(bytes > NEAR_BYTES)])
+        let ahead = AHEAD_BYTES[usize::from(bytes > NEAR_BYTES)];
+        (bytes > CACHED_BYTES).then(|| ahead.div_ceil(width * size_of::<T>()).next_multiple_of(GROUP_ROWS))
     }
 
     #[cold]

@@ -40,7 +40,7 @@ pub(super) struct Columns<'a, T> {
     pub(super) inner: usize,
     /// Values per feature in the chunk.
     pub(super) count: usize,
-    /// How far ahead of the rows that are summed others are asked for, in bytes of rows, if at all.
+    /// How many rows ahead of those that are summed others are asked for, if at all.
     pub(super) ahead: Option<usize>,
 }
 
@@ -64,11 +64,13 @@ impl<'a, T> Columns<'a, T> {
         eight!(rows.next().map_or(&[], |row| self.row(row)))
     }
 
-    /// The rows to ask for while the eight from one on are summed.
+    /// The same if the batch has all of each.
     #[inline(always)]
-    fn ahead_of(&self, row: usize) -> Option<usize> {
-        let bytes = self.width() * size_of::<T>();
-        self.ahead.map(|ahead| row + ahead.div_ceil(bytes).next_multiple_of(GROUP_ROWS))
+    fn whole_group(&self, row: usize) -> Option<Group<'a, T>> {
+        let (width, start) = (self.width(), (self.first + row) * self.stride + self.column);
+        let rows = self.x.get(start..start + (GROUP_ROWS - 1) * self.stride + width)?;
+        let mut rows = rows.chunks(self.stride);
+        (row + GROUP_ROWS <= self.rows).then(|| eight!(rows.next().map_or(&[][..], |row| &row[..width])))
     }
 
     /// Where the row starts that comes so many rows after the start of the chunk; those past the last row of the batch are
@@ -252,23 +254,22 @@ impl<'a> Sums<'a> {
         columns: &Columns<'_, T>,
         row: usize,
     ) -> usize {
+        let width = columns.width();
+        if let Some(rows) = columns.whole_group(row) {
+            let (full, ahead) = (width - width % L::LANES, if ABOUT { columns.ahead } else { None });
+            self.add_strips::<L, T, ABOUT>(pass, rows, full, columns, ahead.map(|ahead| row + ahead));
+            if full < width {
+                self.add_edge::<L, T, ABOUT>(pass, &rows, full);
+            }
+            return GROUP_ROWS * width;
+        }
         let rows = columns.group(row);
         // Only the last row may be shorter than the first, and only of a batch with `side > 1`.
         let (width, count) = (rows[0].len(), rows.iter().filter(|row| !row.is_empty()).count());
-        let last = rows[count - 1].len();
-        let full = last - last % L::LANES;
-        if count == GROUP_ROWS {
-            let ahead = if ABOUT { columns.ahead_of(row) } else { None };
-            self.add_strips::<L, T, ABOUT>(pass, rows, full, columns, ahead);
-        } else {
-            for at in (0..full).step_by(L::LANES) {
-                self.add_edge::<L, T, ABOUT>(pass, &rows[..count], at);
-            }
-        }
-        for at in (full..width).step_by(L::LANES) {
+        for at in (0..width).step_by(L::LANES) {
             self.add_edge::<L, T, ABOUT>(pass, &rows[..count], at);
         }
-        width * (count - 1) + last
+        width * (count - 1) + rows[count - 1].len()
     }
 
     /// The first `full` columns, as many at a time as there are lanes; and asks for the rows from `ahead` on.

@@ -94,9 +94,7 @@ impl Path {
 
     fn resolve(self, values: usize, parallel_from: usize) -> Self {
         match self {
-            Path::Auto if values >= parallel_from && rayon::current_num_threads() > 1 => {
-                Path::Parallel(Isa::detect())
-            }
+            Path::Auto if values >= parallel_from && rayon::current_num_threads() > 1 => Path::Parallel(Isa::detect()),
             Path::Auto => Path::Simd(Isa::detect()),
             chosen => chosen,
         }
