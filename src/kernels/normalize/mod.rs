@@ -29,8 +29,9 @@ pub(crate) struct Normalize<'a, T> {
 /// like the values.
 const PLANE_MIN: usize = 16;
 
-/// Columns whose parameters stay in a second-level cache while several rows pass; wide rows are cut to it.
-const TILE: usize = 8192;
+/// Columns whose parameters stay in a first-level cache while several rows pass; wide rows are cut to it. Measured at 512
+/// to 8192.
+const TILE: usize = 1024;
 
 /// Runs up to this length are not worth laying out anything.
 const FEW: usize = 64;
@@ -41,7 +42,7 @@ impl<T: Element> Job for Normalize<'_, T> {
     #[inline(always)]
     fn run<L: Lanes>(self, token: L::Token) {
         let (inner, width) = (self.layout.inner(), self.layout.features() * self.layout.inner());
-        let run = Run { x: self.x, y: self.y };
+        let run = Run { x: self.x, y: self.y, below: None };
         let affine = self.affine.view();
         if inner >= PLANE_MIN {
             let at = Place { layout: self.layout, at: self.start };
@@ -84,12 +85,14 @@ fn rows_or_stream<L: Lanes, T: Element>(
 struct Run<'a, T> {
     x: Option<&'a [T]>,
     y: &'a mut [T],
+    /// How far ahead lies what is read after these values, where that is not what follows them.
+    below: Option<usize>,
 }
 
 impl<'a, T: Element> Run<'a, T> {
     #[inline(always)]
     fn part(&mut self, part: Range<usize>) -> Run<'_, T> {
-        Run { x: self.x.map(|x| &x[part.clone()]), y: &mut self.y[part] }
+        Run { x: self.x.map(|x| &x[part.clone()]), y: &mut self.y[part], below: self.below }
     }
 
     /// The first values, at most `at`, and the others.
@@ -101,7 +104,7 @@ impl<'a, T: Element> Run<'a, T> {
             Some(x) => (Some(&x[..at]), Some(&x[at..])),
             None => (None, None),
         };
-        (Run { x, y }, Run { x: x_rest, y: y_rest })
+        (Run { x, y, below: self.below }, Run { x: x_rest, y: y_rest, below: self.below })
     }
 }
 
@@ -197,7 +200,8 @@ fn tiles<L: Lanes, T: Element>(
         let columns = first..(if first == 0 { shift + TILE } else { first + TILE }).min(width);
         let affine = affine.columns(first, columns.len() + REPEATED);
         for (column, part) in parts(start, run.y.len(), width, &columns) {
-            rows_or_stream::<L, T>(token, affine, columns.len(), column, run.part(part), streams);
+            let part = Run { below: Some(width), ..run.part(part) };
+            rows_or_stream::<L, T>(token, affine, columns.len(), column, part, streams);
         }
         first = columns.end;
     }
@@ -245,6 +249,10 @@ fn row_run<L: Lanes, T: Element>(token: L::Token, affine: AffineView<'_>, mut ru
         let (affine, mut run) = (affine.columns(0, full), run.part(0..full));
         let mut at = 0;
         while full - at >= L::LANES {
+            if let Some(below) = run.below {
+                L::prefetch(token, run.x.unwrap_or(run.y), at + below);
+                L::prefetch(token, run.y, at + below);
+            }
             Parameters::<L>::load(token, &affine, at).apply::<T>(token, &mut run, at);
             at += L::LANES;
         }

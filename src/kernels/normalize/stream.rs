@@ -85,7 +85,7 @@ pub(super) fn planes<L: Lanes, T: Element>(token: L::Token, affine: AffineView<'
 #[inline(always)]
 fn stream_pair<L: Lanes, T: Element>(token: L::Token, [a, b]: [Parameters<L>; 2], run: &mut Run<'_, T>, at: usize) {
     let from = run.x.unwrap_or(run.y);
-    L::prefetch(token, from, at + AHEAD_BYTES / size_of::<T>());
+    L::prefetch(token, from, at + run.below.unwrap_or(AHEAD_BYTES / size_of::<T>()));
     let from = &from[at..];
     let a = a.normalized(T::load::<L>(token, from), T::MEAN_HAS_REST);
     let b = b.normalized(T::load::<L>(token, &from[L::LANES..]), T::MEAN_HAS_REST);
