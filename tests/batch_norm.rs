@@ -3,7 +3,7 @@
 mod common;
 
 use batchnorm::{Batch, BatchMut, BatchNorm, Element, Error, Layout, Path, parallel, scalar, simd};
-use common::data::{Kind, batch};
+use common::nasty::{Kind, batch};
 use common::{assert_same_bits, by_every_path};
 
 fn train<T: Element>(bn: &mut BatchNorm, data: &[T], layout: Layout) -> Vec<T> {

@@ -4,7 +4,7 @@ mod common;
 
 use batchnorm::{Accumulator, Batch, Element, Error, Layout, Moments, Path, moments};
 use common::by_every_path;
-use common::data::{KINDS, Kind, batch};
+use common::nasty::{KINDS, Kind, batch};
 use proptest::prelude::*;
 
 const INF: f64 = f64::INFINITY;

@@ -3,7 +3,7 @@
 mod common;
 
 use batchnorm::{Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path};
-use common::data::{KINDS, Kind, batch};
+use common::nasty::{self, KINDS, Kind, batch};
 use common::{assert_same_bits, by_every_path};
 use proptest::prelude::*;
 
@@ -58,7 +58,10 @@ fn kinds() -> impl Strategy<Value = Kind> {
 }
 
 fn layouts() -> impl Strategy<Value = Layout> {
+    let edges = || proptest::sample::select(nasty::edges().collect::<Vec<_>>());
     prop_oneof![
+        (edges(), 1..3usize).prop_map(|(n, c)| Layout::nc(n, c)),
+        (1..3usize, 1..3usize, edges()).prop_map(|(n, c, l)| Layout::ncl(n, c, l)),
         (0..400usize, 1..80usize).prop_map(|(n, c)| Layout::nc(n, c)),
         (0..3000usize, 1..6usize).prop_map(|(n, c)| Layout::nc(n, c)),
         (0..20usize, 60..2100usize).prop_map(|(n, c)| Layout::nc(n, c)),
@@ -70,7 +73,7 @@ fn layouts() -> impl Strategy<Value = Layout> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 384, ..ProptestConfig::default() })]
 
     #[test]
     fn f32_paths_agree(kind in kinds(), seed: u64, layout in layouts()) {
@@ -116,6 +119,7 @@ fn large_batches_agree() {
         Layout::nc(16_001, 131),
         Layout::nchw(700, 61, 7, 7),
         Layout::nc(33, 65_536),
+        Layout::nc(nasty::MILLIONS[2], 1),
     ] {
         check::<f32>(Kind::Offset(1e2), 11, layout);
         check::<f64>(Kind::Offset(1e8), 12, layout);

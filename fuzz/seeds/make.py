@@ -22,12 +22,17 @@ def variant(index, variants):
     return struct.pack("<I", -(-index * 2**32 // variants))
 
 
-KINDS = ["raw", "near", "grid", "few"]
+KINDS = ["raw", "near", "grid", "few", "nasty"]
 
 
 def recipe(kind, base=0.0, exponent=0, double=True):
     base = struct.pack("<d", base) if double else bytes(4) + struct.pack("<f", base)
     return variant(KINDS.index(kind), len(KINDS)) + base + struct.pack("<b", exponent)
+
+
+def nasty(seed, kind):
+    """A kind by its place in `KINDS` of tests/common/nasty.rs; the data that follow are a byte for each value."""
+    return variant(KINDS.index("nasty"), len(KINDS)) + struct.pack("<QB", seed, kind)
 
 
 def sides(features, inner):
@@ -64,6 +69,8 @@ def paths_agree():
         "overflow_f64": seed(1, 9, 1, 0xE000, 2, recipe("few"), f64(MAX, -MAX, 1e-310, 1.0) + bytes(range(37))),
         "large_f32": seed(0, 3, 49, 0xFFF0, 16, recipe("near", -1e2, double=False), RAMP),
         "large_f64": seed(1, 80, 1, 0xFFF2, 16, recipe("grid", 1e6, -20), RAMP),
+        "nasty_f32": seed(0, 7, 1, 0xE000, 16, nasty(1, 28), bytes(600)),
+        "nasty_f64": seed(1, 1, 77, 0xE000, 16, nasty(2, 42), bytes(600)),
     }
 
 
@@ -92,6 +99,8 @@ def oracle():
         "largest_f64": seed(1, 64, 1, 1300, 0, recipe("near", MAX), steps(*range(-9, 1))),
         "large_squares_f64": seed(1, 64, 1, 1300, 0, recipe("few"), f64(1e150, -2e150, 1e153, 3.0) + bytes(range(37))),
         "poisoned_f64": seed(1, 2, 1, 300, 0, recipe("raw"), f64(1.0, INF, 2.0)),
+        "nasty_f32": seed(0, 64, 1, 2000, 0, nasty(3, 31), bytes(2000)),
+        "nasty_f64": seed(1, 1, 1, 2000, 0, nasty(4, 14), bytes(2000)),
     }
 
 
@@ -107,6 +116,7 @@ def split_and_merge():
         "outlier_f64": seed(1, 3, 2, 0x1400, (1, 50, 50, 50), 0, recipe("grid", 0.0, -5), steps(30000, *range(50))),
         "bits_f32": seed(0, 2, 1, 0x1000, (9, 10, 0, 11), 2, recipe("raw"), f32(1.0, 1e-45, 3e38, -INF, 1.0, -0.0)),
         "largest_f64": seed(1, 1, 1, 0x0780, (3, 4, 5, 1), 0, recipe("near", MAX), steps(0, 0, -1, 0, 0, -2, 0)),
+        "nasty_f64": seed(1, 1, 1, 0xFFFF, (32768, 0, 1, 40000), 2, nasty(5, 24), bytes(900)),
     }
 
 

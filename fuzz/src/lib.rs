@@ -1,6 +1,8 @@
 //! What the fuzz targets share: values and layouts out of bytes, and comparisons.
 
 pub mod exact;
+#[path = "../../tests/common/nasty.rs"]
+pub mod nasty;
 #[path = "../../tests/common/oracle.rs"]
 pub mod oracle;
 pub mod values;

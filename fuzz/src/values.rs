@@ -3,6 +3,8 @@
 use arbitrary::Arbitrary;
 use batchnorm::{Element, Layout};
 
+use crate::nasty;
+
 /// An element that any bits make: NaN payloads, subnormals and infinities among them.
 pub trait FromBits: Element {
     /// Bytes of one value.
@@ -60,6 +62,8 @@ pub enum Kind {
     Grid,
     /// A few values with any bits, each many times.
     Few,
+    /// A value for each byte, from the tests' generator: the base is its seed, the exponent picks a kind.
+    Nasty,
 }
 
 /// What values are made of, beside the bytes.
@@ -86,6 +90,10 @@ impl Recipe {
                 let (choices, picks) = bytes.split_at(bytes.len().min(4 * T::SIZE));
                 let choices: Vec<T> = choices.chunks(T::SIZE).map(T::from_bytes).collect();
                 picks.iter().map(|pick| choices[usize::from(*pick) % choices.len()]).collect()
+            }
+            Kind::Nasty => {
+                let kind = nasty::KINDS[usize::from(self.exponent.cast_unsigned()) % nasty::KINDS.len()];
+                nasty::column(kind, u64::from_le_bytes(self.base), 0, bytes.len())
             }
         };
         if values.is_empty() {

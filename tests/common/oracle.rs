@@ -16,20 +16,27 @@ pub struct Exact {
 
 /// Of finite values.
 pub fn exact(values: impl Iterator<Item = f64>) -> Exact {
-    let (mut sum, mut squares, mut count) = (BigInt::zero(), BigInt::zero(), 0usize);
-    for x in values {
-        let scaled = scaled(x);
+    let values: Vec<(i64, u32)> = values.map(parts).collect();
+    // All are whole multiples of this power of two: near the values', so that integers stay short.
+    let lowest = values.iter().filter(|(whole, _)| *whole != 0).map(|(_, shift)| *shift).min().unwrap_or(0);
+    let (mut sum, mut squares) = (BigInt::zero(), BigInt::zero());
+    for &(whole, shift) in &values {
+        let scaled = BigInt::from(whole) << shift.saturating_sub(lowest);
         squares += &scaled * &scaled;
         sum += scaled;
-        count += 1;
     }
-    let n = BigInt::from(count);
-    let unit = BigInt::from(1) << 1074u32;
+    let n = BigInt::from(values.len());
     Exact {
-        mean: BigRational::new(sum.clone(), &n * &unit),
-        m2: BigRational::new(&n * squares - &sum * &sum, &n * &unit * &unit),
-        count,
+        mean: times_power(sum.clone(), i64::from(lowest) - 1074) / &n,
+        m2: times_power(&n * squares - &sum * &sum, 2 * (i64::from(lowest) - 1074)) / n,
+        count: values.len(),
     }
+}
+
+/// `whole * 2^power`.
+fn times_power(whole: BigInt, power: i64) -> BigRational {
+    let scale = BigInt::from(1) << power.unsigned_abs();
+    if power < 0 { BigRational::new(whole, scale) } else { BigRational::from_integer(whole * scale) }
 }
 
 impl Exact {
@@ -48,21 +55,19 @@ impl Exact {
     }
 }
 
-/// `x * 2^1074`, exactly.
-fn scaled(x: f64) -> BigInt {
+/// The whole number and the shift with `x = whole * 2^shift * 2^-1074`.
+fn parts(x: f64) -> (i64, u32) {
     assert!(x.is_finite());
     let bits = x.to_bits();
-    let (exponent, fraction) = ((bits >> 52 & 0x7ff) as u32, bits & ((1 << 52) - 1));
-    let magnitude = match exponent {
-        0 => BigInt::from(fraction),
-        e => BigInt::from(fraction | 1 << 52) << (e - 1),
-    };
-    if x.is_sign_negative() { -magnitude } else { magnitude }
+    let (exponent, fraction) = ((bits >> 52 & 0x7ff) as u32, (bits & ((1 << 52) - 1)) as i64);
+    let (magnitude, shift) = if exponent == 0 { (fraction, 0) } else { (fraction | 1 << 52, exponent - 1) };
+    (if x.is_sign_negative() { -magnitude } else { magnitude }, shift)
 }
 
 /// A finite f64 as a rational, exactly.
 pub fn rational(x: f64) -> BigRational {
-    BigRational::new(scaled(x), BigInt::from(1) << 1074u32)
+    let (whole, shift) = parts(x);
+    times_power(BigInt::from(whole), i64::from(shift) - 1074)
 }
 
 /// The f64 nearest to a rational (within an ulp: `num`'s conversion).
