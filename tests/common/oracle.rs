@@ -70,6 +70,12 @@ pub fn rational(x: f64) -> BigRational {
     times_power(BigInt::from(whole), i64::from(shift) - 1074)
 }
 
+/// The root of a rational, cut after 600 bits behind the point.
+pub fn root(x: &BigRational) -> BigRational {
+    let unit = BigInt::from(1) << 600u32;
+    BigRational::new((x * BigRational::from_integer(&unit * &unit)).to_integer().sqrt(), unit)
+}
+
 /// The f64 nearest to a rational (within an ulp: `num`'s conversion).
 pub fn nearest(x: &BigRational) -> f64 {
     x.to_f64().expect("a number")
