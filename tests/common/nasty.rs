@@ -126,11 +126,16 @@ pub const MILLIONS: [usize; 3] = [(1 << 20) - 1, (1 << 20) + 1, 3_000_007];
 
 /// Values of a batch, the same for the same arguments: each feature is a [`column`], whatever the layout.
 pub fn batch<T: Element>(kind: Kind, seed: u64, layout: Layout) -> Vec<T> {
+    mixed(|_| kind, seed, layout)
+}
+
+/// The same, of a kind for each feature.
+pub fn mixed<T: Element>(kind: impl Fn(usize) -> Kind, seed: u64, layout: Layout) -> Vec<T> {
     let (features, inner) = (layout.features(), layout.inner());
     let mut data = vec![T::from_f64(0.0); layout.len().expect("a small layout")];
     for feature in 0..if data.is_empty() { 0 } else { features } {
         let planes = data.chunks_mut(inner).skip(feature).step_by(features);
-        let mut column = Column::new::<T>(kind, seed, feature as u64, layout.count() as u64);
+        let mut column = Column::new::<T>(kind(feature), seed, feature as u64, layout.count() as u64);
         for x in planes.flatten() {
             *x = T::from_f64(column.value());
         }

@@ -1,0 +1,141 @@
+//! Everything that the crate computes of a batch, hashed.
+
+use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Layout, Moments, Path};
+use sha2::{Digest, Sha256};
+
+use crate::batches::{SHAPES, Shape, batch};
+use crate::runs::Run;
+
+/// The digests of each run, as text: a line per section, and one for the whole.
+pub(crate) fn digests(runs: &[Run]) -> Vec<String> {
+    let mut texts = vec![String::new(); runs.len()];
+    for shape in &SHAPES {
+        sections::<f32>(shape, "f32", runs, &mut texts);
+        sections::<f64>(shape, "f64", runs, &mut texts);
+    }
+    for text in &mut texts {
+        *text += &format!("{}  total\n", hex(Sha256::digest(text.as_bytes()).as_slice()));
+    }
+    texts
+}
+
+fn sections<T: Element>(shape: &Shape, element: &str, runs: &[Run], texts: &mut [String]) {
+    let mut hashes: Vec<[Hash; 4]> = runs.iter().map(|_| Default::default()).collect();
+    for number in 0..shape.batches {
+        let data = batch::<T>(shape, number);
+        for (run, hashes) in runs.iter().zip(&mut hashes) {
+            run.install(|| {
+                let [moments, accumulated, trained, evaluated] = hashes;
+                measure(run.path, &data, shape.layout, moments);
+                accumulate(&data, shape.layout, accumulated);
+                let bn = train(run.path, &data, shape.layout, trained);
+                evaluate(run.path, &bn, &data, shape.layout, evaluated);
+            });
+        }
+    }
+    for (hashes, text) in hashes.into_iter().zip(texts) {
+        for (hash, operation) in hashes.into_iter().zip(["moments", "accumulator", "training", "evaluation"]) {
+            *text += &format!("{}  {}, {element}, {operation}\n", hex(&hash.0.finalize()), shape.name);
+        }
+    }
+}
+
+fn x<T: Element>(data: &[T], layout: Layout) -> Batch<'_, T> {
+    Batch::new(data, layout).expect("a batch")
+}
+
+fn y<T: Element>(data: &mut [T], layout: Layout) -> BatchMut<'_, T> {
+    BatchMut::new(data, layout).expect("a batch")
+}
+
+/// In one call, and as two halves that are merged.
+fn measure<T: Element>(path: Path, data: &[T], layout: Layout, hash: &mut Hash) {
+    hash.moments(&path.moments(x(data, layout)));
+    let (features, inner) = (layout.features(), layout.inner());
+    let half = layout.outer() / 2;
+    let (low, high) = data.split_at(half * features * inner);
+    let mut merged = path.moments(x(low, Layout::new(half, features, inner)));
+    merged.merge(&path.moments(x(high, Layout::new(layout.outer() - half, features, inner)))).expect("same features");
+    hash.moments(&merged);
+}
+
+/// Rows that arrive in pieces of 1, 2, 4, ... outer blocks; asked for before the last one, too.
+fn accumulate<T: Element>(data: &[T], layout: Layout, hash: &mut Hash) {
+    let row = layout.features() * layout.inner();
+    let mut rows = Accumulator::new(layout.features(), layout.inner()).expect("a shape");
+    let (mut rest, mut outer) = (data, 1);
+    while !rest.is_empty() {
+        let (piece, tail) = rest.split_at(rest.len().min(outer * row));
+        rows.update(x(piece, Layout::new(piece.len() / row, layout.features(), layout.inner()))).expect("same shape");
+        if !tail.is_empty() && tail.len() <= 2 * outer * row {
+            hash.moments(&rows.moments());
+        }
+        (rest, outer) = (tail, 2 * outer);
+    }
+    hash.moments(&rows.moments());
+}
+
+/// Two steps of training, one of them in place, of two layers; gives the first.
+fn train<T: Element>(path: Path, data: &[T], layout: Layout, hash: &mut Hash) -> BatchNorm {
+    let features = layout.features();
+    let mut affine = BatchNorm::new(features);
+    affine.set_weight(&parameters(features, -1.5)).expect("weights");
+    affine.set_bias(&parameters(features, 0.25)).expect("biases");
+    let plain = BatchNorm::new(features).without_affine().with_cumulative_average().with_eps(0.0).expect("fine");
+    let mut layers = [affine, plain];
+    if layout.count() >= 2 && features > 0 {
+        for bn in &mut layers {
+            let mut out = data.to_vec();
+            bn.forward_train_by(path, x(data, layout), y(&mut out, layout)).expect("trains");
+            hash.values(&out);
+            bn.forward_train_in_place_by(path, y(&mut out, layout)).expect("trains");
+            hash.values(&out);
+            hash.values(bn.running_mean());
+            hash.values(bn.running_var());
+        }
+    }
+    let [first, _] = layers;
+    first
+}
+
+fn evaluate<T: Element>(path: Path, bn: &BatchNorm, data: &[T], layout: Layout, hash: &mut Hash) {
+    let norm = bn.to_inference();
+    let mut out = data.to_vec();
+    norm.forward_by(path, x(data, layout), y(&mut out, layout)).expect("evaluates");
+    hash.values(&out);
+    norm.forward_in_place_by(path, y(&mut out, layout)).expect("evaluates");
+    hash.values(&out);
+}
+
+fn parameters(features: usize, from: f64) -> Vec<f64> {
+    (0..features).map(|feature| from + 0.37 * (feature % 11) as f64).collect()
+}
+
+#[derive(Default)]
+struct Hash(Sha256);
+
+impl Hash {
+    fn moments(&mut self, moments: &Moments) {
+        self.0.update(moments.count().to_le_bytes());
+        for feature in 0..moments.num_features() {
+            let of = [moments.mean(feature), moments.m2(feature), moments.variance(feature, 1.0)];
+            self.values(&of);
+        }
+    }
+
+    /// Bits, in one order of bytes; all NaNs alike: payloads and signs are no part of a result.
+    fn values<T: Element>(&mut self, values: &[T]) {
+        for x in values.iter().map(|x| x.to_f64()) {
+            let x = if x.is_nan() { f64::NAN } else { x };
+            if size_of::<T>() == size_of::<f32>() {
+                self.0.update((x as f32).to_bits().to_le_bytes());
+            } else {
+                self.0.update(x.to_bits().to_le_bytes());
+            }
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
