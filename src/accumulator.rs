@@ -6,8 +6,8 @@ use crate::{Batch, Element, Error, Layout, Moments, Path, Result};
 /// Collects rows in any split and gives the bits that one call on all of them would give.
 ///
 /// It keeps the rows of the chunk that is not full yet and the moments of the whole subtrees so far: at most
-/// `log2(chunks)` times four f64 per feature, and less than one chunk of rows: 32,768 values per 64 columns or planes, or
-/// part of them.
+/// `log2(chunks) + 1` times four f64 per feature, and less than one chunk of rows. That is 512 rows, or 32,768 to 65,536
+/// values where there are fewer than 64 columns; where `inner >= 32`, 32,768 values of each feature, or one plane.
 ///
 /// ```
 /// use batchnorm::{Accumulator, Batch, Layout, moments};
@@ -76,7 +76,7 @@ impl<T: Element> Accumulator<T> {
         }
         if !self.pending.is_empty() {
             let (head, tail) = rows.split_at(rows.len().min(chunk - self.pending.len()));
-            self.pending.extend_from_slice(head);
+            self.keep(head);
             rows = tail;
             if self.pending.len() == chunk {
                 let full = std::mem::take(&mut self.pending);
@@ -93,7 +93,7 @@ impl<T: Element> Accumulator<T> {
             self.push(head);
             rows = tail;
         }
-        self.pending.extend_from_slice(rows);
+        self.keep(rows);
         Ok(())
     }
 
@@ -116,6 +116,16 @@ impl<T: Element> Accumulator<T> {
         right
     }
 
+    /// Keeps rows until they fill a chunk, in memory for no more than that.
+    fn keep(&mut self, rows: &[T]) {
+        let needed = self.pending.len() + rows.len();
+        if needed > self.pending.capacity() {
+            let room = (2 * self.pending.capacity()).min(self.chunk_values()).max(needed);
+            self.pending.reserve_exact(room - self.pending.len());
+        }
+        self.pending.extend_from_slice(rows);
+    }
+
     /// Adds whole chunks, a power of two of them, and joins subtrees of equal size.
     fn push(&mut self, rows: &[T]) {
         let mut chunks = rows.len() / self.chunk_values();
@@ -124,6 +134,7 @@ impl<T: Element> Accumulator<T> {
             left.merge(&moments).expect("same features");
             (chunks, moments) = (2 * chunks, left);
         }
+        moments.drop_scratch();
         self.subtrees.push((chunks, moments));
     }
 

@@ -6,8 +6,8 @@
 //! 1. **Right**: moments accurate to f64 rounding whatever the mean, the length or the layout; a constant feature
 //!    normalises to exactly its bias.
 //! 2. **The same bits everywhere**: scalar, SIMD on any instruction set, any number of threads.
-//! 3. **As fast as memory** on a plain `cargo build`: the aim for batches larger than the caches; lanes are chosen at run
-//!    time. `cargo bench --bench table` prints how near each shape comes.
+//! 3. **As fast as memory** on a plain `cargo build`: lanes are chosen at run time. `cargo bench --bench table` prints how
+//!    near each shape comes, `cargo bench --bench roofline` draws it.
 //!
 //! ```
 //! use batchnorm::{Batch, BatchMut, BatchNorm, Layout, moments};
@@ -40,35 +40,48 @@
 //! and the scalar path is written to be read beside it; in short:
 //!
 //! - A batch is cut along its outer axis into chunks: 512 rows (of at least 64 streams side by side; narrow batches put
-//!   several outer blocks into one row), or, where `inner >= 32`, 512 runs of up to 64 positions.
-//! - In a chunk each feature has a *pivot* near its mean: the mean of eight rows in the middle. Streams sum the
-//!   deviations `d = x - pivot` and their squares, eight rows at a time, and are folded in halves:
-//!   `mean = pivot + S1 / n`, `m2 = S2 - S1^2 / n`. (A corrected two-pass in one pass over memory: the pivot's rows are
-//!   in cache.) Sums of f32 data are f64; for f64 data each sum carries its rounding errors beside it.
+//!   several outer blocks into one row), or, where `inner >= 32`, whole planes of 32,768 values (longer planes are cut),
+//!   read in the order in which they lie.
+//! - In a chunk each feature has a *pivot* near its mean, from a sample in the middle. Streams sum the deviations
+//!   `d = x - pivot` and their squares, eight at a time, and are folded in halves: `mean = pivot + S1 / n`,
+//!   `m2 = S2 - S1^2 / n`. (A corrected two-pass in one pass over memory.) f32 features whose sample has its mean within
+//!   two standard deviations from 0 have a pivot of 0: nothing need be subtracted, and all squares are exact. Sums of
+//!   f32 data are f64; for f64 data each sum carries its rounding errors beside it.
 //! - Chunks are joined by the formula of Chan, Golub & LeVeque (1983) in a binary tree whose shape depends on their
 //!   number alone. Mean and m2 are pairs of f64 there.
 //!
-//! Lanes run across streams, threads take subtrees or features: neither can reorder anything. The kernels have no fused
-//! multiply-add. Ragged edges use the same operations with deviations of 0.
+//! Lanes run across streams, threads take subtrees or features: neither can reorder anything. The kernels fuse no
+//! multiplication and addition, but where the product is exact and it makes no difference. Ragged edges use the same
+//! operations with deviations of 0.
 //!
 //! ## Why it is stable
-//! With `u = 2^-53`: the sums lose at most `kappa = S2 / m2` times what their additions round. The pivot is the mean of
-//! `m` of the chunk's `n` values, so it lies within `sqrt(m2 / m)` of the chunk's mean (Cauchy and Schwarz) and
-//! `kappa <= 1 + n / m <= 65` for any data; for data in no particular order it is about 1.1. Where it exceeds 16 (2 for
-//! f64 data) the chunk is computed again about a better pivot. A value passes at most 3 pairwise additions, 64 running
-//! ones and 6 folds (11 where small planes fold too). For f32 data, where `d` and `d^2` round at most once each, that
-//! bounds the relative error of a chunk's m2 by about `16 * 80 u = 1.4e-13` for the worst of data; typical is `3 u`. For
-//! f64 data all additions are compensated, which leaves what `d` and `d^2` round, some `6 u` at the worst and `u` or less
-//! typically.
-//! Chan's formula adds non-negative terms, a relative error of a few `u` each, without loss in sums because they are
-//! pairs. Welford's own recurrence has the same bound as a tree of depth `n`; its loss at a large mean (nine digits at
-//! 1e12 + U(0, 1)) comes from rounding the mean to f64, which the pairs avoid.
+//! With `u = 2^-53`, for finite data of any distribution and order:
+//!
+//! - *A chunk's condition.* The sums lose at most `kappa = S2 / m2` times what their additions round (Chan, Golub & LeVeque
+//!   1983, on the shifted formula). A pivot that is the mean of `m` of the chunk's `n` values lies within `sqrt(m2 / m)` of
+//!   the chunk's mean (Cauchy and Schwarz), so `kappa <= 1 + n / m <= 65` for any data; for data in no particular order it
+//!   is about 1.1, with a pivot of 0 up to 5. Where it exceeds 16 (2 for f64 data) the chunk is computed again about a
+//!   better pivot: the condition is checked, not assumed.
+//! - *A chunk's m2, f32 data.* A value passes at most 3 pairwise additions, 64 running ones, 15 joins of totals (planes of
+//!   32; 8 of large ones; none in rows) and 7 folds, and `d` and `d^2` round at most once each: a relative error of at most
+//!   `16 * 92 u = 1.7e-13` (Higham, Accuracy and Stability of Numerical Algorithms, 4.2). Rounding errors of many values do
+//!   not line up: typical is `3 u`.
+//! - *A chunk's m2, f64 data.* All additions are compensated, which leaves what `d` and `d^2` round: some `6 u` at the
+//!   worst, and `u` or less typically.
+//! - *The tree.* Chan's formula adds non-negative terms, a relative error of a few `u` each, without loss in sums because
+//!   they are pairs (Schubert & Gertz 2018 compare the alternatives). Welford's own recurrence is a tree of depth `n`; its
+//!   loss at a large mean (nine digits at 1e12 + U(0, 1)) comes from rounding the mean to f64, which the pairs avoid.
+//! - *Means.* The sum of deviations has the same relation to `sum |d| <= n * sqrt(kappa) * sd`: an error of at most
+//!   `4 * 92 u` standard deviations for f32 data (4.1e-14), of a few `u` for f64 data, and half a unit of
+//!   the mean itself when the pair is rounded to what [`Moments::mean`] returns.
+//! - *Variances* divide m2 once more: `u`. *Normalised values*, see below.
 //!
 //! Normalising subtracts first, in f64 (for f64 data with a mean that is a pair), and rounds once at the end, so f32
 //! outputs are the exact results rounded, but for near-ties. f32 arithmetic with the mean as an f32 pair would round
 //! four times, by up to half a unit each, and more where a bias cancels.
 //!
-//! `tests/oracle.rs` holds these against exact rational arithmetic.
+//! `tests/oracle.rs`, `tests/closed_forms.rs` and `tests/nist.rs` hold these against exact arithmetic, closed forms and NIST's
+//! reference data; `cargo run --release --example accuracy` prints how near reality comes, beside other methods.
 //!
 //! ## Where it stops
 //! - f64 data: variances within 4 units in the last place (what the tests and the fuzz target `oracle` hold; the argument

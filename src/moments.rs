@@ -200,6 +200,11 @@ impl Moments {
         if given == expected { Ok(()) } else { Err(Error::Features { expected, given }) }
     }
 
+    /// Gives back the space of [`Moments::fill`].
+    pub(crate) fn drop_scratch(&mut self) {
+        self.scratch = Vec::new();
+    }
+
     pub(crate) fn partial(&self) -> Partial<'_> {
         Partial { mean: &self.mean, rest: &self.rest, m2: &self.m2, m2_rest: &self.m2_rest }
     }

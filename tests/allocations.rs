@@ -4,23 +4,27 @@
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 
-use batchnorm::{Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path};
+use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path};
 
 struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    /// Bytes that this thread holds. (What another thread frees is not missed here: it would count as held.)
+    static HELD: Cell<isize> = const { Cell::new(0) };
 }
 
 // SAFETY: every call goes to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        HELD.set(HELD.get() + memory.size() as isize);
         // SAFETY: as the caller promised.
         unsafe { System.alloc(memory) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, memory: Memory) {
+        HELD.set(HELD.get() - memory.size() as isize);
         // SAFETY: as the caller promised.
         unsafe { System.dealloc(at, memory) }
     }
@@ -73,6 +77,32 @@ fn calls_allocate_nothing_once_they_have_their_memory() {
         check::<f32>(layout);
         check::<f64>(layout);
     }
+}
+
+/// What the documentation says that an accumulator keeps, whatever has passed through it.
+fn accumulator_holds(rows: usize, features: usize, inner: usize, chunk_values: usize) {
+    let piece = vec![1.5f64; 37 * features * inner];
+    let before = HELD.get();
+    let mut held = 0;
+    let mut all = Accumulator::new(features, inner).expect("a shape");
+    for _ in 0..rows.div_ceil(37) {
+        all.update(Batch::new(&piece, Layout::new(37, features, inner)).expect("rows")).expect("rows");
+        held = held.max(HELD.get() - before);
+    }
+    let chunks = rows * features * inner / chunk_values;
+    let subtrees = chunks.max(1).ilog2() as usize + 1;
+    // The list of subtrees itself is beside that: some hundred bytes an entry, with room for twice as many.
+    let most = 8 * chunk_values + subtrees * (4 * 8 * features + 400);
+    assert!(chunks > 4, "too few rows to see anything: {chunks} chunks");
+    assert!(held <= most as isize, "[{rows}, {features}, {inner}]: holds {held} bytes, may hold {most}");
+}
+
+#[test]
+fn accumulators_hold_less_than_a_chunk_and_few_moments() {
+    accumulator_holds(100_000, 4, 1, 512 * 64);
+    accumulator_holds(10_000, 300, 1, 512 * 300);
+    accumulator_holds(1_000, 3, 784, 41 * 784 * 3);
+    accumulator_holds(5_000, 7, 5, 512 * 2 * 35);
 }
 
 /// The counter counts.

@@ -39,11 +39,13 @@ pub enum Path {
     Parallel(Isa),
 }
 
-/// Values from which a batch is worth waking threads for. Measured on two cores, where waking takes as long as some 20
-/// microseconds of work: moments at 2^18 values take 1.3 times as long in parallel, at 2^19 1.1 times, at 2^20 0.6 times.
-const PARALLEL_MOMENTS: usize = 1 << 20;
+/// Values from which moments are worth waking threads for. Measured on two cores (`cargo bench --bench roofline`): up to
+/// 2^20 f32 values, 4 MiB, `parallel` is no faster than `simd`, which takes some 90 microseconds then; at 2^21 it is 1.2
+/// times as fast, at 2^22 1.6 times.
+const PARALLEL_MOMENTS: usize = 1 << 21;
 
-/// The same for normalising, which takes longer: 0.6 times as long at 2^18 values.
+/// The same for normalising, where the calling thread does not wait for others to wake: at 2^18 values about as fast, at
+/// 2^20 1.3 times.
 const PARALLEL_NORMALIZE: usize = 1 << 18;
 
 impl Path {

@@ -1,6 +1,6 @@
 //! Lanes on the threads of rayon's current pool. (The parallel moments are the forks of [`crate::kernels::Tree`].)
 
-use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 
 use crate::Element;
 use crate::kernels::{Affine, Normalize};
@@ -17,25 +17,33 @@ const PIECES_PER_THREAD: usize = 4;
 const CACHE_LINE: usize = 64;
 
 /// Each value is computed on its own, so where the pieces end cannot change a bit. They end with cache lines of `y`.
+///
+/// The calling thread works, too, from the start: those of the pool may take longer to wake than the work does.
 pub(super) fn normalize<T: Element>(isa: Isa, affine: &Affine, layout: Layout, x: Option<&[T]>, y: &mut [T]) {
-    let share = y.len() / (PIECES_PER_THREAD * rayon::current_num_threads());
-    let piece = share.next_multiple_of(PIECE).max(PIECE);
+    let threads = rayon::current_num_threads();
+    let piece = (y.len() / (PIECES_PER_THREAD * threads)).next_multiple_of(PIECE).max(PIECE);
     let streams = super::streams(x, y);
-    let run = |start: usize, x: Option<&[T]>, y: &mut [T]| {
-        if !y.is_empty() {
-            isa.run(Normalize { affine, layout, start, x, y, streams });
-        }
+    let run = |start: usize, y: &mut [T]| {
+        let x = x.map(|x| &x[start..start + y.len()]);
+        isa.run(Normalize { affine, layout, start, x, y, streams });
     };
     let head = (y.as_ptr().addr().next_multiple_of(CACHE_LINE) - y.as_ptr().addr()) / size_of::<T>();
-    let head = head.min(y.len());
-    let (y_head, y) = y.split_at_mut(head);
-    run(0, x.map(|x| &x[..head]), y_head);
-    let pieces = y.par_chunks_mut(piece).enumerate();
-    match x {
-        Some(x) => {
-            let pieces = pieces.zip(x[head..].par_chunks(piece));
-            pieces.for_each(|((index, y), x)| run(head + index * piece, Some(x), y));
-        }
-        None => pieces.for_each(|(index, y)| run(head + index * piece, None, y)),
+    let (y_head, y) = y.split_at_mut(head.min(y.len()));
+    if !y_head.is_empty() {
+        run(0, y_head);
     }
+    let pieces = Mutex::new(y.chunks_mut(piece).enumerate());
+    // Nothing panics while it holds the lock.
+    let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some((index, y)) = next() {
+            run(head + index * piece, y);
+        }
+    };
+    rayon::in_place_scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|_| work());
+        }
+        work();
+    });
 }
