@@ -102,7 +102,7 @@ fn accumulators_hold_less_than_a_chunk_and_few_moments() {
     accumulator_holds(100_000, 4, 1, 512 * 64);
     accumulator_holds(10_000, 300, 1, 512 * 300);
     accumulator_holds(1_000, 3, 784, 41 * 784 * 3);
-    accumulator_holds(5_000, 7, 5, 512 * 2 * 35);
+    accumulator_holds(20_000, 7, 5, 512 * 2 * 35);
 }
 
 /// The counter counts.
