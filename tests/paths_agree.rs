@@ -117,11 +117,14 @@ fn large_batches_agree() {
         // Outputs that are written past the caches, with rows and planes that end within the lanes.
         Layout::nc(420_001, 5),
         Layout::nc(16_001, 131),
-        Layout::nchw(700, 61, 7, 7),
+        Layout::nchw(720, 61, 7, 7),
+        // Planes that are summed side by side, of more than 64 groups a chunk, with an end within the lanes.
+        Layout::nchw(40, 30, 50, 50),
         Layout::nc(33, 65_536),
         Layout::nc(nasty::MILLIONS[2], 1),
     ] {
         check::<f32>(Kind::Offset(1e2), 11, layout);
+        check::<f32>(Kind::Normal, 13, layout);
         check::<f64>(Kind::Offset(1e8), 12, layout);
     }
 }
