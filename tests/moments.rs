@@ -168,6 +168,28 @@ fn merging() {
     assert_eq!(merged, before);
 }
 
+/// Shards of whole chunks (512 rows of 70 columns; 10 planes of 3136), cut and joined as the canonical tree has it: in order,
+/// the left one of a power of two of chunks.
+#[test]
+fn merging_whole_chunks_gives_the_bits_of_one_call() {
+    for (chunk, features, inner) in [(512, 70, 1), (10, 3, 3136)] {
+        let layout = Layout::new(6 * chunk + 5, features, inner);
+        let data: Vec<f64> = batch(Kind::Offset(1e6), 5, layout);
+        let shard = |from: usize, to: usize| {
+            let row = features * inner;
+            let rows = &data[from * row..to * row];
+            moments(Batch::new(rows, Layout::new(to - from, features, inner)).expect("rows"))
+        };
+        let joined = |mut a: Moments, b: Moments| {
+            a.merge(&b).expect("same features");
+            a
+        };
+        let left = joined(shard(0, 2 * chunk), joined(shard(2 * chunk, 3 * chunk), shard(3 * chunk, 4 * chunk)));
+        let right = joined(shard(4 * chunk, 6 * chunk), shard(6 * chunk, 6 * chunk + 5));
+        assert_eq!(joined(left, right), shard(0, 6 * chunk + 5), "{layout}");
+    }
+}
+
 /// Shards far from zero, far from each other, of very different counts.
 #[test]
 fn merging_keeps_the_digits() {
