@@ -40,60 +40,85 @@ pub(crate) fn moments(values: impl Iterator<Item = f64> + Clone) -> Stats {
     let scale = if largest > 2f64.powi(960) { 2f64.powi(-64) } else { 1.0 };
     let scaled = values.map(|x| x * scale);
     // The mean may still be a unit or two off, which is far where the values differ in a few units: once more.
-    let mut pivot = rounded(sum(scaled.clone())) / count;
-    pivot += rounded(sum(scaled.clone().map(|x| x - pivot))) / count;
+    let mut pivot = rounded(sum(scaled.clone().map(|x| (x, 0.0)))) / count;
+    pivot += rounded(sum(scaled.clone().map(|x| (x - pivot, 0.0)))) / count;
 
-    let (first, first_lost) = sum(scaled.clone().map(|x| x - pivot));
-    let (second, second_lost) = sum(scaled.map(|x| (x - pivot) * (x - pivot)));
+    let (first, first_lost) = sum(scaled.clone().map(|x| (x - pivot, 0.0)));
+    let (second, second_lost) = sum(scaled.map(|x| square(x - pivot)));
     let offset = first / count;
     let (mean, rest) = two_sum(pivot, offset);
-    // Fused: one rounding on every machine, also where it is done in software. `left` as in `kernels::sums`.
+    // Fused: one rounding on every machine, also where it is done in software. `left` as in `kernels::finish`.
     let left = (-offset).mul_add(count, first) + first_lost;
     let (mean, rest) = two_sum(mean, rest + left / count);
     let product = first * offset;
     let error = first.mul_add(offset, -product);
     let (m2, m2_rest) = two_sum(second, -product);
     let lost = second_lost - error - offset * (left + first_lost);
-    let m2 = if second.is_finite() { (m2 + (m2_rest + lost)).max(0.0) / scale / scale } else { f64::INFINITY };
-    Stats { mean: mean / scale, rest: rest / scale, m2, m2_rest: 0.0 }
+    let (m2, m2_rest) = two_sum(m2, m2_rest + lost);
+    Stats { mean, rest, m2, m2_rest }.unscaled(scale)
 }
+
+impl Stats {
+    /// Those of values that were scaled by a power of two. An m2 that is not finite has overflowed; one that rounding
+    /// made negative is 0.
+    fn unscaled(self, scale: f64) -> Stats {
+        let m2 = self.m2 / scale / scale;
+        let (m2, m2_rest) = match m2.is_finite() {
+            true if m2 > 0.0 => (m2, self.m2_rest / scale / scale),
+            true => (0.0, 0.0),
+            false => (f64::INFINITY, 0.0),
+        };
+        Stats { mean: self.mean / scale, rest: self.rest / scale, m2, m2_rest }
+    }
+}
+
+/// Sums of squares past this may overflow on the way, where numbers are split in halves.
+const LARGE: f64 = f64::from_bits((1023 + 900) << 52);
 
 /// Whether Chan's formula can join two runs of `count` values in all: no step of it overflows or meets an infinity.
 #[inline(always)]
 pub(crate) fn merges_plainly(mean_a: f64, m2_a: f64, mean_b: f64, m2_b: f64, count: f64) -> bool {
     let delta = mean_b - mean_a;
-    (m2_a + m2_b + delta * delta * count).is_finite()
+    m2_a + m2_b + delta * delta * count <= LARGE
 }
 
-/// Joins two runs that do not [merge plainly](merges_plainly).
-pub(crate) fn merge(a: Stats, count_a: f64, b: Stats, count_b: f64) -> Stats {
+/// Joins two runs by `join`, which is Chan's formula; where they do not [merge plainly](merges_plainly), scaled by a power of
+/// two, so that the difference of their means cannot overflow.
+pub(crate) fn merge(a: Stats, b: Stats, count: f64, join: impl FnOnce(Stats, Stats) -> Stats) -> Stats {
+    if merges_plainly(a.mean, a.m2, b.mean, b.m2, count) {
+        return join(a, b);
+    }
     if !a.mean.is_finite() || !b.mean.is_finite() {
         return not_finite(a.mean + b.mean);
     }
-    // Chan's formula on means scaled down by a power of two, so that their difference cannot overflow.
-    let share_b = count_b / (count_a + count_b);
     let scale = 2f64.powi(-64);
-    let scaled = |stats: Stats| (stats.mean * scale, stats.rest * scale);
-    let ((mean_a, rest_a), (mean_b, rest_b)) = (scaled(a), scaled(b));
-    let delta = (mean_b - mean_a) + (rest_b - rest_a);
-    let (mean, error) = two_sum(mean_a, delta * share_b);
-    let (mean, rest) = two_sum(mean, error + rest_a);
-    let half = b.mean * 0.5 - a.mean * 0.5;
-    let m2 = a.m2 + b.m2 + half * half * (count_a * share_b) * 4.0;
-    Stats { mean: mean / scale, rest: rest / scale, m2, m2_rest: 0.0 }
+    let scaled = |Stats { mean, rest, m2, m2_rest }: Stats| Stats {
+        mean: mean * scale,
+        rest: rest * scale,
+        m2: m2 * scale * scale,
+        m2_rest: m2_rest * scale * scale,
+    };
+    join(scaled(a), scaled(b)).unscaled(scale)
+}
+
+/// `d * d` as an exact square of all but the last digits of `d`, and the small rest.
+pub(crate) fn square(d: f64) -> (f64, f64) {
+    let high = f64::from_bits(d.to_bits() & !0 << 27);
+    (high * high, (d - high) * (d + high))
 }
 
 fn not_finite(sum: f64) -> Stats {
     Stats { mean: sum, rest: 0.0, m2: f64::NAN, m2_rest: 0.0 }
 }
 
-/// Compensated sum: a plain one, and its rounding errors, summed apart (0 where it is not finite).
-fn sum(values: impl Iterator<Item = f64>) -> (f64, f64) {
+/// Compensated sum of values, each with a small rest: a plain one, and its rounding errors and the rests, summed apart (0
+/// where it is not finite).
+fn sum(values: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
     let (mut total, mut lost) = (0.0, 0.0);
-    for x in values {
+    for (x, rest) in values {
         let (next, error) = two_sum(total, x);
         total = next;
-        lost += error;
+        lost += rest + error;
     }
     (total, if total.is_finite() { lost } else { 0.0 })
 }

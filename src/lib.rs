@@ -60,35 +60,38 @@
 //! - *A chunk's condition.* The sums lose at most `kappa = S2 / m2` times what their additions round (Chan, Golub & LeVeque
 //!   1983, on the shifted formula). A pivot that is the mean of `m` of the chunk's `n` values lies within `sqrt(m2 / m)` of
 //!   the chunk's mean (Cauchy and Schwarz), so `kappa <= 1 + n / m <= 65` for any data; for data in no particular order it
-//!   is about 1.1, with a pivot of 0 up to 5. Where it exceeds 16 (2 for f64 data) the chunk is computed again about a
+//!   is about 1.1, with a pivot of 0 up to 5. Where it exceeds 16 (2.75 for f64 data) the chunk is computed again about a
 //!   better pivot: the condition is checked, not assumed.
 //! - *A chunk's m2, f32 data.* A value passes at most 3 pairwise additions, 64 running ones, 15 joins of totals (planes of
 //!   32; 8 of large ones; none in rows) and 7 folds, and `d` and `d^2` round at most once each: a relative error of at most
 //!   `16 * 92 u = 1.7e-13` (Higham, Accuracy and Stability of Numerical Algorithms, 4.2). Rounding errors of many values do
 //!   not line up: typical is `3 u`.
-//! - *A chunk's m2, f64 data.* All additions are compensated, which leaves what `d` and `d^2` round: some `6 u` at the
-//!   worst, and `u` or less typically.
-//! - *The tree.* Chan's formula adds non-negative terms, a relative error of a few `u` each, without loss in sums because
-//!   they are pairs (Schubert & Gertz 2018 compare the alternatives). Welford's own recurrence is a tree of depth `n`; its
-//!   loss at a large mean (nine digits at 1e12 + U(0, 1)) comes from rounding the mean to f64, which the pairs avoid.
-//! - *Means.* The sum of deviations has the same relation to `sum |d| <= n * sqrt(kappa) * sd`: an error of at most
-//!   `4 * 92 u` standard deviations for f32 data (4.1e-14), of a few `u` for f64 data, and half a unit of
-//!   the mean itself when the pair is rounded to what [`Moments::mean`] returns.
-//! - *Variances* divide m2 once more: `u`. *Normalised values*, see below.
-//!
-//! Normalising subtracts first, in f64 (for f64 data with a mean that is a pair), and rounds once at the end, so f32
-//! outputs are the exact results rounded, but for near-ties. f32 arithmetic with the mean as an f32 pair would round
-//! four times, by up to half a unit each, and more where a bias cancels.
+//! - *A chunk, f64 data.* Additions are compensated, and of each square the part that f64 rounds away is summed, too. What
+//!   is left is that each `d` was rounded, by at most `u |d|`: m2 is within `2 sqrt(kappa) u <= 3.4 u` of the exact one,
+//!   the mean within `sqrt(kappa) u <= 1.7 u` standard deviations (Cauchy and Schwarz). Where errors are made to line up,
+//!   a variance is 2.5 units in the last place off.
+//! - *The tree.* Chan's formula adds non-negative terms, without loss in sums and products because all are pairs (Schubert &
+//!   Gertz 2018 compare the alternatives). Welford's own recurrence is a tree of depth `n`; its loss at a large mean (nine
+//!   digits at 1e12 + U(0, 1)) comes from rounding the mean to f64, which the pairs avoid.
+//! - *Means, f32 data.* The sum of deviations has the same relation to `sum |d| <= n * sqrt(kappa) * sd`: an error of at
+//!   most `4 * 92 u` standard deviations (4.1e-14). [`Moments::mean`] rounds the pair: half a unit of the mean itself.
+//! - *Variances* divide the pair: half a unit of the variance.
+//! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed in f64 (for f64 data with a mean that is a pair), so
+//!   that nothing cancels at a large mean. The scale, `weight / sqrt(variance + eps)`, has half of the variance's relative
+//!   error and four roundings, the rest three. For f32 data that is `1e-13 |y - bias|`, the mean's error another `5e-14
+//!   |weight|`, before `y` is rounded to f32, once: exact results rounded, but for near-ties. For f64 data it is `9 u |y -
+//!   bias| + 2 u |weight| + u |y|`. f32 arithmetic with the mean as an f32 pair would round four times, by up to half a unit
+//!   each, and more where a bias cancels.
 //!
 //! `tests/oracle.rs`, `tests/closed_forms.rs` and `tests/nist.rs` hold these against exact arithmetic, closed forms and NIST's
 //! reference data; `cargo run --release --example accuracy` prints how near reality comes, beside other methods.
 //!
 //! ## Where it stops
-//! - f64 data: variances within 4 units in the last place (what the tests and the fuzz target `oracle` hold; the argument
-//!   above leaves `6 u`, which may be up to 6 of them), means within one unit of themselves plus `4 u` standard
-//!   deviations; below 1e-290 variances lose digits as f64 itself does. A chunk whose pivot is far from its mean (a
-//!   step with few rows on one side), or that holds NaN, infinities or overflows, takes a slower scalar path for that
-//!   feature.
+//! - f64 data: variances within 4 units in the last place, means within half a unit of themselves plus `2 u` standard
+//!   deviations (what the argument above gives, and what the tests and the fuzz target `oracle` hold); below 1e-290
+//!   variances lose digits as f64 itself does. A chunk whose pivot is far from its mean
+//!   (a step with few rows on one side, values that wander), or that holds NaN, infinities or overflows, takes a slower
+//!   scalar path for that feature.
 //! - NaN, or infinities of both signs, make a feature's mean and m2 NaN; infinities of one sign make its mean that
 //!   infinity and its m2 NaN. Finite f64 data whose squares exceed `f64::MAX` have m2 infinite and the right mean.
 //! - The bits may change between minor versions of the crate (never between machines): a better order is a better

@@ -118,13 +118,12 @@ impl Moments {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn variance(&self, feature: usize, ddof: f64) -> f64 {
-        let m2 = self.m2[feature];
         if self.count == 0 {
             return f64::NAN;
         }
         // Not `max`: it would hide a NaN ddof.
         let freedom = self.count as f64 - ddof;
-        m2 / if freedom < 0.0 { 0.0 } else { freedom }
+        self.partial().variance(feature, if freedom < 0.0 { 0.0 } else { freedom })
     }
 
     /// Square root of [`Moments::variance`].

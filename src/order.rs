@@ -18,18 +18,19 @@
 //!    are the values themselves. Where the mean is not finite it is the feature's first value, or 0.
 //! 2. Each stream sums `d = x - pivot` and `d * d`, a group at a time: `((d0 + d1) + (d2 + d3)) + ((d4 + d5) + (d6 +
 //!    d7))` is added to the stream's total. Values that are missing count as `d = 0`. Of each 64 groups a total of their
-//!    own is made, and added to those before. For f64 values each value joins the total by itself, and the rounding error
-//!    of each addition, here and in step 3, is summed beside it (Knuth's two-sum).
+//!    own is made, and added to those before. For f64 values each `d` joins the total by itself, and the rounding error
+//!    of each addition, here and in step 3, is summed beside it (Knuth's two-sum). Of `d * d` the square of the upper
+//!    half of d's digits joins the total, which is exact; the rest is summed beside, too.
 //! 3. The totals are folded in halves: stream `j` and stream `j + n / 2` are added until one is left, in the row view
 //!    first over `side`, then over `inner` (there `n` is rounded up to a power of two).
 //! 4. `q = sum / count`; the mean is the unevaluated pair `pivot + q`; `m2 = sum of squares - sum * q`, at least 0. For
 //!    f64 values every rounding error of this step is kept, too.
-//! 5. Where that is not finite, or where the sum of squares exceeds `m2` twice (f32: 16 times), the chunk is computed
+//! 5. Where that is not finite, or where the sum of squares exceeds `m2` 2.75 times (f32: 16 times), the chunk is computed
 //!    again with care ([`crate::careful`]).
 //!
 //! The sums of the sample (always pairwise, never compensated) follow steps 2 and 3 with a pivot of 0.
 //!
-//! Chunks are joined by Chan's formula in a binary tree: of `n > 1` chunks the left child takes the largest power of
+//! Chunks are joined by Chan's formula, in pairs throughout, in a binary tree: of `n > 1` chunks the left child takes the largest power of
 //! two below `n`. A plane longer than a chunk is cut into pieces, which form such a tree of their own, so that whole
 //! outer blocks can be added later.
 //!

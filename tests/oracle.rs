@@ -13,8 +13,8 @@ fn column<T: Element>(data: &[T], layout: Layout, feature: usize) -> Vec<f64> {
     data.iter().enumerate().filter(|(at, _)| at / inner % features == feature).map(|(_, x)| x.to_f64()).collect()
 }
 
-/// The targets, feature by feature: of a variance in units of its last place, of a mean in units of its last place
-/// beside so many 2^-53 of the standard deviation.
+/// The targets, feature by feature: of a variance in units of its last place, of a mean half a unit of its last place
+/// beside so many 2^-53 of the standard deviation (and a smallest subnormal).
 struct Target {
     variance_ulp: f64,
     mean_sd: f64,
@@ -33,7 +33,7 @@ fn check_moments<T: Element>(kind: Kind, seed: u64, layout: Layout, target: &Tar
             continue;
         }
         let exact = exact(values.iter().copied());
-        let allowed = ulp(&exact.mean) + target.mean_sd * 2f64.powi(-53) * exact.sd();
+        let allowed = 0.5 * ulp(&exact.mean) + target.mean_sd * 2f64.powi(-53) * exact.sd() + f64::from_bits(1);
         let mean_error = error_in(mean, &exact.mean, allowed);
         assert!(mean_error <= 1.0, "{at}: the mean {mean:e} is {mean_error} of what is allowed off");
         if exact.m2 > rational(f64::MAX) {
@@ -50,7 +50,7 @@ fn check_moments<T: Element>(kind: Kind, seed: u64, layout: Layout, target: &Tar
 /// f32 data are not compensated: 64 ulp, a relative error of 1.4e-14, for the data here. The documented bound for any
 /// data, 1.4e-13, is ten times that. Their means lose as little, in standard deviations.
 const F32: Target = Target { variance_ulp: 64.0, mean_sd: 32.0 };
-const F64: Target = Target { variance_ulp: 4.0, mean_sd: 4.0 };
+const F64: Target = Target { variance_ulp: 4.0, mean_sd: 2.0 };
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
@@ -115,6 +115,31 @@ fn a_mean_of_1e12_costs_nothing() {
     check_moments::<f64>(Kind::Offset(-1e15), 5, Layout::nc(10_000, 3), &F64);
 }
 
+/// Two values, the pivot and one whose deviation from it rounds down by almost half a unit, as would its square: all
+/// errors line up, as bad as any data make them. (Found by reasoning; squares were once rounded, and 4.8 ulp off.)
+#[test]
+fn errors_that_line_up() {
+    let other = 47_453_132.499_9 * f64::EPSILON;
+    let mut worst = 0f64;
+    for (rows, share) in [100, 300, 500].into_iter().flat_map(|rows| (20..60).map(move |share| (rows, share))) {
+        let others = rows * share / 100;
+        // In the middle, where pivots come from, are the ones of the first kind.
+        let is_other = |row: usize| row < others / 2 || row >= rows - others.div_ceil(2);
+        for layout in [Layout::nc(rows, 64), Layout::ncl(1, 64, rows)] {
+            let row_of = |at: usize| if layout.inner() == 1 { at / 64 } else { at % rows };
+            let data: Vec<f64> = (0..64 * rows).map(|at| if is_other(row_of(at)) { other } else { -1.0 }).collect();
+            let exact = exact(column(&data, layout, 0).into_iter());
+            let m = moments(Batch::new(&data, layout).expect("a batch"));
+            let variance = exact.variance(0);
+            let error = error_in(m.variance(0, 0.0), &variance, ulp(&variance));
+            assert!(error <= F64.variance_ulp, "{layout}, {share} %: the variance is {error} ulp off");
+            worst = worst.max(error);
+        }
+    }
+    println!("at most {worst} ulp off");
+    assert!(worst > 1.0, "these values were meant to be hard");
+}
+
 /// f32 columns: mean and variance, rounded to f32, are the f32 nearest to the exact values.
 #[test]
 fn f32_moments_are_correctly_rounded() {
@@ -141,38 +166,60 @@ fn f32_moments_are_correctly_rounded() {
     assert!(ties * 100 < checked);
 }
 
-/// Normalised f32 values against exact arithmetic, in units in the last place of the larger of |y| and |bias|.
-#[test]
-fn normalised_values_are_rounded_once() {
-    for (kind, weight, bias) in [
-        (Kind::Normal, 1.0, 0.0),
-        (Kind::Normal, -0.7, 3.0),
-        (Kind::Offset(1e4), 1.3, 0.1),
-        (Kind::OutlierFirst, 1.0, -1.0),
-        (Kind::Scaled(1e-30), 1.0, 0.0),
-    ] {
-        let layout = Layout::nc(1500, 3);
-        let data = batch::<f32>(kind, 7, layout);
-        let mut y = data.clone();
-        let mut bn = BatchNorm::new(3);
-        bn.set_weight(&[weight; 3]).expect("weights");
-        bn.set_bias(&[bias; 3]).expect("biases");
-        let x = Batch::new(&data, layout).expect("x");
-        bn.forward_train(x, BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+/// Batches that are normalised: their values, a weight and a bias.
+const NORMALISED: [(Kind, f64, f64); 9] = [
+    (Kind::Normal, 1.0, 0.0),
+    (Kind::Normal, -0.7, 3.0),
+    (Kind::Offset(1e4), 1.3, 0.1),
+    (Kind::Offset(-1e15), 1.3, 0.1),
+    (Kind::OutlierFirst, 1.0, -1.0),
+    (Kind::Scaled(1e-30), 1.0, 0.0),
+    (Kind::Cauchy, 1e3, -0.5),
+    (Kind::LastPlaces(3.000_000_2), 1.0, 1.0),
+    (Kind::Period(8), 0.1, 0.0),
+];
 
-        let mut worst = 0f64;
-        for feature in 0..3 {
-            let values = column(&data, layout, feature);
-            let exact = exact(values.iter().copied());
-            let scale = rational(weight) / root(&(exact.variance(0) + rational(1e-5)));
-            for (x, y) in values.iter().zip(column(&y, layout, feature)) {
-                let y_exact = (rational(*x) - &exact.mean) * &scale + rational(bias);
-                let unit = ulp_f32(nearest(&y_exact).abs().max(bias.abs()));
-                worst = worst.max(error_in(y, &y_exact, unit));
-            }
+/// The worst error of normalised values against exact arithmetic, in parts of what is `allowed` for the exact `y`, its
+/// `y - bias`, and the weight.
+fn normalised<T: Element>(kind: Kind, weight: f64, bias: f64, allowed: impl Fn(f64, f64, f64) -> f64) -> f64 {
+    let layout = Layout::nc(1500, 3);
+    let data = batch::<T>(kind, 7, layout);
+    let mut y = data.clone();
+    let mut bn = BatchNorm::new(3);
+    bn.set_weight(&[weight; 3]).expect("weights");
+    bn.set_bias(&[bias; 3]).expect("biases");
+    let x = Batch::new(&data, layout).expect("x");
+    bn.forward_train(x, BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+
+    let mut worst = 0f64;
+    for feature in 0..3 {
+        let values = column(&data, layout, feature);
+        let exact = exact(values.iter().copied());
+        let scale = rational(weight) / root(&(exact.variance(0) + rational(1e-5)));
+        for (x, y) in values.iter().zip(column(&y, layout, feature)) {
+            let scaled = (rational(*x) - &exact.mean) * &scale;
+            let y_exact = &scaled + rational(bias);
+            let unit = allowed(nearest(&y_exact), nearest(&scaled), weight);
+            worst = worst.max(error_in(y, &y_exact, unit));
         }
-        println!("{kind:?}, weight {weight}, bias {bias}: {worst} ulp");
-        assert!(worst <= 0.50001, "{kind:?}: {worst} ulp");
+    }
+    println!("{kind:?}, weight {weight}, bias {bias}, {}: {worst} of what is allowed", std::any::type_name::<T>());
+    worst
+}
+
+/// The bounds that the crate's documentation derives.
+#[test]
+fn normalised_values_are_within_their_bounds() {
+    let u = f64::EPSILON / 2.0;
+    for (kind, weight, bias) in NORMALISED {
+        let worst = normalised::<f32>(kind, weight, bias, |y, scaled, weight| {
+            0.5 * ulp_f32(y) + 1e-13 * scaled.abs() + 5e-14 * weight.abs()
+        });
+        assert!(worst <= 1.0, "{kind:?}, f32");
+        let worst = normalised::<f64>(kind, weight, bias, |y, scaled, weight| {
+            9.0 * u * scaled.abs() + 2.0 * u * weight.abs() + u * y.abs()
+        });
+        assert!(worst <= 1.0, "{kind:?}, f64");
     }
 }
 

@@ -15,11 +15,11 @@ use libfuzzer_sys::fuzz_target;
 struct Bounds {
     /// A variance, in units in its last place.
     variance_ulp: f64,
-    /// A mean: an ulp of it, and this many 2^-53 of the standard deviation.
+    /// A mean: half an ulp of it, and this many 2^-53 of the standard deviation.
     mean_sd: f64,
 }
 
-const F64_BOUNDS: Bounds = Bounds { variance_ulp: 4.0, mean_sd: 4.0 };
+const F64_BOUNDS: Bounds = Bounds { variance_ulp: 4.0, mean_sd: 2.0 };
 
 /// Sums of f32 values are not compensated. A value passes up to 80 roundings, which a pivot far from the mean
 /// multiplies by up to 16 in a variance and by the root of that in a mean; joining chunks adds a few.
@@ -106,7 +106,7 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8], bounds: &Bounds) {
         return;
     }
     let exact = runs.exact();
-    let mean_unit = ulp(&exact.mean) + bounds.mean_sd * 2f64.powi(-53) * exact.sd() + f64::from_bits(MEAN_SUBNORMALS);
+    let mean_unit = 0.5 * ulp(&exact.mean) + bounds.mean_sd * 2f64.powi(-53) * exact.sd() + f64::from_bits(MEAN_SUBNORMALS);
     let (variance, m2) = (exact.variance(), nearest(&exact.m2));
     let overflows = m2 > f64::MAX / 2.0;
     for feature in features {

@@ -83,11 +83,16 @@ def oracle():
     group = (0.7, 0.3, 0.31, 0.9, 0.4, 0.41, 0.3, 0.8)
     # Half of the pivot's rows are one step up, all others are not: the pivot is far from the mean.
     pivot = [0] * 56 + [1] * 4 + [0] * 68
+    # Deviations from the pivot, and their squares, that all round down by almost half a unit.
+    lined_up = [47453132.4999 * 2.0**-52] * 22 + [-1.0] * 55 + [47453132.4999 * 2.0**-52] * 23
     return {
         "offset_f64": seed(1, 1, 1, 65535, 0, recipe("near", 1e12), RAMP),
         "offset_f32": seed(0, 64, 1, 1300, 0, recipe("near", 1e6, double=False), RAMP),
         "planes_f64": seed(1, 2, 100, 60000, 0, recipe("grid", -5.0, -30), RAMP),
         "outlier_f64": seed(1, 1, 1, 65535, 1, recipe("grid", 0.5, 3), steps(30000, *range(9))),
+        "lined_up_f64": seed(1, 64, 1, 100, 0, recipe("raw"), f64(*lined_up)),
+        # Found by the fuzzer: an outlier, in one feature in the pivot's rows: all is computed again, about the mean.
+        "outlier_pivot_f64": bytes.fromhex("114900016360ea006766ffff2abfff00000000000000002abfffff2c"),
         "pivot_f32": seed(0, 64, 1, 128, 0, recipe("near", 3.0000002, double=False), steps(*pivot)),
         "pivot_f64": seed(1, 64, 1, 128, 0, recipe("near", 3.0000002), steps(*pivot)),
         "groups_f64": seed(1, 64, 1, 128, 8, recipe("raw"), f64(*[0.5] * 8, *group)),

@@ -222,8 +222,8 @@ impl BatchNorm {
         for (running, mean) in self.running_mean.iter_mut().zip(batch.mean) {
             *running = (1.0 - momentum) * *running + momentum * mean;
         }
-        for (running, m2) in self.running_var.iter_mut().zip(batch.m2) {
-            *running = (1.0 - momentum) * *running + momentum * (m2 / freedom);
+        for (feature, running) in self.running_var.iter_mut().enumerate() {
+            *running = (1.0 - momentum) * *running + momentum * batch.variance(feature, freedom);
         }
     }
 

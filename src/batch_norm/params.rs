@@ -45,6 +45,5 @@ pub(super) fn fill(
 
 /// Population variances of moments.
 pub(super) fn biased<'a>(moments: Partial<'a>, count: u64) -> impl Iterator<Item = f64> + 'a {
-    let count = count as f64;
-    moments.m2.iter().map(move |m2| m2 / count)
+    (0..moments.m2.len()).map(move |feature| moments.variance(feature, count as f64))
 }

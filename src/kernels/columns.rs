@@ -135,6 +135,14 @@ impl Total<'_> {
         lost.store(to_lost);
     }
 
+    #[inline(always)]
+    fn add_squares<L: Lanes>(&mut self, pass: Pass<L>, at: usize, eight: [L; GROUP_ROWS]) {
+        let (to, to_lost) = (&mut self.sum[at..], &mut self.lost[at..]);
+        let (sum, lost) = pass.add_squares((L::load(pass.token, to), L::load(pass.token, to_lost)), eight);
+        sum.store(to);
+        lost.store(to_lost);
+    }
+
     /// Step 3: one sum per feature, at the start.
     #[inline(always)]
     fn fold<T>(&mut self, columns: &Columns<'_, T>, compensated: bool) {
@@ -351,7 +359,7 @@ impl<'a> Sums<'a> {
     fn add_deviations<L: Lanes, T: Element>(&mut self, pass: Pass<L>, at: usize, d: [L; GROUP_ROWS]) {
         if T::COMPENSATED {
             self.first.add_compensated(pass, at, d);
-            self.second.add_compensated(pass, at, squares(d));
+            self.second.add_squares(pass, at, d);
         } else {
             self.first.add(pass, at, pairwise(d));
             self.second.add(pass, at, pairwise(squares(d)));

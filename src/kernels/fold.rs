@@ -52,7 +52,7 @@ impl Streams<'_> {
         for ((a, b), (lost_a, lost_b)) in low.iter_mut().zip(high).zip(lost) {
             let (sum, error) = two_sum(*a, *b);
             *a = sum;
-            *lost_a = *lost_a + lost_b + error;
+            *lost_a += lost_b + error;
         }
     }
 }

@@ -35,6 +35,19 @@ impl<L: Lanes> Pass<L> {
         }
         (sum, lost)
     }
+
+    /// The same with the squares of eight values, of which nothing is rounded away: the exact square of the upper half
+    /// joins the sum, the small rest what is lost.
+    #[inline(always)]
+    pub(super) fn add_squares(&self, (mut sum, mut lost): (L, L), eight: [L; GROUP_ROWS]) -> (L, L) {
+        for d in eight {
+            let high = d.upper_half();
+            let rest = d.sub(high).mul(d.add(high));
+            let (next, error) = two_sum_beside(self.one, sum, high.mul(high));
+            (sum, lost) = (next, lost.add(rest.add(error)));
+        }
+        (sum, lost)
+    }
 }
 
 #[inline(always)]

@@ -1,8 +1,8 @@
 //! Chan's formula: the moments of two runs of rows, joined.
 
-use super::pair::two_sum;
+use super::pair::{two_difference, two_product, two_sum};
 use super::{Partial, PartialMut};
-use crate::careful;
+use crate::careful::{self, Stats};
 use crate::lanes::{Job, Lanes};
 
 /// Joins `b` into `a`, feature by feature (Chan, Golub & LeVeque 1983):
@@ -13,8 +13,9 @@ use crate::lanes::{Job, Lanes};
 /// m2    = m2_a + m2_b + delta^2 * n_a * n_b / n
 /// ```
 ///
-/// The means are pairs (mean + rest), so `delta` is right even where the means agree in all 53 bits; Welford's loss of
-/// digits at a large mean comes from there. So is m2: what its additions round away would grow with the tree's depth.
+/// Means and m2 are pairs, and so is all between: Welford's loss of digits at a large mean comes from means that agree
+/// in all 53 bits, and what a merge rounds away would grow with the tree's depth. It is done once per chunk, so it
+/// costs nothing.
 pub(crate) struct Merge<'a> {
     pub(crate) a: PartialMut<'a>,
     pub(crate) count_a: u64,
@@ -22,15 +23,28 @@ pub(crate) struct Merge<'a> {
     pub(crate) count_b: u64,
 }
 
-/// The counts, and what the formula needs of them.
+/// What the formula needs of the counts, as pairs.
 #[derive(Clone, Copy)]
-struct Counts {
-    a: f64,
-    b: f64,
+struct Weights {
+    /// `n`
+    count: f64,
     /// `n_b / n`
-    share: f64,
+    share: (f64, f64),
     /// `n_a * n_b / n`
-    spread: f64,
+    spread: (f64, f64),
+}
+
+impl Weights {
+    fn new(count_a: u64, count_b: u64) -> Self {
+        let (a, b) = (count_a as f64, count_b as f64);
+        let count = a + b;
+        let quotient = |(high, low): (f64, f64)| {
+            let quotient = high / count;
+            let (product, error) = two_product((), quotient, count);
+            (quotient, (high - product - error + low) / count)
+        };
+        Weights { count, share: quotient((b, 0.0)), spread: quotient(two_product((), a, b)) }
+    }
 }
 
 impl Job for Merge<'_> {
@@ -38,55 +52,80 @@ impl Job for Merge<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, token: L::Token) {
-        let Merge { mut a, b, .. } = self;
-        let (count_a, count_b) = (self.count_a as f64, self.count_b as f64);
-        let share = count_b / (count_a + count_b);
-        let counts = Counts { a: count_a, b: count_b, share, spread: count_a * share };
+        let Merge { mut a, b, count_a, count_b } = self;
+        let weights = Weights::new(count_a, count_b);
         // Infinities and NaN, or sums that overflow: feature by feature.
-        let mut plain = true;
-        for at in 0..a.features() {
-            plain &= careful::merges_plainly(a.mean[at], a.m2[at], b.mean[at], b.m2[at], count_a + count_b);
-        }
-        if !plain {
-            return with_care(counts, &mut a, &b);
+        let plain = |at: usize| careful::merges_plainly(a.mean[at], a.m2[at], b.mean[at], b.m2[at], weights.count);
+        if !(0..a.features()).fold(true, |all, at| all & plain(at)) {
+            return with_care(weights, &mut a, &b);
         }
         let features = a.features();
         let full = features - features % L::LANES;
         for at in (0..full).step_by(L::LANES) {
-            merge_lanes::<L>(token, counts, &mut a, &b, at);
+            merge_lanes::<L>(token, weights, &mut a, &b, at);
         }
         for at in full..features {
-            merge_lanes::<f64>((), counts, &mut a, &b, at);
+            merge_lanes::<f64>((), weights, &mut a, &b, at);
         }
     }
 }
 
 #[inline(always)]
-fn merge_lanes<L: Lanes>(token: L::Token, counts: Counts, a: &mut PartialMut<'_>, b: &Partial<'_>, at: usize) {
-    let (mean_a, rest_a) = (L::load(token, &a.mean[at..]), L::load(token, &a.rest[at..]));
-    let (mean_b, rest_b) = (L::load(token, &b.mean[at..]), L::load(token, &b.rest[at..]));
-    let delta = mean_b.sub(mean_a).add(rest_b.sub(rest_a));
-    let (mean, error) = two_sum(mean_a, delta.mul(L::splat(token, counts.share)));
-    let (mean, rest) = two_sum(mean, error.add(rest_a));
-    let (m2_a, m2_b) = (L::load(token, &a.m2[at..]), L::load(token, &b.m2[at..]));
-    let rests = L::load(token, &a.m2_rest[at..]).add(L::load(token, &b.m2_rest[at..]));
-    let (m2, error_a) = two_sum(m2_a, m2_b);
-    let (m2, error_b) = two_sum(m2, delta.mul(delta).mul(L::splat(token, counts.spread)));
-    let (m2, m2_rest) = two_sum(m2, error_a.add(error_b).add(rests));
-    mean.store(&mut a.mean[at..]);
-    rest.store(&mut a.rest[at..]);
-    m2.store(&mut a.m2[at..]);
-    m2_rest.store(&mut a.m2_rest[at..]);
+fn merge_lanes<L: Lanes>(token: L::Token, weights: Weights, a: &mut PartialMut<'_>, b: &Partial<'_>, at: usize) {
+    let run = |mean: &[f64], rest: &[f64], m2: &[f64], m2_rest: &[f64]| {
+        let load = |values: &[f64]| L::load(token, &values[at..]);
+        Run { mean: (load(mean), load(rest)), m2: (load(m2), load(m2_rest)) }
+    };
+    let (run_a, run_b) = (run(a.mean, a.rest, a.m2, a.m2_rest), run(b.mean, b.rest, b.m2, b.m2_rest));
+    let Run { mean, m2 } = run_a.joined(token, run_b, weights);
+    mean.0.store(&mut a.mean[at..]);
+    mean.1.store(&mut a.rest[at..]);
+    m2.0.store(&mut a.m2[at..]);
+    m2.1.store(&mut a.m2_rest[at..]);
+}
+
+/// Mean and m2 of some rows, for as many features as there are lanes.
+#[derive(Clone, Copy)]
+struct Run<L> {
+    mean: (L, L),
+    m2: (L, L),
+}
+
+impl<L: Lanes> Run<L> {
+    #[inline(always)]
+    fn joined(self, token: L::Token, other: Self, weights: Weights) -> Self {
+        let pair = |(high, low): (f64, f64)| (L::splat(token, high), L::splat(token, low));
+        let (gap, error) = two_difference(other.mean.0, self.mean.0);
+        let delta = two_sum(gap, error.add(other.mean.1.sub(self.mean.1)));
+        let step = product(token, delta, pair(weights.share));
+        let between = product(token, product(token, delta, delta), pair(weights.spread));
+        Run { mean: sum(self.mean, step), m2: sum(sum(self.m2, other.m2), between) }
+    }
+}
+
+/// The sum of two pairs.
+#[inline(always)]
+fn sum<L: Lanes>(a: (L, L), b: (L, L)) -> (L, L) {
+    let (high, error) = two_sum(a.0, b.0);
+    two_sum(high, error.add(a.1.add(b.1)))
+}
+
+/// The product of two pairs.
+#[inline(always)]
+fn product<L: Lanes>(token: L::Token, a: (L, L), b: (L, L)) -> (L, L) {
+    let (high, error) = two_product(token, a.0, b.0);
+    two_sum(high, error.add(a.0.mul(b.1).add(a.1.mul(b.0))))
 }
 
 #[cold]
 #[inline(never)]
-fn with_care(counts: Counts, a: &mut PartialMut<'_>, b: &Partial<'_>) {
+fn with_care(weights: Weights, a: &mut PartialMut<'_>, b: &Partial<'_>) {
+    let run = |stats: Stats| Run { mean: (stats.mean, stats.rest), m2: (stats.m2, stats.m2_rest) };
+    let join = |a, b| {
+        let Run { mean: (mean, rest), m2: (m2, m2_rest) } = run(a).joined((), run(b), weights);
+        Stats { mean, rest, m2, m2_rest }
+    };
     for at in 0..a.features() {
-        if careful::merges_plainly(a.mean[at], a.m2[at], b.mean[at], b.m2[at], counts.a + counts.b) {
-            merge_lanes::<f64>((), counts, a, b, at);
-        } else {
-            a.set(at, careful::merge(a.stats(at), counts.a, b.stats(at), counts.b));
-        }
+        a.set(at, careful::merge(a.stats(at), b.stats(at), weights.count, join));
     }
 }

@@ -11,6 +11,14 @@ pub(super) fn two_sum<L: Lanes>(a: L, b: L) -> (L, L) {
     (sum, a.sub(sum.sub(b_part)).add(b.sub(b_part)))
 }
 
+/// `a - b` as a rounded difference and its exact error: [`two_sum`] with the other sign.
+#[inline(always)]
+pub(super) fn two_difference<L: Lanes>(a: L, b: L) -> (L, L) {
+    let difference = a.sub(b);
+    let b_part = a.sub(difference);
+    (difference, a.sub(difference.add(b_part)).add(b_part.sub(b)))
+}
+
 /// [`two_sum`], half of it on the multiply-add unit ([`Lanes::sub_beside`]): where one is computed after the other, the
 /// adders are the bound (measured: 1.4 times as fast).
 #[inline(always)]

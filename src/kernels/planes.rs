@@ -354,7 +354,7 @@ impl<L: Lanes> Sums<L> {
         let Sums { first, second } = self;
         if ABOUT && T::COMPENSATED {
             (first.sum[set], first.lost[set]) = pass.add_compensated((first.sum[set], first.lost[set]), d);
-            (second.sum[set], second.lost[set]) = pass.add_compensated((second.sum[set], second.lost[set]), squares(d));
+            (second.sum[set], second.lost[set]) = pass.add_squares((second.sum[set], second.lost[set]), d);
             return;
         }
         first.sum[set] = first.sum[set].add(pairwise(d));
@@ -373,7 +373,7 @@ impl<L: Lanes> Sums<L> {
                 let (sum, error) = two_sum(all.sum[set], run.sum[set]);
                 all.sum[set] = sum;
                 if T::COMPENSATED {
-                    all.lost[set] = all.lost[set].add(run.lost[set]).add(error);
+                    all.lost[set] = all.lost[set].add(run.lost[set].add(error));
                 }
             }
         }

@@ -15,6 +15,9 @@ mod x86;
 
 pub use isa::Isa;
 
+/// The bits of an f64 that [`Lanes::upper_half`] keeps: sign, exponent, and 25 of the 52 that are stored of a significand.
+const UPPER_HALF: u64 = !0 << 27;
+
 /// A few f64 values that are computed on together.
 pub trait Lanes: Copy {
     /// Proof that the machine has the instructions that these lanes use: only detection makes one.
@@ -59,6 +62,9 @@ pub trait Lanes: Copy {
     fn mul(self, other: Self) -> Self;
     /// `self + x * x`, lane by lane, where `x * x` is exact (an f32, widened): fused or not is then the same.
     fn add_exact_square(self, x: Self) -> Self;
+    /// The values with all but the first 26 bits of their significands cleared ([`UPPER_HALF`]): squares of these are
+    /// exact, and so is what they leave over.
+    fn upper_half(self) -> Self;
     /// Quotient, lane by lane.
     fn div(self, other: Self) -> Self;
     /// Whether all lanes are 0.
@@ -155,6 +161,11 @@ impl Lanes for f64 {
     #[inline(always)]
     fn add_exact_square(self, x: Self) -> Self {
         self + x * x
+    }
+
+    #[inline(always)]
+    fn upper_half(self) -> Self {
+        f64::from_bits(self.to_bits() & UPPER_HALF)
     }
 
     #[inline(always)]

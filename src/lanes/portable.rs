@@ -2,7 +2,7 @@
 
 use wide::f64x4;
 
-use super::Lanes;
+use super::{Lanes, UPPER_HALF};
 
 /// `wide`'s four lanes. `wide` picks instructions when the crate is compiled, so these need no proof.
 #[derive(Clone, Copy)]
@@ -113,6 +113,11 @@ impl Lanes for Portable {
     #[inline(always)]
     fn add_exact_square(self, x: Self) -> Self {
         Portable(self.0 + x.0 * x.0)
+    }
+
+    #[inline(always)]
+    fn upper_half(self) -> Self {
+        Portable(self.0 & f64x4::splat(f64::from_bits(UPPER_HALF)))
     }
 
     #[inline(always)]

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Job, Lanes};
+use super::{Job, Lanes, UPPER_HALF};
 
 /// A hint, which every x86-64 processor has.
 #[inline(always)]
@@ -42,7 +42,7 @@ macro_rules! lanes {
         $name:ident, $token:ident, $vector:ty, $lanes:literal, $features:literal, [$($feature:tt),+],
         parts $part:ident, splat $splat:ident, load $load:ident, store $store:ident,
         load_f32 $load_f32:ident $widen:ident, store_f32 $store_f32:ident $narrow:ident,
-        stream $stream:ident $stream_f32:ident $pair:path, add $add:ident, sub $sub:ident $mul_sub:ident, mul $mul:ident $mul_add:ident, div $div:ident
+        stream $stream:ident $stream_f32:ident $pair:path, add $add:ident, sub $sub:ident $mul_sub:ident, mul $mul:ident $mul_add:ident, div $div:ident, and $and:ident
     ) => {
         #[doc = concat!("Proof that the processor has ", $features, ".")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -189,6 +189,12 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
+            fn upper_half(self) -> Self {
+                // SAFETY: lanes exist only by a token, which proves the features.
+                $name(unsafe { $and(self.0, $splat(f64::from_bits(UPPER_HALF))) })
+            }
+
+            #[inline(always)]
             fn div(self, other: Self) -> Self {
                 // SAFETY: lanes exist only by a token, which proves the features.
                 $name(unsafe { $div(self.0, other.0) })
@@ -207,14 +213,14 @@ lanes! {
     Avx2, Avx2Token, __m256d, 4, "avx2,fma", ["avx2", "fma"],
     parts avx2_parts, splat _mm256_set1_pd, load _mm256_loadu_pd, store _mm256_storeu_pd,
     load_f32 _mm_loadu_ps _mm256_cvtps_pd, store_f32 _mm_storeu_ps _mm256_cvtpd_ps,
-    stream _mm256_stream_pd _mm256_stream_ps avx2_parts::pair, add _mm256_add_pd, sub _mm256_sub_pd _mm256_fmsub_pd, mul _mm256_mul_pd _mm256_fmadd_pd, div _mm256_div_pd
+    stream _mm256_stream_pd _mm256_stream_ps avx2_parts::pair, add _mm256_add_pd, sub _mm256_sub_pd _mm256_fmsub_pd, mul _mm256_mul_pd _mm256_fmadd_pd, div _mm256_div_pd, and _mm256_and_pd
 }
 
 lanes! {
     Avx512, Avx512Token, __m512d, 8, "avx512f,avx512vl,avx512dq,avx2,fma", ["avx512f", "avx512vl", "avx512dq", "avx2", "fma"],
     parts avx512_parts, splat _mm512_set1_pd, load _mm512_loadu_pd, store _mm512_storeu_pd,
     load_f32 _mm256_loadu_ps _mm512_cvtps_pd, store_f32 _mm256_storeu_ps _mm512_cvtpd_ps,
-    stream _mm512_stream_pd _mm512_stream_ps avx512_parts::pair, add _mm512_add_pd, sub _mm512_sub_pd _mm512_fmsub_pd, mul _mm512_mul_pd _mm512_fmadd_pd, div _mm512_div_pd
+    stream _mm512_stream_pd _mm512_stream_ps avx512_parts::pair, add _mm512_add_pd, sub _mm512_sub_pd _mm512_fmsub_pd, mul _mm512_mul_pd _mm512_fmadd_pd, div _mm512_div_pd, and _mm512_and_pd
 }
 
 /// What the instruction sets have no common shape for: joining halves, and masked loads, which do not read past the

@@ -52,20 +52,37 @@ fn tree<T: Element>(order: &Order, x: &[T], feature: usize, span: &Span) -> Run 
 
 /// Chan's formula, with means and m2 as pairs.
 fn merge(a: &Run, b: &Run) -> Run {
-    let count = a.count + b.count;
     let (count_a, count_b) = (a.count as f64, b.count as f64);
-    let (a, b) = (a.stats, b.stats);
-    if !careful::merges_plainly(a.mean, a.m2, b.mean, b.m2, count_a + count_b) {
-        return Run { count, stats: careful::merge(a, count_a, b, count_b) };
-    }
-    let delta = (b.mean - a.mean) + (b.rest - a.rest);
-    let share = count_b / (count_a + count_b);
-    let (mean, error) = two_sum(a.mean, delta * share);
-    let (mean, rest) = two_sum(mean, error + a.rest);
-    let (m2, error_a) = two_sum(a.m2, b.m2);
-    let (m2, error_b) = two_sum(m2, delta * delta * (count_a * share));
-    let (m2, m2_rest) = two_sum(m2, (error_a + error_b) + (a.m2_rest + b.m2_rest));
-    Run { count, stats: Stats { mean, rest, m2, m2_rest } }
+    let count = count_a + count_b;
+    let join = |a: Stats, b: Stats| {
+        let (gap, error) = two_sum(b.mean, -a.mean);
+        let delta = two_sum(gap, error + (b.rest - a.rest));
+        let step = product(delta, quotient((count_b, 0.0), count));
+        let between = product(product(delta, delta), quotient(two_product(count_a, count_b), count));
+        let (mean, rest) = sum((a.mean, a.rest), step);
+        let (m2, m2_rest) = sum(sum((a.m2, a.m2_rest), (b.m2, b.m2_rest)), between);
+        Stats { mean, rest, m2, m2_rest }
+    };
+    Run { count: a.count + b.count, stats: careful::merge(a.stats, b.stats, count, join) }
+}
+
+/// The sum of two pairs.
+fn sum(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
+    let (high, error) = two_sum(a.0, b.0);
+    two_sum(high, error + (a.1 + b.1))
+}
+
+/// The product of two pairs.
+fn product(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
+    let (high, error) = two_product(a.0, b.0);
+    two_sum(high, error + (a.0 * b.1 + a.1 * b.0))
+}
+
+/// A pair divided by a number.
+fn quotient(a: (f64, f64), b: f64) -> (f64, f64) {
+    let quotient = a.0 / b;
+    let (product, error) = two_product(quotient, b);
+    (quotient, (a.0 - product - error + a.1) / b)
 }
 
 /// Sums about a pivot near the mean: as small as the data allow, so that nothing cancels.
@@ -77,8 +94,9 @@ fn chunk<T: Element>(order: &Order, x: &[T], feature: usize, range: &ChunkRange)
     let pivot = pivot(&grid);
 
     // 2. and 3. Deviations and their squares, summed per stream and folded.
-    let sum = grid.sum(T::COMPENSATED, |x| x - pivot);
-    let squares = grid.sum(T::COMPENSATED, |x| (x - pivot) * (x - pivot));
+    let sum = grid.sum(T::COMPENSATED, |x| (x - pivot, 0.0));
+    let square = |d: f64| if T::COMPENSATED { careful::square(d) } else { (d * d, 0.0) };
+    let squares = grid.sum(T::COMPENSATED, |x| square(x - pivot));
 
     // 4. What the pivot missed is added to the mean and taken out of the squares.
     let stats = about_mean::<T>(pivot, count as f64, sum, squares);
@@ -96,8 +114,8 @@ fn chunk<T: Element>(order: &Order, x: &[T], feature: usize, range: &ChunkRange)
 /// that a constant feature has deviations of exactly 0; or 0, where that is near enough.
 fn pivot<T: Element>(grid: &Grid<'_, T>) -> f64 {
     let sample = grid.sample();
-    let (sum, squares) = (sample.sum(false, |x| x).sum, sample.sum(false, |x| x * x).sum);
-    let count = sample.sum(false, |_| 1.0).sum;
+    let of = |term: fn(f64) -> f64| sample.sum(false, |x| (term(x), 0.0)).sum;
+    let (sum, squares, count) = (of(|x| x), of(|x| x * x), of(|_| 1.0));
     if T::SQUARES_EXACT && zero_pivot(sum, squares, count) {
         return 0.0;
     }
@@ -136,7 +154,7 @@ struct Total {
 impl Total {
     fn add(self, other: Total, compensated: bool) -> Total {
         let (sum, error) = two_sum(self.sum, other.sum);
-        let lost = if compensated { self.lost + other.lost + error } else { 0.0 };
+        let lost = if compensated { self.lost + (other.lost + error) } else { 0.0 };
         Total { sum, lost }
     }
 }
@@ -198,8 +216,8 @@ impl<'a, T: Element> Grid<'a, T> {
         Some(self.x[plane * layout.inner() + self.range.positions.start + position].to_f64())
     }
 
-    /// Sums `term` of all values; what is missing adds 0.
-    fn sum(&self, compensated: bool, term: impl Fn(f64) -> f64) -> Total {
+    /// Sums `term` of all values, and the small rest that it has; what is missing adds 0.
+    fn sum(&self, compensated: bool, term: impl Fn(f64) -> (f64, f64)) -> Total {
         let of_stream = |stream| {
             let (mut total, mut run) = (None::<Total>, Total::default());
             let joined = |total: Option<Total>, run| total.map_or(run, |total| total.add(run, compensated));
@@ -208,7 +226,10 @@ impl<'a, T: Element> Grid<'a, T> {
                     total = Some(joined(total, run));
                     run = Total::default();
                 }
-                let t = |row| Total { sum: self.value(group, row, stream).map_or(0.0, &term), lost: 0.0 };
+                let t = |row| {
+                    let (sum, lost) = self.value(group, row, stream).map_or((0.0, 0.0), &term);
+                    Total { sum, lost }
+                };
                 if compensated {
                     run = (0..GROUP_ROWS).map(t).fold(run, |run, x| run.add(x, true));
                 } else {
