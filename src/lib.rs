@@ -92,11 +92,22 @@
 //!   variances lose digits as f64 itself does. A chunk whose pivot is far from its mean
 //!   (a step with few rows on one side, values that wander), or that holds NaN, infinities or overflows, takes a slower
 //!   scalar path for that feature.
-//! - NaN, or infinities of both signs, make a feature's mean and m2 NaN; infinities of one sign make its mean that
-//!   infinity and its m2 NaN. Finite f64 data whose squares exceed `f64::MAX` have m2 infinite and the right mean.
 //! - The bits may change between minor versions of the crate (never between machines): a better order is a better
 //!   order.
 //! - A NaN is a NaN: payloads and signs are not part of the promise.
+//!
+//! ## Poisoned input
+//! What is not finite, or not once it is squared, stays in its feature:
+//!
+//! | a feature has | mean | m2, variance | training: outputs | running_mean, running_var |
+//! |---|---|---|---|---|
+//! | a NaN, or infinities of both signs | NaN | NaN | NaN | NaN, NaN |
+//! | infinities of one sign | that infinity | NaN | NaN | that infinity, NaN (NaN, NaN with a momentum of 0) |
+//! | finite f64 values, m2 past `f64::MAX` | right | infinite | the bias (NaN where `x - mean` overflows) | right, infinite |
+//!
+//! Accumulators and merged moments have what one call has. Evaluation is value by value: a NaN gives NaN, an infinity the
+//! infinity of its sign times the weight's (NaN where that is 0), and others are untouched. `tests/poisoned.rs` holds
+//! this table.
 //!
 //! # Threads
 //! [`Path::Parallel`] and [`Path::Auto`] use rayon's current pool: the global one, or the one they are called in. Set

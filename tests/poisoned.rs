@@ -1,0 +1,227 @@
+//! The table "Poisoned input" of the crate's documentation: NaN, infinities and overflow, in each operation, by each path;
+//! and that they touch no other feature.
+
+mod common;
+
+use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Layout, Moments, Path};
+use common::by_every_path;
+use common::nasty::{Kind, batch};
+
+const INF: f64 = f64::INFINITY;
+const NAN: f64 = f64::NAN;
+
+/// Of the features of [`LAYOUTS`], the one that is poisoned.
+const POISONED: usize = 2;
+
+/// Columns, narrow and wide; small planes; planes of some groups, and with a rest.
+const LAYOUTS: [Layout; 5] = [
+    Layout::nc(1000, 5),
+    Layout::nc(600, 70),
+    Layout::ncl(40, 4, 9),
+    Layout::nchw(9, 4, 8, 8),
+    Layout::nchw(2, 3, 200, 201),
+];
+
+/// What is put into the feature, and what comes out: a row of the table.
+#[derive(Debug)]
+struct Case {
+    poison: &'static [f64],
+    mean: f64,
+    m2: f64,
+    /// Of training, all of the feature's.
+    output: f64,
+    running_mean: f64,
+    running_var: f64,
+}
+
+const WEIGHT: [f64; 3] = [1.5, -0.5, 0.0];
+const BIAS: f64 = 0.25;
+
+const NOT_A_NUMBER: Case =
+    Case { poison: &[NAN], mean: NAN, m2: NAN, output: NAN, running_mean: NAN, running_var: NAN };
+
+const CASES: [Case; 5] = [
+    NOT_A_NUMBER,
+    Case { poison: &[-NAN, 1.0, INF], ..NOT_A_NUMBER },
+    Case { poison: &[INF, -INF], ..NOT_A_NUMBER },
+    Case { poison: &[INF, 2.0, INF], mean: INF, running_mean: INF, ..NOT_A_NUMBER },
+    Case { poison: &[-INF], mean: -INF, running_mean: -INF, ..NOT_A_NUMBER },
+];
+
+fn same(a: f64, b: f64) -> bool {
+    a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
+}
+
+fn feature_of(layout: Layout, at: usize) -> usize {
+    at / layout.inner() % layout.features()
+}
+
+/// With the case's values at the start of the feature, in its middle or at its end.
+fn poisoned<T: Element>(clean: &[T], layout: Layout, case: &Case, place: usize) -> Vec<T> {
+    let mut data = clean.to_vec();
+    let ours: Vec<usize> = (0..data.len()).filter(|&at| feature_of(layout, at) == POISONED).collect();
+    let start = place * (ours.len() - case.poison.len()) / 2;
+    for (&at, &x) in ours[start..].iter().zip(case.poison) {
+        data[at] = T::from_f64(x);
+    }
+    data
+}
+
+fn x<T: Element>(data: &[T], layout: Layout) -> Batch<'_, T> {
+    Batch::new(data, layout).expect("a batch")
+}
+
+/// Moments in one call, of two halves that are merged, and of rows that arrive in pieces: of these the first.
+fn measured<T: Element>(path: Path, data: &[T], layout: Layout) -> Moments {
+    let one_call = path.moments(x(data, layout));
+    let row = layout.features() * layout.inner();
+    let (top, bottom) = data.split_at(layout.outer() / 2 * row);
+    let part = |data: &[T]| Layout::new(data.len() / row, layout.features(), layout.inner());
+
+    let mut merged = path.moments(x(top, part(top)));
+    merged.merge(&path.moments(x(bottom, part(bottom)))).expect("the same features");
+    for feature in 0..layout.features() {
+        let classes = |m: &Moments| [m.mean(feature), m.m2(feature)].map(|x| (x.is_nan(), x == INF, x == -INF));
+        assert_eq!(classes(&merged), classes(&one_call), "merged, feature {feature}");
+    }
+    let mut rows = Accumulator::new(layout.features(), layout.inner()).expect("a shape");
+    for piece in [top, bottom] {
+        rows.update(x(piece, part(piece))).expect("the same shape");
+    }
+    assert_eq!(rows.moments(), one_call, "accumulated");
+    one_call
+}
+
+fn layer(features: usize) -> BatchNorm {
+    let mut bn = BatchNorm::new(features);
+    bn.set_weight(&(0..features).map(|f| WEIGHT[f % 2]).collect::<Vec<_>>()).expect("weights");
+    bn.set_bias(&vec![BIAS; features]).expect("biases");
+    bn
+}
+
+fn trained<T: Element>(path: Path, data: &[T], layout: Layout) -> (BatchNorm, Vec<T>) {
+    let (mut bn, mut y) = (layer(layout.features()), data.to_vec());
+    bn.forward_train_by(path, x(data, layout), BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+    (bn, y)
+}
+
+fn check<T: Element>(case: &Case, layout: Layout, place: usize) {
+    let clean = batch::<T>(Kind::Offset(3.0), 1, layout);
+    let data = poisoned(&clean, layout, case, place);
+    let (expected, (expected_bn, expected_y)) =
+        (Path::Scalar.moments(x(&clean, layout)), trained(Path::Scalar, &clean, layout));
+    let by_path = |path| (measured(path, &data, layout), trained(path, &data, layout));
+    let mut results = by_every_path(by_path);
+    results.push(("scalar".into(), by_path(Path::Scalar)));
+
+    for (name, (m, (bn, y))) in results {
+        let name = format!("{name}, {layout}, {}, {:?} at {place}", std::any::type_name::<T>(), case.poison);
+        for feature in 0..layout.features() {
+            let statistics = [m.mean(feature), m.m2(feature), bn.running_mean()[feature], bn.running_var()[feature]];
+            let wanted = if feature == POISONED {
+                [case.mean, case.m2, case.running_mean, case.running_var]
+            } else {
+                let (mean, var) = (expected_bn.running_mean()[feature], expected_bn.running_var()[feature]);
+                [expected.mean(feature), expected.m2(feature), mean, var]
+            };
+            let agree = statistics.iter().zip(wanted).all(|(a, b)| same(*a, b));
+            assert!(agree, "{name}, feature {feature}: {statistics:?} for {wanted:?}");
+        }
+        for (at, (y, expected)) in y.iter().zip(&expected_y).enumerate() {
+            let wanted = if feature_of(layout, at) == POISONED { case.output } else { expected.to_f64() };
+            assert!(same(y.to_f64(), wanted), "{name}, output {at}: {y:?} for {wanted}");
+        }
+    }
+}
+
+#[test]
+fn the_table() {
+    for layout in LAYOUTS {
+        for (case, place) in CASES.iter().flat_map(|case| (0..3).map(move |place| (case, place))) {
+            check::<f32>(case, layout, place);
+            check::<f64>(case, layout, place);
+        }
+    }
+}
+
+/// An m2 past `f64::MAX`, of f64 values; f32 values cannot have one.
+#[test]
+fn overflow_in_the_table() {
+    for layout in LAYOUTS {
+        let fill = |clean: &[f64], plus: f64| -> Vec<f64> {
+            let mut turn = 1.0;
+            let ours = |at: &usize| feature_of(layout, *at) == POISONED;
+            let mut data = clean.to_vec();
+            for at in (0..data.len()).filter(ours) {
+                (data[at], turn) = (turn * plus, -turn);
+            }
+            data
+        };
+        let clean = batch::<f64>(Kind::Offset(3.0), 1, layout);
+        let (_, clean_y) = trained(Path::Scalar, &clean, layout);
+        for size in [1e155, 1.7e308] {
+            let data = fill(&clean, size);
+            for (name, (m, (bn, y))) in
+                by_every_path(|path| (measured(path, &data, layout), trained(path, &data, layout)))
+            {
+                assert!(m.mean(POISONED).abs() <= 1e-15 * size, "{name}, {layout}: mean {}", m.mean(POISONED));
+                assert_eq!(m.m2(POISONED), INF, "{name}, {layout}");
+                assert_eq!(bn.running_mean()[POISONED], 0.1 * m.mean(POISONED), "{name}, {layout}");
+                assert_eq!(bn.running_var()[POISONED], INF, "{name}, {layout}");
+                for (at, (y, expected)) in y.iter().zip(&clean_y).enumerate() {
+                    let wanted = if feature_of(layout, at) == POISONED { BIAS } else { *expected };
+                    assert!(same(*y, wanted), "{name}, {layout}, output {at}: {y} for {wanted}");
+                }
+            }
+        }
+    }
+    // x - mean overflows for the first value.
+    let data = [f64::MAX, -f64::MAX, -f64::MAX, -f64::MAX];
+    let (_, y) = trained(Path::Scalar, &data, Layout::nc(4, 1));
+    assert!(y[0].is_nan() && y[1..] == [BIAS; 3], "{y:?}");
+}
+
+/// A momentum of 0 keeps running statistics from all but infinities and NaN, as in PyTorch.
+#[test]
+fn no_momentum() {
+    let mut bn = BatchNorm::new(2).with_momentum(0.0).expect("finite");
+    let mut data = [1.0f32, 1.0, f32::INFINITY, 5.0];
+    bn.forward_train_in_place(BatchMut::new(&mut data, Layout::nc(2, 2)).expect("a batch")).expect("trains");
+    assert!(bn.running_mean()[0].is_nan() && bn.running_var()[0].is_nan());
+    assert_eq!((bn.running_mean()[1], bn.running_var()[1]), (0.0, 1.0));
+}
+
+fn check_evaluation<T: Element>(layout: Layout) {
+    let features = layout.features();
+    let weight: Vec<f64> = (0..features).map(|f| WEIGHT[f % 3]).collect();
+    let mut bn = layer(features);
+    bn.set_weight(&weight).expect("weights");
+    let norm = bn.to_inference();
+    let clean = batch::<T>(Kind::Normal, 2, layout);
+    let run = |path, data: &[T]| {
+        let mut y = data.to_vec();
+        norm.forward_by(path, x(data, layout), BatchMut::new(&mut y, layout).expect("y")).expect("runs");
+        y
+    };
+    let expected = run(Path::Scalar, &clean);
+    let mut data = clean.clone();
+    for (turn, x) in data.iter_mut().step_by(7).enumerate() {
+        *x = T::from_f64([NAN, INF, -INF][turn % 3]);
+    }
+    for (name, y) in by_every_path(|path| run(path, &data)) {
+        for at in 0..data.len() {
+            let x = data[at].to_f64();
+            // Infinity times 0 is NaN, and NaN times anything: the table's last sentence.
+            let wanted = if x.is_finite() { expected[at].to_f64() } else { x * weight[feature_of(layout, at)] };
+            assert!(same(y[at].to_f64(), wanted), "{name}, {layout}, output {at} of {x}: {:?}", y[at]);
+        }
+    }
+}
+
+#[test]
+fn evaluation_is_value_by_value() {
+    for layout in LAYOUTS {
+        check_evaluation::<f32>(layout);
+        check_evaluation::<f64>(layout);
+    }
+}
