@@ -127,20 +127,16 @@ impl Total<'_> {
         L::load(pass.token, to).add(sum).store(to);
     }
 
+    /// The sum and what it has lost.
     #[inline(always)]
-    fn add_compensated<L: Lanes>(&mut self, pass: Pass<L>, at: usize, eight: [L; GROUP_ROWS]) {
-        let (to, to_lost) = (&mut self.sum[at..], &mut self.lost[at..]);
-        let (sum, lost) = pass.add_compensated((L::load(pass.token, to), L::load(pass.token, to_lost)), eight);
-        sum.store(to);
-        lost.store(to_lost);
+    fn pair<L: Lanes>(&self, token: L::Token, at: usize) -> (L, L) {
+        (L::load(token, &self.sum[at..]), L::load(token, &self.lost[at..]))
     }
 
     #[inline(always)]
-    fn add_squares<L: Lanes>(&mut self, pass: Pass<L>, at: usize, eight: [L; GROUP_ROWS]) {
-        let (to, to_lost) = (&mut self.sum[at..], &mut self.lost[at..]);
-        let (sum, lost) = pass.add_squares((L::load(pass.token, to), L::load(pass.token, to_lost)), eight);
-        sum.store(to);
-        lost.store(to_lost);
+    fn set_pair<L: Lanes>(&mut self, at: usize, (sum, lost): (L, L)) {
+        sum.store(&mut self.sum[at..]);
+        lost.store(&mut self.lost[at..]);
     }
 
     /// Step 3: one sum per feature, at the start.
@@ -150,7 +146,7 @@ impl Total<'_> {
         Streams { sum: self.sum, lost }.fold(columns.side, columns.features, columns.inner);
     }
 
-    /// The sums and what they have lost.
+    /// The same, of sums that may have kept nothing.
     #[inline(always)]
     fn load<L: Lanes>(&self, token: L::Token, at: usize) -> [L; 2] {
         let lost = if self.lost.is_empty() { L::splat(token, 0.0) } else { L::load(token, &self.lost[at..]) };
@@ -358,8 +354,9 @@ impl<'a> Sums<'a> {
     #[inline(always)]
     fn add_deviations<L: Lanes, T: Element>(&mut self, pass: Pass<L>, at: usize, d: [L; GROUP_ROWS]) {
         if T::COMPENSATED {
-            self.first.add_compensated(pass, at, d);
-            self.second.add_squares(pass, at, d);
+            let (first, second) = (self.first.pair(pass.token, at), self.second.pair(pass.token, at));
+            self.first.set_pair(at, pass.add_compensated(first, d));
+            self.second.set_pair(at, pass.add_squares(second, d));
         } else {
             self.first.add(pass, at, pairwise(d));
             self.second.add(pass, at, pairwise(squares(d)));

@@ -72,19 +72,11 @@ impl Job for Merge<'_> {
 
 #[inline(always)]
 fn merge_lanes<L: Lanes>(token: L::Token, weights: Weights, a: &mut PartialMut<'_>, b: &Partial<'_>, at: usize) {
-    let run = |mean: &[f64], rest: &[f64], m2: &[f64], m2_rest: &[f64]| {
-        let load = |values: &[f64]| L::load(token, &values[at..]);
-        Run { mean: (load(mean), load(rest)), m2: (load(m2), load(m2_rest)) }
-    };
-    let (run_a, run_b) = (run(a.mean, a.rest, a.m2, a.m2_rest), run(b.mean, b.rest, b.m2, b.m2_rest));
-    let Run { mean, m2 } = run_a.joined(token, run_b, weights);
-    mean.0.store(&mut a.mean[at..]);
-    mean.1.store(&mut a.rest[at..]);
-    m2.0.store(&mut a.m2[at..]);
-    m2.1.store(&mut a.m2_rest[at..]);
+    let run = Run::<L>::load(token, &a.as_partial(), at);
+    run.joined(token, Run::load(token, b, at), weights).store(a, at);
 }
 
-/// Mean and m2 of some rows, for as many features as there are lanes.
+/// Mean and m2 of some rows, as pairs, for as many features as there are lanes.
 #[derive(Clone, Copy)]
 struct Run<L> {
     mean: (L, L),
@@ -93,14 +85,34 @@ struct Run<L> {
 
 impl<L: Lanes> Run<L> {
     #[inline(always)]
+    fn load(token: L::Token, from: &Partial<'_>, at: usize) -> Self {
+        Run {
+            mean: (L::load(token, &from.mean[at..]), L::load(token, &from.rest[at..])),
+            m2: (L::load(token, &from.m2[at..]), L::load(token, &from.m2_rest[at..])),
+        }
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut PartialMut<'_>, at: usize) {
+        self.mean.0.store(&mut to.mean[at..]);
+        self.mean.1.store(&mut to.rest[at..]);
+        self.m2.0.store(&mut to.m2[at..]);
+        self.m2.1.store(&mut to.m2_rest[at..]);
+    }
+
+    #[inline(always)]
     fn joined(self, token: L::Token, other: Self, weights: Weights) -> Self {
-        let pair = |(high, low): (f64, f64)| (L::splat(token, high), L::splat(token, low));
         let (gap, error) = two_difference(other.mean.0, self.mean.0);
         let delta = two_sum(gap, error.add(other.mean.1.sub(self.mean.1)));
-        let step = product(token, delta, pair(weights.share));
-        let between = product(token, product(token, delta, delta), pair(weights.spread));
+        let step = product(token, delta, splat(token, weights.share));
+        let between = product(token, product(token, delta, delta), splat(token, weights.spread));
         Run { mean: sum(self.mean, step), m2: sum(sum(self.m2, other.m2), between) }
     }
+}
+
+#[inline(always)]
+fn splat<L: Lanes>(token: L::Token, (high, low): (f64, f64)) -> (L, L) {
+    (L::splat(token, high), L::splat(token, low))
 }
 
 /// The sum of two pairs.
