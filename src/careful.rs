@@ -101,9 +101,10 @@ pub(crate) fn merge(a: Stats, b: Stats, count: f64, join: impl FnOnce(Stats, Sta
     join(scaled(a), scaled(b)).unscaled(scale)
 }
 
-/// `d * d` as an exact square of all but the last digits of `d`, and the small rest.
+/// `d * d` as the exact square of d's upper half (as [`crate::lanes::Lanes::upper_half`] has it), and the small rest.
 pub(crate) fn square(d: f64) -> (f64, f64) {
-    let high = f64::from_bits(d.to_bits() & !0 << 27);
+    const UPPER_HALF: u64 = !0 << 27;
+    let high = f64::from_bits(d.to_bits() & UPPER_HALF);
     (high * high, (d - high) * (d + high))
 }
 

@@ -31,8 +31,9 @@ pub trait Element: Copy + Send + Sync + std::fmt::Debug + PartialEq + 'static + 
 /// What kernels need of an element; not for callers.
 pub trait Sealed: Sized {
     /// The most that `sum of squares about the pivot / m2` may be before a chunk is computed again about a better
-    /// pivot. For f64 values, of which only deviations are rounded, m2 is off by twice the root of that in 2^-53: 2.75
-    /// keeps it within 3.4. For f32 values the ratio multiplies all rounding: 16 leaves five digits to spare.
+    /// pivot. For f64 values, of which only deviations are rounded, m2 is off by twice the root of that in 2^-53: 2.2 keeps
+    /// it within 3, and a variance within 4 units in its last place. For f32 values the ratio multiplies all rounding:
+    /// 16 leaves five digits to spare.
     const MAX_CONDITION: f64;
 
     /// Whether running sums keep what rounding takes from them: squares of f64 values fill all 53 bits, and sums of
@@ -111,7 +112,7 @@ impl Element for f64 {
 }
 
 impl Sealed for f64 {
-    const MAX_CONDITION: f64 = 2.75;
+    const MAX_CONDITION: f64 = 2.2;
     const COMPENSATED: bool = true;
     const SQUARES_EXACT: bool = false;
     const MEAN_HAS_REST: bool = true;

@@ -60,25 +60,27 @@
 //! - *A chunk's condition.* The sums lose at most `kappa = S2 / m2` times what their additions round (Chan, Golub & LeVeque
 //!   1983, on the shifted formula). A pivot that is the mean of `m` of the chunk's `n` values lies within `sqrt(m2 / m)` of
 //!   the chunk's mean (Cauchy and Schwarz), so `kappa <= 1 + n / m <= 65` for any data; for data in no particular order it
-//!   is about 1.1, with a pivot of 0 up to 5. Where it exceeds 16 (2.75 for f64 data) the chunk is computed again about a
+//!   is about 1.1, with a pivot of 0 up to 5. Where it exceeds 16 (2.2 for f64 data) the chunk is computed again about a
 //!   better pivot: the condition is checked, not assumed.
-//! - *A chunk's m2, f32 data.* A value passes at most 3 pairwise additions, 64 running ones, 15 joins of totals (planes of
-//!   32; 8 of large ones; none in rows) and 7 folds, and `d` and `d^2` round at most once each: a relative error of at most
-//!   `16 * 92 u = 1.7e-13` (Higham, Accuracy and Stability of Numerical Algorithms, 4.2). Rounding errors of many values do
-//!   not line up: typical is `3 u`.
+//! - *A chunk, f32 data.* A value passes at most 3 pairwise additions, 64 running ones, 15 joins of totals (planes of
+//!   32; 8 of large ones; none in rows) and 7 folds, and `d` and `d^2` round at most once each: 92 roundings (Higham,
+//!   Accuracy and Stability of Numerical Algorithms, 4.2), which weigh `kappa` in `S2` and `2 sqrt(kappa (kappa - 1))` in
+//!   `S1^2 / n`. That leaves m2 a relative error of at most `47 * 92 u = 4.8e-13`, and the mean one of `4 * 92 u = 4.1e-14`
+//!   standard deviations. Rounding errors of many values do not line up: typical is `3 u`.
 //! - *A chunk, f64 data.* Additions are compensated, and of each square the part that f64 rounds away is summed, too. What
-//!   is left is that each `d` was rounded, by at most `u |d|`: m2 is within `2 sqrt(kappa) u <= 3.4 u` of the exact one,
-//!   the mean within `sqrt(kappa) u <= 1.7 u` standard deviations (Cauchy and Schwarz). Where errors are made to line up,
-//!   a variance is 2.5 units in the last place off.
-//! - *The tree.* Chan's formula adds non-negative terms, without loss in sums and products because all are pairs (Schubert &
-//!   Gertz 2018 compare the alternatives). Welford's own recurrence is a tree of depth `n`; its loss at a large mean (nine
-//!   digits at 1e12 + U(0, 1)) comes from rounding the mean to f64, which the pairs avoid.
-//! - *Means, f32 data.* The sum of deviations has the same relation to `sum |d| <= n * sqrt(kappa) * sd`: an error of at
-//!   most `4 * 92 u` standard deviations (4.1e-14). [`Moments::mean`] rounds the pair: half a unit of the mean itself.
-//! - *Variances* divide the pair: half a unit of the variance.
+//!   is left is that each `d` was rounded, by at most `u |d|`: m2 is within `2 sqrt(kappa) u <= 2.97 u` of the exact one,
+//!   the mean within `sqrt(kappa) u <= 1.49 u` standard deviations (Cauchy and Schwarz; over all values at once, so chunks do
+//!   not add up).
+//! - *The tree.* Chan's formula adds non-negative terms. All its sums and products are of pairs (Schubert & Gertz 2018
+//!   compare the alternatives), which have 106 bits of the mean: nothing is lost but where the standard deviation is near
+//!   the mean's last place, and there each join rounds it by up to half a `u`, while `d` is exact. Welford's own
+//!   recurrence is a tree of depth `n`; its loss at a large mean (nine digits at 1e12 + U(0, 1)) comes from rounding the
+//!   mean to f64.
+//! - *Results.* [`Moments::mean`] rounds the pair, half a unit of the mean itself; [`Moments::variance`] divides the pair,
+//!   half a unit of the variance (which may be the larger one of two neighbouring units: 4 in all).
 //! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed in f64 (for f64 data with a mean that is a pair), so
 //!   that nothing cancels at a large mean. The scale, `weight / sqrt(variance + eps)`, has half of the variance's relative
-//!   error and four roundings, the rest three. For f32 data that is `1e-13 |y - bias|`, the mean's error another `5e-14
+//!   error and four roundings, the rest three. For f32 data that is `2.5e-13 |y - bias|`, the mean's error another `5e-14
 //!   |weight|`, before `y` is rounded to f32, once: exact results rounded, but for near-ties. For f64 data it is `9 u |y -
 //!   bias| + 2 u |weight| + u |y|`. f32 arithmetic with the mean as an f32 pair would round four times, by up to half a unit
 //!   each, and more where a bias cancels.
@@ -102,12 +104,13 @@
 //! | a feature has | mean | m2, variance | training: outputs | running_mean, running_var |
 //! |---|---|---|---|---|
 //! | a NaN, or infinities of both signs | NaN | NaN | NaN | NaN, NaN |
-//! | infinities of one sign | that infinity | NaN | NaN | that infinity, NaN (NaN, NaN with a momentum of 0) |
+//! | infinities of one sign | that infinity | NaN | NaN | that infinity, NaN |
 //! | finite f64 values, m2 past `f64::MAX` | right | infinite | the bias (NaN where `x - mean` overflows) | right, infinite |
 //!
-//! Accumulators and merged moments have what one call has. Evaluation is value by value: a NaN gives NaN, an infinity the
-//! infinity of its sign times the weight's (NaN where that is 0), and others are untouched. `tests/poisoned.rs` holds
-//! this table.
+//! (Running statistics with a momentum above 0: 0 times an infinity is NaN, as in PyTorch, and a negative one changes its
+//! sign.) Accumulators and merged moments have what one call has. Evaluation, by finite running statistics, is value by
+//! value: a NaN gives NaN, an infinity the infinity of its sign times the weight's (NaN where that is 0), and others are
+//! untouched. `tests/poisoned.rs` holds all this.
 //!
 //! # Threads
 //! [`Path::Parallel`] and [`Path::Auto`] use rayon's current pool: the global one, or the one they are called in. Set

@@ -15,7 +15,7 @@
 //! 1. The **pivot** comes from a sample in the middle of the chunk: one group in the row view ([`sample_group`]), some 512
 //!    values in the plane view ([`ChunkRange::sample`]). It is their mean, rounded to the element type; or 0, for f32
 //!    values, where that mean lies within two standard deviations of the sample from 0 ([`zero_pivot`]): then deviations
-//!    are the values themselves. Where the mean is not finite it is the feature's first value, or 0.
+//!    are the values themselves. Where the mean is not finite it is 0, too (and step 5 follows).
 //! 2. Each stream sums `d = x - pivot` and `d * d`, a group at a time: `((d0 + d1) + (d2 + d3)) + ((d4 + d5) + (d6 +
 //!    d7))` is added to the stream's total. Values that are missing count as `d = 0`. Of each 64 groups a total of their
 //!    own is made, and added to those before. For f64 values each `d` joins the total by itself, and the rounding error
@@ -25,14 +25,14 @@
 //!    first over `side`, then over `inner` (there `n` is rounded up to a power of two).
 //! 4. `q = sum / count`; the mean is the unevaluated pair `pivot + q`; `m2 = sum of squares - sum * q`, at least 0. For
 //!    f64 values every rounding error of this step is kept, too.
-//! 5. Where that is not finite, or where the sum of squares exceeds `m2` 2.75 times (f32: 16 times), the chunk is computed
-//!    again with care ([`crate::careful`]).
+//! 5. Where that is not finite, where the sum of squares exceeds `m2` 2.2 times (f32: 16 times), or where it is tiny
+//!    ([`TINY_SQUARES`]) but not 0, the chunk is computed again with care ([`crate::careful`]).
 //!
 //! The sums of the sample (always pairwise, never compensated) follow steps 2 and 3 with a pivot of 0.
 //!
-//! Chunks are joined by Chan's formula, in pairs throughout, in a binary tree: of `n > 1` chunks the left child takes the largest power of
-//! two below `n`. A plane longer than a chunk is cut into pieces, which form such a tree of their own, so that whole
-//! outer blocks can be added later.
+//! Chunks are joined by Chan's formula, in pairs throughout, in a binary tree: of `n > 1` chunks the left child takes the
+//! largest power of two below `n`. A plane longer than a chunk is cut into pieces, which form such a tree of their own, so
+//! that whole outer blocks can be added later.
 //!
 //! The numbers: 512 rows (or 32,768 values) a chunk are enough that what is done once per chunk does not show; totals of 64
 //! groups keep rounding near one unit. The sample is at least 1 / 64 of the values, so a pivot that is its mean lies
@@ -73,6 +73,9 @@ const OWN_SAMPLE: usize = 2048;
 
 /// From this `inner` on, planes are computed one by one.
 const PLANE_MIN: usize = 32;
+
+/// Sums of squares below this have lost digits to the end of f64's range: not even 0 can be told from others.
+pub(crate) const TINY_SQUARES: f64 = f64::from_bits((1023 - 960) << 52);
 
 /// The group that is the sample in the row view: the middle one, or the only one.
 pub(crate) fn sample_group(rows: usize) -> usize {

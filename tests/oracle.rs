@@ -48,7 +48,7 @@ fn check_moments<T: Element>(kind: Kind, seed: u64, layout: Layout, target: &Tar
 }
 
 /// f32 data are not compensated: 64 ulp, a relative error of 1.4e-14, for the data here. The documented bound for any
-/// data, 1.4e-13, is ten times that. Their means lose as little, in standard deviations.
+/// data, 4.8e-13, is thirty times that. Their means lose as little, in standard deviations.
 const F32: Target = Target { variance_ulp: 64.0, mean_sd: 32.0 };
 const F64: Target = Target { variance_ulp: 4.0, mean_sd: 2.0 };
 
@@ -108,6 +108,22 @@ fn tall_batches_are_right() {
     }
 }
 
+/// Sums of squares between 2^900 and `f64::MAX`, of many chunks: joined and divided scaled down.
+#[test]
+fn squares_near_the_end_of_the_range_are_right() {
+    for (kind, rows) in [(Kind::Scaled(1e148), 100_000), (Kind::Scaled(3e151), 20_000), (Kind::Scaled(1e137), 40_000)] {
+        check_moments::<f64>(kind, 14, Layout::nc(rows, 2), &F64);
+        check_moments::<f64>(kind, 15, Layout::ncl(2, 1, rows), &F64);
+    }
+    // Steps whose differences, not their deviations, are that large.
+    let steps: Vec<f64> =
+        (0..40_000).map(|row| if row < 13_000 { 1e145 } else { -2e145 } + 1e140 * (row % 7) as f64).collect();
+    let exact = exact(steps.iter().copied());
+    let m = moments(Batch::new(&steps, Layout::nc(steps.len(), 1)).expect("a batch"));
+    let error = error_in(m.variance(0, 1.0), &exact.variance(1), ulp(&exact.variance(1)));
+    assert!(error <= F64.variance_ulp, "the variance is {error} ulp off");
+}
+
 /// The case that a plain Welford fails by nine digits: 1e12 + U(0, 1).
 #[test]
 fn a_mean_of_1e12_costs_nothing() {
@@ -115,29 +131,38 @@ fn a_mean_of_1e12_costs_nothing() {
     check_moments::<f64>(Kind::Offset(-1e15), 5, Layout::nc(10_000, 3), &F64);
 }
 
-/// Two values, the pivot and one whose deviation from it rounds down by almost half a unit, as would its square: all
-/// errors line up, as bad as any data make them. (Found by reasoning; squares were once rounded, and 4.8 ulp off.)
+/// Few values: -1 where the pivot comes from, others whose deviations from it, 1 and 4, are rounded by half a unit each,
+/// in directions that add up. (Reasoned out. Squares were once rounded too, and 4.8 ulp off.)
 #[test]
 fn errors_that_line_up() {
-    let other = 47_453_132.499_9 * f64::EPSILON;
+    let (near_1, near_4) = (47_453_132.499_9 * f64::EPSILON, 3.0 + 6.0 * f64::EPSILON);
+    let group = |rows: usize| (rows.div_ceil(8) - 1) / 2 * 8;
+    let samples = [216, 224, 300, 512].map(|rows| (Layout::nc(rows, 64), group(rows)..group(rows) + 8));
     let mut worst = 0f64;
-    for (rows, share) in [100, 300, 500].into_iter().flat_map(|rows| (20..60).map(move |share| (rows, share))) {
-        let others = rows * share / 100;
-        // In the middle, where pivots come from, are the ones of the first kind.
-        let is_other = |row: usize| row < others / 2 || row >= rows - others.div_ceil(2);
-        for layout in [Layout::nc(rows, 64), Layout::ncl(1, 64, rows)] {
+    for (layout, sample) in samples.into_iter().chain([(Layout::ncl(1, 2, 8192), 3840..4352)]) {
+        let rows = layout.count();
+        for (pivots, fours) in (0..4).flat_map(|pivots| (0..100).map(move |fours| (pivots, fours))) {
+            // One way to have the others: some more of the pivot, then the ones, then the fours.
+            let (pivots, fours) = (rows * pivots / 8, rows * fours / 200);
+            let value = |row: usize| match row {
+                row if sample.contains(&row) || row < pivots => -1.0,
+                row if row >= rows - fours => near_4,
+                _ => near_1,
+            };
             let row_of = |at: usize| if layout.inner() == 1 { at / 64 } else { at % rows };
-            let data: Vec<f64> = (0..64 * rows).map(|at| if is_other(row_of(at)) { other } else { -1.0 }).collect();
+            let data: Vec<f64> = (0..layout.features() * rows).map(|at| value(row_of(at))).collect();
             let exact = exact(column(&data, layout, 0).into_iter());
             let m = moments(Batch::new(&data, layout).expect("a batch"));
-            let variance = exact.variance(0);
-            let error = error_in(m.variance(0, 0.0), &variance, ulp(&variance));
-            assert!(error <= F64.variance_ulp, "{layout}, {share} %: the variance is {error} ulp off");
-            worst = worst.max(error);
+            for ddof in [0, 1] {
+                let variance = exact.variance(ddof);
+                let error = error_in(m.variance(0, ddof as f64), &variance, ulp(&variance));
+                assert!(error <= F64.variance_ulp, "{layout}, {pivots}, {fours}: the variance is {error} ulp off");
+                worst = worst.max(error);
+            }
         }
     }
     println!("at most {worst} ulp off");
-    assert!(worst > 1.0, "these values were meant to be hard");
+    assert!(worst > 2.0, "these values were meant to be hard");
 }
 
 /// f32 columns: mean and variance, rounded to f32, are the f32 nearest to the exact values.
@@ -213,7 +238,7 @@ fn normalised_values_are_within_their_bounds() {
     let u = f64::EPSILON / 2.0;
     for (kind, weight, bias) in NORMALISED {
         let worst = normalised::<f32>(kind, weight, bias, |y, scaled, weight| {
-            0.5 * ulp_f32(y) + 1e-13 * scaled.abs() + 5e-14 * weight.abs()
+            0.5 * ulp_f32(y) + 2.5e-13 * scaled.abs() + 5e-14 * weight.abs()
         });
         assert!(worst <= 1.0, "{kind:?}, f32");
         let worst = normalised::<f64>(kind, weight, bias, |y, scaled, weight| {

@@ -146,7 +146,7 @@ impl Total<'_> {
         Streams { sum: self.sum, lost }.fold(columns.side, columns.features, columns.inner);
     }
 
-    /// The same, of sums that may have kept nothing.
+    /// The sums and what they have lost: nothing, where that is not kept.
     #[inline(always)]
     fn load<L: Lanes>(&self, token: L::Token, at: usize) -> [L; 2] {
         let lost = if self.lost.is_empty() { L::splat(token, 0.0) } else { L::load(token, &self.lost[at..]) };
@@ -212,11 +212,11 @@ impl<'a> Sums<'a> {
         if T::SQUARES_EXACT {
             self.second.fold(columns, false);
         }
-        let (count, row) = ((values / columns.features) as f64, columns.row(0));
+        let count = (values / columns.features) as f64;
         let mut all_zero = true;
         for (feature, compact) in compact.iter_mut().enumerate() {
             let (sum, squares) = (self.first.sum[feature], self.second.sum[feature]);
-            *compact = pivot(sum, squares, count, row[feature * columns.inner]);
+            *compact = pivot::<T>(sum, squares, count);
             all_zero &= is_zero::<T>(*compact);
         }
         if all_zero && columns.rows <= GROUP_ROWS {

@@ -1,10 +1,10 @@
 //! Steps 4 and 5 of [`crate::order`]: from sums about a pivot to the moments of a chunk.
 
 use super::PartialMut;
-use super::pair::{two_product, two_sum};
+use super::pair::{two_difference, two_product, two_sum};
 use crate::element::Element;
 use crate::lanes::Lanes;
-use crate::order::zero_pivot;
+use crate::order::{TINY_SQUARES, zero_pivot};
 
 /// Folded sums about a pivot, of as many features as there are lanes, and what each has lost to rounding (for f64 values).
 pub(super) struct About<L> {
@@ -40,7 +40,7 @@ impl<L: Lanes> About<L> {
         // The squares about `pivot + offset`, which is the mean but for an error that counts squared:
         // `squares - 2 * offset * (sum + lost) + count * offset^2 = squares - offset * sum - offset * (left + lost)`.
         let (product, error) = two_product(token, sum, offset);
-        let (m2, m2_rest) = two_sum(squares, L::splat(token, 0.0).sub(product));
+        let (m2, m2_rest) = two_difference(squares, product);
         let lost = squares_lost.sub(error).sub(offset.mul(left.add(sum_lost)));
         let (m2, m2_rest) = two_sum(m2, m2_rest.add(lost));
         m2.store(out.m2);
@@ -51,22 +51,18 @@ impl<L: Lanes> About<L> {
 /// Step 5: m2, or NaN where it has to be computed with care, from it and from the sum of squares that it came of.
 #[inline(always)]
 pub(super) fn checked<T: Element>(m2: f64, squares: f64) -> f64 {
-    let conditioned = squares <= T::MAX_CONDITION * m2;
+    let conditioned = squares <= T::MAX_CONDITION * m2 && (squares >= TINY_SQUARES || squares == 0.0);
     if m2.is_finite() && conditioned { m2.max(0.0) } else { f64::NAN }
 }
 
-/// Step 1: the pivot from the sums of a sample. `first` is the feature's first value.
+/// Step 1: the pivot from the sums of a sample.
 #[inline(always)]
-pub(super) fn pivot<T: Element>(sum: f64, squares: f64, count: f64, first: T) -> f64 {
+pub(super) fn pivot<T: Element>(sum: f64, squares: f64, count: f64) -> f64 {
     if T::SQUARES_EXACT && zero_pivot(sum, squares, count) {
         return 0.0;
     }
     let pivot = T::from_f64(sum * (1.0 / count)).to_f64();
-    if pivot.is_finite() {
-        return pivot;
-    }
-    let first = first.to_f64();
-    if first.is_finite() { first } else { 0.0 }
+    if pivot.is_finite() { pivot } else { 0.0 }
 }
 
 /// Whether deviations from a pivot are the values themselves, and their squares exact.

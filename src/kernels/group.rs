@@ -36,8 +36,8 @@ impl<L: Lanes> Pass<L> {
         (sum, lost)
     }
 
-    /// The same with the squares of eight values, of which nothing is rounded away: the exact square of the upper half
-    /// joins the sum, the small rest what is lost.
+    /// The same with the squares of eight values, which are not rounded: the exact square of the upper half joins the sum,
+    /// the small rest (right to 2^-77 of the square) what is lost.
     #[inline(always)]
     pub(super) fn add_squares(&self, (mut sum, mut lost): (L, L), eight: [L; GROUP_ROWS]) -> (L, L) {
         for d in eight {

@@ -1,6 +1,6 @@
 //! Chan's formula: the moments of two runs of rows, joined.
 
-use super::pair::{two_difference, two_product, two_sum};
+use super::pair::{quotient, two_difference, two_product, two_sum};
 use super::{Partial, PartialMut};
 use crate::careful::{self, Stats};
 use crate::lanes::{Job, Lanes};
@@ -15,7 +15,8 @@ use crate::lanes::{Job, Lanes};
 ///
 /// Means and m2 are pairs, and so is all between: Welford's loss of digits at a large mean comes from means that agree
 /// in all 53 bits, and what a merge rounds away would grow with the tree's depth. It is done once per chunk, so it
-/// costs nothing.
+/// costs nothing. What is left is the rounding of the rests: part of a unit of the standard deviation where that is near
+/// the mean's last place, nothing elsewhere.
 pub(crate) struct Merge<'a> {
     pub(crate) a: PartialMut<'a>,
     pub(crate) count_a: u64,
@@ -38,12 +39,8 @@ impl Weights {
     fn new(count_a: u64, count_b: u64) -> Self {
         let (a, b) = (count_a as f64, count_b as f64);
         let count = a + b;
-        let quotient = |(high, low): (f64, f64)| {
-            let quotient = high / count;
-            let (product, error) = two_product((), quotient, count);
-            (quotient, (high - product - error + low) / count)
-        };
-        Weights { count, share: quotient((b, 0.0)), spread: quotient(two_product((), a, b)) }
+        let (share, spread) = (quotient((), (b, 0.0), count), quotient((), two_product((), a, b), count));
+        Weights { count, share, spread }
     }
 }
 

@@ -38,6 +38,14 @@ pub(super) fn two_product<L: Lanes>(token: L::Token, a: L, b: L) -> (L, L) {
     (product, error)
 }
 
+/// A pair divided by a number.
+#[inline(always)]
+pub(super) fn quotient<L: Lanes>(token: L::Token, (high, low): (L, L), by: L) -> (L, L) {
+    let quotient = high.div(by);
+    let (product, error) = two_product(token, quotient, by);
+    (quotient, high.sub(product).sub(error).add(low).div(by))
+}
+
 /// The upper 26 bits and the rest (Veltkamp 1968).
 #[inline(always)]
 fn split<L: Lanes>(token: L::Token, x: L) -> (L, L) {

@@ -1,6 +1,6 @@
 //! Moments of some features over some chunks, as the tree passes them around.
 
-use super::pair::two_product;
+use super::pair::quotient;
 use crate::careful::Stats;
 
 /// Writes a view of four arrays, a value each per feature, and what both kinds of view do.
@@ -104,9 +104,8 @@ impl Partial<'_> {
         // Scaled by a power of two where halves of numbers might overflow.
         let scale = if self.m2[feature] > 2f64.powi(900) { 2f64.powi(-128) } else { 1.0 };
         let (m2, m2_rest) = (self.m2[feature] * scale, self.m2_rest[feature] * scale);
-        let quotient = m2 / freedom;
-        let (product, error) = two_product((), quotient, freedom);
-        let variance = quotient + (m2 - product - error + m2_rest) / freedom;
+        let (quotient, rest) = quotient((), (m2, m2_rest), freedom);
+        let variance = quotient + rest;
         (if variance.is_finite() { variance } else { quotient }) / scale
     }
 

@@ -108,7 +108,7 @@ impl<T: Element> Job<'_, T> {
         for (i, feature) in self.features.clone().enumerate() {
             let (planes, sample) = (self.planes(feature, self.range), self.planes(feature, &sample_range));
             let of_sample = Running::of::<T, false>(pass, &sample, pass.zero());
-            let pivot = of_sample.pivot(&sample, planes.x[planes.start]);
+            let pivot = of_sample.pivot::<T>(sample.count());
             let folded = if !is_zero::<T>(pivot) {
                 Running::of::<T, true>(pass, &planes, L::splat(pass.token, pivot))
             } else if sample.count() == planes.count() {
@@ -127,8 +127,7 @@ impl<T: Element> Job<'_, T> {
         let (sample_range, inner) = (self.range.sample(), self.layout.inner());
         for (i, feature) in self.features.clone().enumerate() {
             let sample = self.planes(feature, &sample_range);
-            let first = self.planes(feature, self.range).start;
-            out.mean[i] = Running::of::<T, false>(pass, &sample, pass.zero()).pivot(&sample, self.x[first]);
+            out.mean[i] = Running::of::<T, false>(pass, &sample, pass.zero()).pivot::<T>(sample.count());
         }
         let blocks = Planes { positions: self.features.len() * inner, ..self.planes(self.features.start, self.range) };
         let (mut begun, mut left) = (false, RUN_GROUPS);
@@ -182,8 +181,8 @@ struct Folded {
 impl Folded {
     /// Step 1, of a sample.
     #[inline(always)]
-    fn pivot<T: Element>(&self, sample: &Planes<'_, T>, first: T) -> f64 {
-        pivot(self.first[0], self.second[0], sample.count(), first)
+    fn pivot<T: Element>(&self, count: f64) -> f64 {
+        pivot::<T>(self.first[0], self.second[0], count)
     }
 
     /// Steps 4 and 5.

@@ -10,7 +10,8 @@ use crate::careful::{self, Stats};
 use crate::kernels::Affine;
 use crate::layout::Layout;
 use crate::order::{
-    ChunkRange, GROUP_POSITIONS, GROUP_ROWS, Order, PLANE_STREAMS, RUN_GROUPS, Span, View, sample_group, zero_pivot,
+    ChunkRange, GROUP_POSITIONS, GROUP_ROWS, Order, PLANE_STREAMS, RUN_GROUPS, Span, TINY_SQUARES, View, sample_group,
+    zero_pivot,
 };
 use crate::{Element, Moments};
 
@@ -102,7 +103,8 @@ fn chunk<T: Element>(order: &Order, x: &[T], feature: usize, range: &ChunkRange)
     let stats = about_mean::<T>(pivot, count as f64, sum, squares);
 
     // 5. Values that this cannot handle.
-    let conditioned = squares.sum <= T::MAX_CONDITION * stats.m2;
+    let sizes = squares.sum == 0.0 || squares.sum >= TINY_SQUARES;
+    let conditioned = sizes && squares.sum <= T::MAX_CONDITION * stats.m2;
     if stats.m2.is_finite() && conditioned {
         Run { count, stats: Stats { m2: stats.m2.max(0.0), ..stats } }
     } else {
@@ -120,11 +122,7 @@ fn pivot<T: Element>(grid: &Grid<'_, T>) -> f64 {
         return 0.0;
     }
     let pivot = T::from_f64(sum * (1.0 / count)).to_f64();
-    if pivot.is_finite() {
-        return pivot;
-    }
-    let first = grid.value(0, 0, 0).expect("chunks have values");
-    if first.is_finite() { first } else { 0.0 }
+    if pivot.is_finite() { pivot } else { 0.0 }
 }
 
 /// From sums about a pivot to mean and m2; for f64 values all rounding errors are kept.
