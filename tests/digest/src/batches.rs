@@ -17,7 +17,7 @@ const fn shape(name: &'static str, layout: Layout, batches: usize) -> Shape {
 
 /// Lengths that end within lanes, streams, rows and chunks. Few values, because emulators are slow; the three before the
 /// last have enough for the parallel path to fork.
-pub(crate) const SHAPES: [Shape; 18] = [
+pub(crate) const SHAPES: [Shape; 20] = [
     shape("no rows", Layout::nc(0, 3), 1),
     shape("no positions", Layout::nchw(2, 3, 0, 5), 1),
     shape("no features", Layout::nc(5, 0), 1),
@@ -29,6 +29,8 @@ pub(crate) const SHAPES: [Shape; 18] = [
     shape("one column, two chunks", Layout::nc(33_001, 1), 3),
     shape("channels last", Layout::nhwc(2, 13, 11, 44), 1),
     shape("small planes", Layout::ncl(75, 11, 7), 4),
+    shape("small planes, side by side", Layout::ncl(301, 3, 9), 3),
+    shape("small planes, many features", Layout::ncl(70, 33, 9), 2),
     shape("planes of 7x7", Layout::nchw(11, 11, 7, 7), 4),
     shape("planes of 7x7, two chunks", Layout::nchw(515, 2, 7, 7), 1),
     shape("planes of 56x56, two chunks", Layout::nchw(11, 2, 56, 56), 1),
