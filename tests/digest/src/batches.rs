@@ -17,7 +17,7 @@ const fn shape(name: &'static str, layout: Layout, batches: usize) -> Shape {
 
 /// Lengths that end within lanes, streams, rows and chunks. Few values, because emulators are slow; the three before the
 /// last have enough for the parallel path to fork.
-pub(crate) const SHAPES: [Shape; 20] = [
+pub(crate) const SHAPES: [Shape; 21] = [
     shape("no rows", Layout::nc(0, 3), 1),
     shape("no positions", Layout::nchw(2, 3, 0, 5), 1),
     shape("no features", Layout::nc(5, 0), 1),
@@ -33,7 +33,8 @@ pub(crate) const SHAPES: [Shape; 20] = [
     shape("small planes, many features", Layout::ncl(70, 33, 9), 2),
     shape("planes of 7x7", Layout::nchw(11, 11, 7, 7), 4),
     shape("planes of 7x7, two chunks", Layout::nchw(515, 2, 7, 7), 1),
-    shape("planes of 56x56, two chunks", Layout::nchw(11, 2, 56, 56), 1),
+    shape("planes of 56x56, two chunks", Layout::nchw(11, 2, 56, 56), 4),
+    shape("planes that end behind a total of groups", Layout::ncl(9, 2, 4101), 2),
     shape("narrow, several chunks", Layout::nc(30_000, 5), 1),
     shape("wide rows", Layout::nc(140, 1030), 1),
     shape("planes of 100x100", Layout::nchw(3, 5, 100, 100), 1),
