@@ -256,6 +256,23 @@ fn inference_is_frozen() {
     assert_ne!(eval(&bn, &data, layout), expected);
 }
 
+/// Inference objects are equal where they apply the same to each feature. (A mutant of this survived all other tests.)
+#[test]
+fn inference_is_compared_by_value() {
+    let norm = |features: usize, last_mean: f64| {
+        let mut bn = BatchNorm::new(features);
+        let mut mean = vec![1.0; features];
+        mean[features - 1] = last_mean;
+        bn.set_running_mean(&mean).expect("means");
+        bn.to_inference()
+    };
+    assert_eq!(norm(20, 1.0), norm(20, 1.0));
+    assert_eq!(norm(20, 1.0), norm(20, 1.0).clone());
+    assert_ne!(norm(20, 1.0), norm(20, 2.0));
+    assert_ne!(norm(20, 1.0), norm(19, 1.0));
+    assert_ne!(norm(19, 1.0), norm(20, 1.0));
+}
+
 /// Empty batches of hostile shapes, and layers without features: found by fuzzing to overflow where trees are sized.
 #[test]
 fn nothing_in_any_shape() {
