@@ -106,7 +106,8 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8], bounds: &Bounds) {
         return;
     }
     let exact = runs.exact();
-    let mean_unit = 0.5 * ulp(&exact.mean) + bounds.mean_sd * 2f64.powi(-53) * exact.sd() + f64::from_bits(MEAN_SUBNORMALS);
+    let mean_unit =
+        0.5 * ulp(&exact.mean) + bounds.mean_sd * 2f64.powi(-53) * exact.sd() + f64::from_bits(MEAN_SUBNORMALS);
     let (variance, m2) = (exact.variance(), nearest(&exact.m2));
     let overflows = m2 > f64::MAX / 2.0;
     for feature in features {
