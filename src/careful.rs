@@ -1,4 +1,4 @@
-//! The values that the fast sums cannot handle: NaN, infinities, overflow, and a pivot far from the mean.
+//! The values that the fast sums cannot handle: NaN, infinities, overflow, and means that are no pivot.
 //!
 //! Rare, so plain code, and shared by all paths: it is part of the definition of the result (step 5 of
 //! [`crate::order`]). Imports nothing of the crate.

@@ -60,8 +60,8 @@
 //! - *A chunk's condition.* The sums lose at most `kappa = S2 / m2` times what their additions round (Chan, Golub & LeVeque
 //!   1983, on the shifted formula). A pivot that is the mean of `m` of the chunk's `n` values lies within `sqrt(m2 / m)` of
 //!   the chunk's mean (Cauchy and Schwarz), so `kappa <= 1 + n / m <= 65` for any data; for data in no particular order it
-//!   is about 1.1, with a pivot of 0 up to 5. Where it exceeds 16 (2.2 for f64 data) the chunk is computed again about a
-//!   better pivot: the condition is checked, not assumed.
+//!   is about 1.1, with a pivot of 0 up to 5. Where it exceeds 16 (2.2 for f64 data) the chunk is computed again about the
+//!   mean that came out, and where that does not help, with care: the condition is checked, not assumed.
 //! - *A chunk, f32 data.* A value passes at most 3 pairwise additions, 64 running ones, 15 joins of totals (planes of
 //!   32; 8 of large ones; none in rows) and 7 folds, and `d` and `d^2` round at most once each: 92 roundings (Higham,
 //!   Accuracy and Stability of Numerical Algorithms, 4.2), which weigh `kappa` in `S2` and `2 sqrt(kappa (kappa - 1))` in
@@ -91,9 +91,9 @@
 //! ## Where it stops
 //! - f64 data: variances within 4 units in the last place, means within half a unit of themselves plus `2 u` standard
 //!   deviations (what the argument above gives, and what the tests and the fuzz target `oracle` hold); below 1e-290
-//!   variances lose digits as f64 itself does. A chunk whose pivot is far from its mean
-//!   (a step with few rows on one side, values that wander), or that holds NaN, infinities or overflows, takes a slower
-//!   scalar path for that feature.
+//!   variances lose digits as f64 itself does.
+//! - A chunk whose pivot is far from its mean (a step with few rows on one side, values that wander) is read twice for that
+//!   feature; one that holds NaN, infinities or overflows takes a slower scalar path, too.
 //! - The bits may change between minor versions of the crate (never between machines): a better order is a better
 //!   order.
 //! - A NaN is a NaN: payloads and signs are not part of the promise.

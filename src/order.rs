@@ -26,7 +26,8 @@
 //! 4. `q = sum / count`; the mean is the unevaluated pair `pivot + q`; `m2 = sum of squares - sum * q`, at least 0. For
 //!    f64 values every rounding error of this step is kept, too.
 //! 5. Where that is not finite, where the sum of squares exceeds `m2` 2.2 times (f32: 16 times), or where it is tiny
-//!    ([`TINY_SQUARES`]) but not 0, the chunk is computed again with care ([`crate::careful`]).
+//!    ([`TINY_SQUARES`]) but not 0, steps 2 to 4 are done again with that mean (not rounded to the element type) as the
+//!    pivot. If the same holds then, the chunk is computed with care ([`crate::careful`]).
 //!
 //! The sums of the sample (always pairwise, never compensated) follow steps 2 and 3 with a pivot of 0.
 //!
@@ -37,7 +38,7 @@
 //! The numbers: 512 rows (or 32,768 values) a chunk are enough that what is done once per chunk does not show; totals of 64
 //! groups keep rounding near one unit. The sample is at least 1 / 64 of the values, so a pivot that is its mean lies
 //! within `sqrt(m2 / m)` of the mean of all `n` (Cauchy and Schwarz, `m` values in the sample): `sum of squares / m2` is at
-//! most 65 for any data; about 1.1 where the order means nothing, and within a few for trends. A pivot of 0 makes it up to
+//! most 65 for any data; about 1.1 where the order means nothing, and within a few for trends and walks. A pivot of 0 makes it up to
 //! 5 for the sample; its deviations and their squares are exact.
 
 use std::ops::Range;
@@ -51,7 +52,7 @@ pub(crate) const GROUP_ROWS: usize = 8;
 pub(crate) const RUN_GROUPS: usize = 64;
 
 /// The fewest streams of a row in the row view.
-const ROW_STREAMS: usize = 64;
+pub(crate) const ROW_STREAMS: usize = 64;
 
 /// Rows of a chunk in the row view: one total of 64 groups.
 const CHUNK_ROWS: usize = RUN_GROUPS * GROUP_ROWS;
@@ -202,6 +203,14 @@ impl Order {
     /// The root of the tree; of a batch that has values.
     pub(crate) fn root(&self) -> Span {
         Span { blocks: 0..self.layout.outer().div_ceil(self.chunk_outer), pieces: 0..self.pieces }
+    }
+
+    /// Streams of so many features in one row, or of one feature in the plane view.
+    pub(crate) fn streams(&self, features: usize) -> usize {
+        match self.view {
+            View::Rows { side } => side * features * self.layout.inner(),
+            View::Planes => PLANE_STREAMS,
+        }
     }
 
     /// What a node that does not split covers.

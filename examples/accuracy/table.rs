@@ -15,7 +15,7 @@ const GROUPS: [&str; 7] = [
     "mean/sd from 1e2 to 1e15",
     "constant",
     "alternating, periodic, last places",
-    "sorted, trends, steps",
+    "sorted, trends, walks, steps",
     "outliers and heavy tails",
     "near the ends of the type's range",
 ];
@@ -27,7 +27,7 @@ fn group(kind: Kind) -> Option<usize> {
         Kind::Offset(_) => 1,
         Kind::Constant(_) | Kind::Zeros => 2,
         Kind::Alternating(_) | Kind::Period(_) | Kind::LastPlaces(_) => 3,
-        Kind::Sorted | Kind::Trend | Kind::Steps(_) | Kind::LateStep => 4,
+        Kind::Sorted | Kind::Trend | Kind::Walk | Kind::Steps(_) | Kind::LateStep => 4,
         Kind::Spread | Kind::Cauchy | Kind::Pareto => 5,
         Kind::OutlierFirst | Kind::OutlierLast | Kind::OutlierEvery(_) => 5,
         Kind::Scaled(_) | Kind::Subnormal | Kind::TinySquares | Kind::HugeSquares | Kind::Extreme => 6,

@@ -71,6 +71,9 @@ def paths_agree():
         "large_f64": seed(1, 80, 1, 0xFFF2, 16, recipe("grid", 1e6, -20), RAMP),
         "nasty_f32": seed(0, 7, 1, 0xE000, 16, nasty(1, 28), bytes(600)),
         "nasty_f64": seed(1, 1, 77, 0xE000, 16, nasty(2, 42), bytes(600)),
+        # Far from the pivot, chunk after chunk.
+        "walk_f64": seed(1, 80, 1, 0xE000, 16, nasty(6, 44), bytes(600)),
+        "walk_planes_f64": seed(1, 2, 77, 0xE000, 16, nasty(7, 44), bytes(600)),
     }
 
 
@@ -106,6 +109,7 @@ def oracle():
         "poisoned_f64": seed(1, 2, 1, 300, 0, recipe("raw"), f64(1.0, INF, 2.0)),
         "nasty_f32": seed(0, 64, 1, 2000, 0, nasty(3, 31), bytes(2000)),
         "nasty_f64": seed(1, 1, 1, 2000, 0, nasty(4, 14), bytes(2000)),
+        "walk_f64": seed(1, 1, 1, 2000, 0, nasty(8, 44), bytes(2000)),
     }
 
 

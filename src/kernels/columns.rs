@@ -2,7 +2,7 @@
 //! [`Sums::add_strip`].
 
 use super::PartialMut;
-use super::finish::{About, checked, is_zero, pivot};
+use super::finish::{About, Pivots, checked, is_zero, pivot};
 use super::fold::Streams;
 use super::group::{CACHE_LINE, Pass, pairwise, pairwise_squares, squares};
 use crate::element::Element;
@@ -183,12 +183,14 @@ impl<'a> Sums<'a> {
         &mut self,
         token: L::Token,
         columns: &Columns<'_, T>,
+        pivots: Pivots,
         out: PartialMut<'_>,
     ) {
         let pass = Pass::<L>::new(token);
-        if self.sample(pass, columns, out.mean) {
+        if pivots == Pivots::OfSample && self.sample(pass, columns, out.mean) {
             return self.finish::<L, T>(token, columns.count as f64, out);
         }
+        self.lay_out_pivots(columns, out.mean);
         if columns.ahead.is_some() {
             ask_for_sample::<L, T>(token, columns);
         }
@@ -201,8 +203,7 @@ impl<'a> Sums<'a> {
         self.finish::<L, T>(token, columns.count as f64, out);
     }
 
-    /// Step 1: the pivots of the features, to `compact` and, one per stream, to `self.pivot`. Gives whether all of the
-    /// chunk is summed already.
+    /// Step 1: the pivots of the features. Gives whether all of the chunk is summed already.
     #[inline(always)]
     fn sample<L: Lanes, T: Element>(&mut self, pass: Pass<L>, columns: &Columns<'_, T>, compact: &mut [f64]) -> bool {
         let first = sample_group(columns.rows) * GROUP_ROWS;
@@ -219,11 +220,7 @@ impl<'a> Sums<'a> {
             *compact = pivot::<T>(sum, squares, count);
             all_zero &= is_zero::<T>(*compact);
         }
-        if all_zero && columns.rows <= GROUP_ROWS {
-            return true;
-        }
-        self.lay_out_pivots(columns, compact);
-        false
+        all_zero && columns.rows <= GROUP_ROWS
     }
 
     #[inline(always)]

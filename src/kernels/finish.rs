@@ -6,6 +6,15 @@ use crate::element::Element;
 use crate::lanes::Lanes;
 use crate::order::{TINY_SQUARES, zero_pivot};
 
+/// Where the pivots come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pivots {
+    /// Step 1.
+    OfSample,
+    /// Step 5: `out.mean` holds them.
+    Given,
+}
+
 /// Folded sums about a pivot, of as many features as there are lanes, and what each has lost to rounding (for f64 values).
 pub(super) struct About<L> {
     pub(super) pivot: L,
@@ -48,7 +57,7 @@ impl<L: Lanes> About<L> {
     }
 }
 
-/// Step 5: m2, or NaN where it has to be computed with care, from it and from the sum of squares that it came of.
+/// Step 5: m2, or NaN where it has to be computed again, from it and from the sum of squares that it came of.
 #[inline(always)]
 pub(super) fn checked<T: Element>(m2: f64, squares: f64) -> f64 {
     let conditioned = squares <= T::MAX_CONDITION * m2 && (squares >= TINY_SQUARES || squares == 0.0);

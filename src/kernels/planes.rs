@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::PartialMut;
-use super::finish::{About, checked, is_zero, pivot};
+use super::finish::{About, Pivots, checked, is_zero, pivot};
 use super::fold::Streams;
 use super::group::{CACHE_LINE, Pass, pairwise, pairwise_squares, squares};
 use super::pair::two_sum;
@@ -92,29 +92,29 @@ impl<T: Element> Job<'_, T> {
 
     /// Writes them to `out`.
     #[inline(always)]
-    pub(super) fn run<L: Lanes>(&self, token: L::Token, out: PartialMut<'_>, space: &mut [f64]) {
+    pub(super) fn run<L: Lanes>(&self, token: L::Token, pivots: Pivots, out: PartialMut<'_>, space: &mut [f64]) {
         let pass = Pass::<L>::new(token);
-        if self.side_by_side {
-            self.side_by_side(pass, out, space);
-        } else {
-            self.one_by_one(pass, out);
+        match pivots {
+            Pivots::OfSample if self.side_by_side => self.side_by_side(pass, out, space),
+            _ => self.one_by_one(pass, pivots, out),
         }
     }
 
     /// Each feature by itself: its sums stay in registers.
     #[inline(always)]
-    fn one_by_one<L: Lanes>(&self, pass: Pass<L>, mut out: PartialMut<'_>) {
+    fn one_by_one<L: Lanes>(&self, pass: Pass<L>, pivots: Pivots, mut out: PartialMut<'_>) {
         let sample_range = self.range.sample();
         for (i, feature) in self.features.clone().enumerate() {
             let (planes, sample) = (self.planes(feature, self.range), self.planes(feature, &sample_range));
-            let of_sample = Running::of::<T, false>(pass, &sample, pass.zero());
-            let pivot = of_sample.pivot::<T>(sample.count());
-            let folded = if !is_zero::<T>(pivot) {
-                Running::of::<T, true>(pass, &planes, L::splat(pass.token, pivot))
-            } else if sample.count() == planes.count() {
-                of_sample
-            } else {
-                Running::of::<T, false>(pass, &planes, pass.zero())
+            let of_sample = match pivots {
+                Pivots::OfSample => Some(Running::of::<T, false>(pass, &sample, pass.zero())),
+                Pivots::Given => None,
+            };
+            let pivot = of_sample.as_ref().map_or(out.mean[i], |sums| sums.pivot::<T>(sample.count()));
+            let folded = match of_sample {
+                _ if !is_zero::<T>(pivot) => Running::of::<T, true>(pass, &planes, L::splat(pass.token, pivot)),
+                Some(all) if sample.count() == planes.count() => all,
+                _ => Running::of::<T, false>(pass, &planes, pass.zero()),
             };
             folded.finish::<T>(pivot, planes.count(), out.from(i).first());
         }

@@ -82,7 +82,7 @@ impl<'a, T: Element> Tree<'a, T> {
             let range = self.order.chunk(span);
             let count = range.count() as u64;
             let (order, features) = (self.order, features.clone());
-            self.isa.run(Chunk { order, x: self.x, range, features, out, space: scratch });
+            Chunk { order, x: self.x, range, features, out, space: scratch }.run(self.isa);
             return count;
         };
         if self.pays(features.len(), span) {

@@ -92,24 +92,26 @@ fn chunk<T: Element>(order: &Order, x: &[T], feature: usize, range: &ChunkRange)
     let count = range.count();
 
     // 1. The pivot: a rough mean, or 0.
-    let pivot = pivot(&grid);
+    let mut pivot = pivot(&grid);
+    for _ in 0..2 {
+        // 2. and 3. Deviations and their squares, summed per stream and folded.
+        let sum = grid.sum(T::COMPENSATED, |x| (x - pivot, 0.0));
+        let square = |d: f64| if T::COMPENSATED { careful::square(d) } else { (d * d, 0.0) };
+        let squares = grid.sum(T::COMPENSATED, |x| square(x - pivot));
 
-    // 2. and 3. Deviations and their squares, summed per stream and folded.
-    let sum = grid.sum(T::COMPENSATED, |x| (x - pivot, 0.0));
-    let square = |d: f64| if T::COMPENSATED { careful::square(d) } else { (d * d, 0.0) };
-    let squares = grid.sum(T::COMPENSATED, |x| square(x - pivot));
+        // 4. What the pivot missed is added to the mean and taken out of the squares.
+        let stats = about_mean::<T>(pivot, count as f64, sum, squares);
 
-    // 4. What the pivot missed is added to the mean and taken out of the squares.
-    let stats = about_mean::<T>(pivot, count as f64, sum, squares);
-
-    // 5. Values that this cannot handle.
-    let sizes = squares.sum == 0.0 || squares.sum >= TINY_SQUARES;
-    let conditioned = sizes && squares.sum <= T::MAX_CONDITION * stats.m2;
-    if stats.m2.is_finite() && conditioned {
-        Run { count, stats: Stats { m2: stats.m2.max(0.0), ..stats } }
-    } else {
-        Run { count, stats: careful::moments(order.values(x, range, feature)) }
+        // 5. Unless too little was left of them: then again, about this mean.
+        let sizes = squares.sum == 0.0 || squares.sum >= TINY_SQUARES;
+        let conditioned = sizes && squares.sum <= T::MAX_CONDITION * stats.m2;
+        if stats.m2.is_finite() && conditioned {
+            return Run { count, stats: Stats { m2: stats.m2.max(0.0), ..stats } };
+        }
+        pivot = stats.mean;
     }
+    // Values that this cannot handle.
+    Run { count, stats: careful::moments(order.values(x, range, feature)) }
 }
 
 /// The mean of a sample in the middle (the mean of all is near, also where the values rise or fall), as an element, so
@@ -187,13 +189,6 @@ impl<'a, T: Element> Grid<'a, T> {
         }
     }
 
-    fn streams(&self) -> usize {
-        match self.order.view {
-            View::Rows { side } => side * self.order.layout.inner(),
-            View::Planes => PLANE_STREAMS,
-        }
-    }
-
     /// The value that a row of a group gives to a stream, unless the data end before.
     fn value(&self, group: usize, row: usize, stream: usize) -> Option<f64> {
         let layout = self.order.layout;
@@ -238,7 +233,7 @@ impl<'a, T: Element> Grid<'a, T> {
             }
             joined(total, run)
         };
-        self.fold((0..self.streams()).map(of_stream).collect(), compensated)
+        self.fold((0..self.order.streams(1)).map(of_stream).collect(), compensated)
     }
 
     /// Adds the streams together in halves: the outer blocks of a row first, then the positions.

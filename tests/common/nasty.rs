@@ -30,6 +30,8 @@ pub enum Kind {
     Sorted,
     /// A straight line: 1 from row to row, sd 1/1000 about it.
     Trend,
+    /// A random walk: each value differs from the one before by a bell-shaped step.
+    Walk,
     /// Bell-shaped about a level that changes after so many rows.
     Steps(u64),
     /// Bell-shaped, sd 1/1000, but the last of every 64 values are one up.
@@ -66,7 +68,7 @@ pub enum Kind {
 }
 
 /// All of them.
-pub const KINDS: [Kind; 44] = [
+pub const KINDS: [Kind; 45] = [
     Kind::Normal,
     Kind::Offset(1e2),
     Kind::Offset(-1e4),
@@ -111,6 +113,7 @@ pub const KINDS: [Kind; 44] = [
     Kind::Extreme,
     Kind::Poisoned,
     Kind::Infinite,
+    Kind::Walk,
 ];
 
 /// Lengths on, below and above each boundary: of lanes and groups of rows (8), streams (64), chunks (512 rows of 1 to 64
@@ -169,6 +172,8 @@ struct Column {
     feature: u64,
     at: u64,
     len: u64,
+    /// Where a walk has come to.
+    level: f64,
 }
 
 impl Column {
@@ -178,7 +183,7 @@ impl Column {
         let mut rng = ChaCha8Rng::from_seed(key);
         rng.set_stream(feature);
         let limits = if size_of::<T>() == size_of::<f32>() { F32 } else { F64 };
-        Column { kind, limits, rng, feature, at: 0, len }
+        Column { kind, limits, rng, feature, at: 0, len, level: 0.0 }
     }
 
     /// The next value: before it is rounded to the type, which leaves most kinds what they are.
@@ -200,6 +205,10 @@ impl Column {
                 (2.0 * rank - 1.0) / (2.0 * rank * (1.0 - rank)).sqrt()
             }
             Kind::Trend => 1e3 + at as f64 + 1e-3 * self.bell(),
+            Kind::Walk => {
+                self.level += self.bell();
+                self.level
+            }
             Kind::Steps(rows) => 1e3 * (at / rows * 3 % 7) as f64 + self.bell(),
             Kind::LateStep => 1e-3 * self.bell() + if at >= self.len - self.len / 64 { 1.0 } else { 0.0 },
             Kind::OutlierFirst if at == 0 => 1e9,
