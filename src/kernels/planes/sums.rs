@@ -1,179 +1,20 @@
-//! The plane view: steps 1 to 4 of [`crate::order`] for the planes of a chunk. Values are read in the order in which they
-//! lie, and the sums of a feature stay in registers. The inner loop is [`Sums::add_group`].
+//! The sums of a feature, in registers; see [`super`].
 
-use std::ops::Range;
-
-use super::PartialMut;
-use super::finish::{About, Pivots, checked, is_zero, pivot};
-use super::fold::Streams;
-use super::group::{CACHE_LINE, Pass, pairwise, pairwise_squares, squares};
-use super::pair::two_sum;
+use super::{Ahead, Planes};
 use crate::element::Element;
+use crate::kernels::PartialMut;
+use crate::kernels::finish::{About, checked, pivot};
+use crate::kernels::fold::Streams;
+use crate::kernels::group::{Pass, pairwise, pairwise_squares, squares};
+use crate::kernels::pair::two_sum;
 use crate::lanes::Lanes;
-use crate::layout::Layout;
-use crate::order::{ChunkRange, GROUP_POSITIONS, GROUP_ROWS, PLANE_STREAMS, RUN_GROUPS};
-
-/// How far ahead of the values that are summed others are asked for, in bytes of planes.
-const AHEAD_BYTES: usize = 16 << 10;
+use crate::order::{GROUP_POSITIONS, GROUP_ROWS, PLANE_STREAMS, RUN_GROUPS};
 
 /// Lanes that hold all streams: two sets of four, or one of eight and another that is not used.
 type Set<L> = [L; PLANE_STREAMS / 4];
 
-/// Some positions of some planes of one feature.
-#[derive(Clone, Copy)]
-struct Planes<'a, T> {
-    /// The whole batch.
-    x: &'a [T],
-    /// Where the first plane's first position is.
-    start: usize,
-    /// Values from one plane to the next.
-    stride: usize,
-    planes: usize,
-    positions: usize,
-}
-
-impl<T: Element> Planes<'_, T> {
-    #[inline(always)]
-    fn count(&self) -> f64 {
-        (self.planes * self.positions) as f64
-    }
-
-    #[inline(always)]
-    fn start_of(&self, plane: usize) -> usize {
-        self.start + plane * self.stride
-    }
-
-    /// Asks for `len` values, [`AHEAD_BYTES`] ahead of a position of a plane.
-    #[inline(always)]
-    fn ask<L: Lanes>(&self, token: L::Token, ahead: &Ahead, position: usize, len: usize) {
-        let from = if position < ahead.left { ahead.here } else { ahead.after };
-        for at in (0..len).step_by(CACHE_LINE / size_of::<T>()) {
-            L::prefetch(token, self.x, from.wrapping_add(position + at));
-        }
-    }
-
-    #[inline(always)]
-    fn ahead(&self, plane: usize) -> Ahead {
-        let ahead = AHEAD_BYTES / size_of::<T>();
-        let (planes, positions) = (ahead / self.positions, ahead % self.positions);
-        Ahead {
-            here: self.start_of(plane + planes) + positions,
-            left: self.positions - positions,
-            after: self.start_of(plane + planes + 1).wrapping_sub(self.positions - positions),
-        }
-    }
-}
-
-/// Where the values lie that are some way ahead of those of a plane.
-struct Ahead {
-    /// Of the first positions.
-    here: usize,
-    /// How many those are.
-    left: usize,
-    /// Of the other positions, in the plane that comes next.
-    after: usize,
-}
-
-/// The moments of some features of a chunk.
-pub(super) struct Job<'a, T> {
-    pub(super) x: &'a [T],
-    pub(super) layout: Layout,
-    pub(super) features: &'a Range<usize>,
-    pub(super) range: &'a ChunkRange,
-    /// Whether to read the planes in the order in which they lie, for batches larger than a cache.
-    pub(super) side_by_side: bool,
-}
-
-impl<T: Element> Job<'_, T> {
-    /// f64 values that running sums of so many features take.
-    pub(super) fn space(features: usize) -> usize {
-        features * Running::<f64>::len::<T>()
-    }
-
-    /// Writes them to `out`.
-    #[inline(always)]
-    pub(super) fn run<L: Lanes>(&self, token: L::Token, pivots: Pivots, out: PartialMut<'_>, space: &mut [f64]) {
-        let pass = Pass::<L>::new(token);
-        match pivots {
-            Pivots::OfSample if self.side_by_side => self.side_by_side(pass, out, space),
-            _ => self.one_by_one(pass, pivots, out),
-        }
-    }
-
-    /// Each feature by itself: its sums stay in registers.
-    #[inline(always)]
-    fn one_by_one<L: Lanes>(&self, pass: Pass<L>, pivots: Pivots, mut out: PartialMut<'_>) {
-        let sample_range = self.range.sample();
-        for (i, feature) in self.features.clone().enumerate() {
-            let (planes, sample) = (self.planes(feature, self.range), self.planes(feature, &sample_range));
-            let of_sample = match pivots {
-                Pivots::OfSample => Some(Running::of::<T, false>(pass, &sample, pass.zero())),
-                Pivots::Given => None,
-            };
-            let pivot = of_sample.as_ref().map_or(out.mean[i], |sums| sums.pivot::<T>(sample.count()));
-            let folded = match of_sample {
-                _ if !is_zero::<T>(pivot) => Running::of::<T, true>(pass, &planes, L::splat(pass.token, pivot)),
-                Some(all) if sample.count() == planes.count() => all,
-                _ => Running::of::<T, false>(pass, &planes, pass.zero()),
-            };
-            folded.finish::<T>(pivot, planes.count(), out.from(i).first());
-        }
-    }
-
-    /// All features of an outer block, then those of the next: memory is read in the order in which it lies, at the price
-    /// of fetching and storing the sums for each plane.
-    #[inline(always)]
-    fn side_by_side<L: Lanes>(&self, pass: Pass<L>, mut out: PartialMut<'_>, space: &mut [f64]) {
-        let (sample_range, inner) = (self.range.sample(), self.layout.inner());
-        for (i, feature) in self.features.clone().enumerate() {
-            let sample = self.planes(feature, &sample_range);
-            out.mean[i] = Running::of::<T, false>(pass, &sample, pass.zero()).pivot::<T>(sample.count());
-        }
-        let blocks = Planes { positions: self.features.len() * inner, ..self.planes(self.features.start, self.range) };
-        let (mut begun, mut left) = (false, RUN_GROUPS);
-        for block in 0..blocks.planes {
-            let (start, ahead) = (blocks.start_of(block), blocks.ahead(block));
-            let (mut next_begun, mut next_left) = (begun, left);
-            for (i, space) in (0..self.features.len()).zip(space.chunks_exact_mut(Running::<L>::len::<T>())) {
-                let mut running = Running::new(pass);
-                if block > 0 {
-                    running.load(pass, begun, left, space);
-                }
-                let (values, ahead) = (&self.x[start + i * inner..][..inner], Some((&ahead, i * inner)));
-                let pivot = out.mean[i];
-                if is_zero::<T>(pivot) {
-                    running.add_plane::<T, false>(pass, values, pass.zero(), &blocks, ahead);
-                } else {
-                    running.add_plane::<T, true>(pass, values, L::splat(pass.token, pivot), &blocks, ahead);
-                }
-                running.store(space);
-                (next_begun, next_left) = (running.total.is_some(), running.left);
-            }
-            (begun, left) = (next_begun, next_left);
-        }
-        for (i, space) in (0..self.features.len()).zip(space.chunks_exact(Running::<L>::len::<T>())) {
-            let mut running = Running::new(pass);
-            running.load(pass, begun, left, space);
-            let count = (blocks.planes * inner) as f64;
-            running.folded::<T>().finish::<T>(out.mean[i], count, out.from(i).first());
-        }
-    }
-
-    #[inline(always)]
-    fn planes(&self, feature: usize, range: &ChunkRange) -> Planes<'_, T> {
-        let (inner, stride) = (self.layout.inner(), self.layout.features() * self.layout.inner());
-        Planes {
-            x: self.x,
-            start: range.outer.start * stride + feature * inner + range.positions.start,
-            stride,
-            planes: range.outer.len(),
-            positions: range.positions.len(),
-        }
-    }
-}
-
 /// Sums of all streams, each with what it has lost to rounding (for f64 values).
-struct Folded {
+pub(super) struct Folded {
     first: [f64; 2],
     second: [f64; 2],
 }
@@ -181,13 +22,13 @@ struct Folded {
 impl Folded {
     /// Step 1, of a sample.
     #[inline(always)]
-    fn pivot<T: Element>(&self, count: f64) -> f64 {
+    pub(super) fn pivot<T: Element>(&self, count: f64) -> f64 {
         pivot::<T>(self.first[0], self.second[0], count)
     }
 
     /// Steps 4 and 5.
     #[inline(always)]
-    fn finish<T: Element>(self, pivot: f64, count: f64, mut out: PartialMut<'_>) {
+    pub(super) fn finish<T: Element>(self, pivot: f64, count: f64, mut out: PartialMut<'_>) {
         let Folded { first, second } = self;
         About { pivot, first, second }.finish::<T>((), count, out.reborrow());
         out.m2[0] = checked::<T>(out.m2[0], second[0]);
@@ -197,17 +38,17 @@ impl Folded {
 /// The sums of a feature while its planes pass: of the present 64 groups, of those before, and the groups that the
 /// present ones lack.
 #[derive(Clone, Copy)]
-struct Running<L> {
+pub(super) struct Running<L> {
     run: Sums<L>,
-    total: Option<Sums<L>>,
-    left: usize,
+    pub(super) total: Option<Sums<L>>,
+    pub(super) left: usize,
 }
 
 impl<L: Lanes> Running<L> {
     /// Steps 2 and 3: `ABOUT` a pivot; or of the values themselves, without compensation, and of their squares only
     /// where these are exact.
     #[inline(always)]
-    fn of<T: Element, const ABOUT: bool>(pass: Pass<L>, planes: &Planes<'_, T>, pivot: L) -> Folded {
+    pub(super) fn of<T: Element, const ABOUT: bool>(pass: Pass<L>, planes: &Planes<'_, T>, pivot: L) -> Folded {
         let mut running = Self::new(pass);
         for plane in 0..planes.planes {
             let values = &planes.x[planes.start_of(plane)..][..planes.positions];
@@ -217,13 +58,13 @@ impl<L: Lanes> Running<L> {
     }
 
     #[inline(always)]
-    fn new(pass: Pass<L>) -> Self {
+    pub(super) fn new(pass: Pass<L>) -> Self {
         Running { run: Sums::new(pass), total: None, left: RUN_GROUPS }
     }
 
     /// Adds a plane of one feature, which begins at a position of an outer block, and asks for what lies ahead of it.
     #[inline(always)]
-    fn add_plane<T: Element, const ABOUT: bool>(
+    pub(super) fn add_plane<T: Element, const ABOUT: bool>(
         &mut self,
         pass: Pass<L>,
         values: &[T],
@@ -266,18 +107,18 @@ impl<L: Lanes> Running<L> {
     }
 
     #[inline(always)]
-    fn folded<T: Element>(&self) -> Folded {
+    pub(super) fn folded<T: Element>(&self) -> Folded {
         let Sums { first, second } = self.joined::<T>();
         Folded { first: first.folded::<T>(), second: second.folded::<T>() }
     }
 
     /// f64 values that [`Running::store`] takes.
-    const fn len<T: Element>() -> usize {
+    pub(super) const fn len<T: Element>() -> usize {
         2 * PLANE_STREAMS * if T::COMPENSATED { 4 } else { 2 }
     }
 
     #[inline(always)]
-    fn store(&self, to: &mut [f64]) {
+    pub(super) fn store(&self, to: &mut [f64]) {
         let (run, total) = to.split_at_mut(to.len() / 2);
         self.run.store(run);
         if let Some(sums) = &self.total {
@@ -286,7 +127,7 @@ impl<L: Lanes> Running<L> {
     }
 
     #[inline(always)]
-    fn load(&mut self, pass: Pass<L>, begun: bool, left: usize, from: &[f64]) {
+    pub(super) fn load(&mut self, pass: Pass<L>, begun: bool, left: usize, from: &[f64]) {
         let (run, total) = from.split_at(from.len() / 2);
         self.run.load(pass, run);
         self.left = left;
@@ -300,7 +141,7 @@ impl<L: Lanes> Running<L> {
 
 /// Running sums: of deviations, and of their squares.
 #[derive(Clone, Copy)]
-struct Sums<L> {
+pub(super) struct Sums<L> {
     first: Total<L>,
     second: Total<L>,
 }
