@@ -103,18 +103,23 @@ impl<T: Element> Job<'_, T> {
     fn one_by_one<L: Lanes>(&self, pass: Pass<L>, pivots: Pivots, mut out: PartialMut<'_>) {
         let sample_range = self.range.sample();
         for (i, feature) in self.features.clone().enumerate() {
-            let (planes, sample) = (self.planes(feature, self.range), self.planes(feature, &sample_range));
-            let of_sample = match pivots {
-                Pivots::OfSample => Some(Running::of::<T, false>(pass, &sample, pass.zero())),
-                Pivots::Given => None,
+            let (planes, out) = (self.planes(feature, self.range), out.from(i).first());
+            let mut pivot = out.mean[0];
+            if pivots == Pivots::OfSample {
+                let sample = self.planes(feature, &sample_range);
+                let sums = Running::of::<T, false>(pass, &sample, pass.zero());
+                pivot = sums.pivot::<T>(sample.count());
+                if is_zero::<T>(pivot) && sample.count() == planes.count() {
+                    sums.finish::<T>(pivot, planes.count(), out);
+                    continue;
+                }
+            }
+            let sums = if is_zero::<T>(pivot) {
+                Running::of::<T, false>(pass, &planes, pass.zero())
+            } else {
+                Running::of::<T, true>(pass, &planes, L::splat(pass.token, pivot))
             };
-            let pivot = of_sample.as_ref().map_or(out.mean[i], |sums| sums.pivot::<T>(sample.count()));
-            let folded = match of_sample {
-                _ if !is_zero::<T>(pivot) => Running::of::<T, true>(pass, &planes, L::splat(pass.token, pivot)),
-                Some(all) if sample.count() == planes.count() => all,
-                _ => Running::of::<T, false>(pass, &planes, pass.zero()),
-            };
-            folded.finish::<T>(pivot, planes.count(), out.from(i).first());
+            sums.finish::<T>(pivot, planes.count(), out);
         }
     }
 
