@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use batchnorm::Path;
 use common::limits::Limit;
+use common::nasty::Kind;
 use common::{Bench, Op, SHAPES, paths};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn operations(c: &mut Criterion) {
     for shape in SHAPES {
         for op in Op::ALL {
-            let mut bench = Bench::<f32>::new(shape.layout);
+            let mut bench = Bench::<f32>::new(Kind::Normal, shape.layout);
             let mut group = c.benchmark_group(format!("{}/{}", shape.name, op.name()));
             group.warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(400)).sample_size(20);
             group.throughput(Throughput::Bytes(op.bytes(bench.x.len(), size_of::<f32>()) as u64));

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use batchnorm::{Isa, Layout, Path};
 use chart::{Line, Look, Panel};
 use common::measure::{Effort, Rounds};
+use common::nasty::Kind;
 use common::{Bench, Op};
 use plotters::style::RGBColor;
 
@@ -118,7 +119,7 @@ fn panel(op: Op, test: bool) -> Panel {
     let mut points = vec![Vec::new(); subjects.len()];
     let mut slow = Vec::new();
     for bytes in (14..if test { 17 } else { 30 }).map(|log| 1usize << log) {
-        let mut bench = Bench::<f32>::new(Layout::nc(bytes / size_of::<f32>() / FEATURES, FEATURES));
+        let mut bench = Bench::<f32>::new(Kind::Normal, Layout::nc(bytes / size_of::<f32>() / FEATURES, FEATURES));
         let paths: Vec<_> = subjects.iter().map(|s| s.path).filter(|path| !slow.contains(path)).collect();
         let rounds = Rounds::measure(&mut bench, op, &paths, if test { Effort::ONCE } else { EFFORT });
         slow.extend(paths.into_iter().filter(|path| rounds.path(*path).0 > SLOW));

@@ -14,6 +14,7 @@ mod common;
 use batchnorm::{Element, Path};
 use bytemuck::Pod;
 use common::measure::{Effort, Rounds};
+use common::nasty::Kind;
 use common::{Bench, LARGE, Op, SHAPES, Shape, paths};
 
 const EFFORT: Effort = Effort { rounds: 15, seconds: 10.0, turn: 2e-3 };
@@ -56,7 +57,7 @@ fn rows<T: Element + Pod>(shape: &Shape, element: &str, options: &Options) {
         if paths.is_empty() {
             continue;
         }
-        let bench = bench.get_or_insert_with(|| Bench::new(shape.layout));
+        let bench = bench.get_or_insert_with(|| Bench::new(Kind::Normal, shape.layout));
         let only: Vec<_> = paths.iter().map(|(_, path)| *path).collect();
         let rounds = Rounds::measure(bench, op, &only, if options.test { Effort::ONCE } else { EFFORT });
         let bytes = op.bytes(bench.x.len(), size_of::<T>()) as f64;

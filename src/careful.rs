@@ -21,16 +21,22 @@ pub(crate) struct Stats {
 /// (Neumaier 1974), so the error is a few 2^-53 whatever the data.
 pub(crate) fn moments(values: impl Iterator<Item = f64> + Clone) -> Stats {
     let first = values.clone().next().unwrap_or(f64::NAN);
-    let (mut largest, mut count, mut finite, mut constant) = (0f64, 0f64, true, true);
+    let (mut largest, mut count, mut constant) = (0f64, 0f64, true);
+    // Of these alone: finite values might overflow to an infinity of the other sign first.
+    let mut infinities = 0.0;
     for x in values.clone() {
+        if !x.is_finite() {
+            infinities += x;
+            if infinities.is_nan() {
+                return not_finite(infinities);
+            }
+        }
         largest = largest.max(x.abs());
         count += 1.0;
-        finite &= x.is_finite();
         constant &= x == first;
     }
-    if !finite {
-        // Only these: finite values might overflow to an infinity of the other sign first.
-        return not_finite(values.filter(|x| !x.is_finite()).sum());
+    if infinities != 0.0 {
+        return not_finite(infinities);
     }
     if constant {
         // A computed mean may be a unit off, and the square of that unit may be anything.
@@ -108,7 +114,8 @@ pub(crate) fn square(d: f64) -> (f64, f64) {
     (high * high, (d - high) * (d + high))
 }
 
-fn not_finite(sum: f64) -> Stats {
+/// The moments of values whose sum is a NaN or infinite, and not from overflow.
+pub(crate) fn not_finite(sum: f64) -> Stats {
     Stats { mean: sum, rest: 0.0, m2: f64::NAN, m2_rest: 0.0 }
 }
 

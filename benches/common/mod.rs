@@ -3,12 +3,15 @@
 
 pub mod limits;
 pub mod measure;
+#[path = "../../tests/common/nasty.rs"]
+pub mod nasty;
 
 use std::ops::{Deref, DerefMut};
 
 use batchnorm::{Batch, BatchMut, BatchNorm, Element, Inference, Isa, Layout, Moments, Path};
 use bytemuck::Pod;
 use limits::Limit;
+use nasty::Kind;
 
 /// A batch shape and its name.
 #[derive(Clone, Copy)]
@@ -17,7 +20,7 @@ pub struct Shape {
     pub layout: Layout,
 }
 
-const fn shape(name: &'static str, layout: Layout) -> Shape {
+pub const fn shape(name: &'static str, layout: Layout) -> Shape {
     Shape { name, layout }
 }
 
@@ -118,11 +121,9 @@ pub struct Bench<T> {
 }
 
 impl<T: Element + Pod> Bench<T> {
-    pub fn new(layout: Layout) -> Self {
-        let len = layout.len().expect("a shape");
-        // Numbers of no meaning, different in every place.
-        let value = |i: usize| T::from_f64((i * 7919 % 10_007) as f64 / 1e3 - 5.0);
-        let (x, y) = (Buffer::new(len, value), Buffer::new(len, value));
+    pub fn new(kind: Kind, layout: Layout) -> Self {
+        let data = nasty::batch::<T>(kind, 1, layout);
+        let (x, y) = (Buffer::new(data.len(), |i| data[i]), Buffer::new(data.len(), |_| T::from_f64(0.0)));
         let mut bn = BatchNorm::new(layout.features());
         let numbers = |from: f64| (0..layout.features()).map(|i| from + i as f64 * 1e-3).collect::<Vec<_>>();
         bn.set_weight(&numbers(0.5)).expect("one each");

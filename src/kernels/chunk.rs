@@ -72,7 +72,8 @@ impl<T: Element> Chunk<'_, T> {
             isa.run(Sweep { chunk, pivots: Pivots::Given });
             for ((i, to), feature) in some.enumerate().zip(features) {
                 if self.out.m2[to].is_nan() {
-                    self.out.set(to, if out.m2[i].is_nan() { self.with_care(feature) } else { out.stats(i) });
+                    let mean = self.out.mean[to];
+                    self.out.set(to, if out.m2[i].is_nan() { self.with_care(feature, mean) } else { out.stats(i) });
                 }
             }
         }
@@ -95,7 +96,11 @@ impl<T: Element> Chunk<'_, T> {
         start..end
     }
 
-    fn with_care(&self, feature: usize) -> Stats {
+    fn with_care(&self, feature: usize, mean: f64) -> Stats {
+        if T::SQUARES_EXACT && !mean.is_finite() {
+            // Sums of f32 values do not overflow.
+            return careful::not_finite(mean);
+        }
         careful::moments(self.order.values(self.x, &self.range, feature))
     }
 }

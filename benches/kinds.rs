@@ -1,0 +1,51 @@
+//! How speed depends on the data: moments of columns that are hard on sums, by the best lanes of this machine.
+//!
+//! ```text
+//! cargo bench --bench kinds
+//! ```
+//!
+//! GB/s, and in brackets the share of a plain sum over the same bytes in the same run (`common/limits.rs`): the minimum of
+//! the rounds. A chunk whose pivot is far from its mean is read again, and one that no pivot is good for (NaN, infinities,
+//! overflow, digits that end) is left to plain code: see step 5 of the order in `src/order.rs`.
+
+mod common;
+
+use batchnorm::{Element, Isa, Layout, Path};
+use bytemuck::Pod;
+use comfy_table::{CellAlignment, Table, presets};
+use common::measure::{Effort, Rounds};
+use common::nasty::{KINDS, Kind};
+use common::{Bench, Op, Shape, shape};
+
+const SHAPES: [Shape; 2] =
+    [shape("NC 1024x512", Layout::nc(1024, 512)), shape("NCHW 8x64x56x56", Layout::nchw(8, 64, 56, 56))];
+
+const EFFORT: Effort = Effort { rounds: 9, seconds: 1.0, turn: 2e-3 };
+
+fn main() {
+    let test = std::env::args().any(|arg| arg == "--test");
+    let effort = if test { Effort::ONCE } else { EFFORT };
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    let columns =
+        ["f32", "f64"].into_iter().flat_map(|element| SHAPES.map(|shape| format!("{element} {}", shape.name)));
+    table.set_header(std::iter::once("columns".to_string()).chain(columns));
+    for kind in KINDS {
+        let figures = SHAPES.map(|shape| figure::<f32>(kind, shape, effort)).into_iter();
+        let figures = figures.chain(SHAPES.map(|shape| figure::<f64>(kind, shape, effort)));
+        table.add_row(std::iter::once(format!("{kind:?}")).chain(figures));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    println!("{table}");
+}
+
+fn figure<T: Element + Pod>(kind: Kind, shape: Shape, effort: Effort) -> String {
+    let mut bench = Bench::<T>::new(kind, shape.layout);
+    let path = Path::Simd(Isa::detect());
+    let rounds = Rounds::measure(&mut bench, Op::Moments, &[path], effort);
+    let (own, plain) = (rounds.path(path).0, rounds.plain(path).0);
+    let bytes = Op::Moments.bytes(bench.x.len(), size_of::<T>()) as f64;
+    format!("{:.1} ({:.2})", bytes / own / 1e9, plain / own)
+}
