@@ -1,4 +1,5 @@
-//! Columns that are hard on sums, reproducible from a seed: for tests, fuzz targets, benches, the digest and the accuracy example.
+//! Columns that are hard on sums, reproducible from a seed: for tests, fuzz targets, benches, the digest and the accuracy
+//! example.
 //!
 //! The same bits on every machine: bits of ChaCha and `+ - * /` and roots alone, because functions of C libraries (`ln`,
 //! `sin`, ...) differ, and no number here has the width of a pointer. Bell-shaped values are sums of three uniform ones.
