@@ -43,9 +43,6 @@ pub trait Sealed: Sized {
     /// Whether the square of a value is exact in f64: what a pivot of 0 is for.
     const SQUARES_EXACT: bool;
 
-    /// Whether a mean in f64 leaves a rest that a difference of two elements can see.
-    const MEAN_HAS_REST: bool;
-
     /// Reads the first lanes of a slice.
     fn load<L: Lanes>(token: L::Token, from: &[Self]) -> L;
 
@@ -76,7 +73,6 @@ impl Sealed for f32 {
     const MAX_CONDITION: f64 = 16.0;
     const COMPENSATED: bool = false;
     const SQUARES_EXACT: bool = true;
-    const MEAN_HAS_REST: bool = false;
 
     #[inline(always)]
     fn load<L: Lanes>(token: L::Token, from: &[Self]) -> L {
@@ -115,7 +111,6 @@ impl Sealed for f64 {
     const MAX_CONDITION: f64 = 2.2;
     const COMPENSATED: bool = true;
     const SQUARES_EXACT: bool = false;
-    const MEAN_HAS_REST: bool = true;
 
     #[inline(always)]
     fn load<L: Lanes>(token: L::Token, from: &[Self]) -> L {

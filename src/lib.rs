@@ -78,22 +78,25 @@
 //!   mean to f64.
 //! - *Results.* [`Moments::mean`] rounds the pair, half a unit of the mean itself; [`Moments::variance`] divides the pair,
 //!   half a unit of the variance (which may be the larger one of two neighbouring units: 4 in all).
-//! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed in f64 (for f64 data with a mean that is a pair), so
-//!   that nothing cancels at a large mean. The scale, `weight / sqrt(variance + eps)`, has half of the variance's relative
-//!   error and four roundings, the rest three. For f32 data that is `2.5e-13 |y - bias|`, the mean's error another `5e-14
-//!   |weight|`, before `y` is rounded to f32, once: exact results rounded, but for near-ties. For f64 data it is `9 u |y -
-//!   bias| + 2 u |weight| + u |y|`. f32 arithmetic with the mean as an f32 pair would round four times, by up to half a unit
-//!   each, and more where a bias cancels.
+//! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed in f64, so that nothing cancels at a large mean.
+//!   What an f64 mean leaves over goes into the bias, times the scale; it is no farther from 0 than any `x - mean`, because
+//!   each `x` is an f64, too. The scale, `weight / sqrt(variance + eps)`, has half of the variance's relative error and four
+//!   roundings; the difference and its product have two, each of at most twice `y - bias`, the bias as many. For f32 data
+//!   that is `2.5e-13 |y - bias| + u |bias|`, the mean's error another `5e-14 |weight|`, before `y` is rounded to f32, once:
+//!   exact results rounded, but for near-ties, unless the bias cancels. For f64 data it is `12 u |y - bias| + 2 u |weight| +
+//!   u |bias| + u |y|`. f32 arithmetic with the mean as an f32 pair would round four times, by up to half a unit each, and
+//!   more where a bias cancels.
 //!
 //! `tests/oracle.rs`, `tests/closed_forms.rs` and `tests/nist.rs` hold these against exact arithmetic, closed forms and NIST's
 //! reference data; `cargo run --release --example accuracy` prints how near reality comes, beside other methods.
 //!
 //! ## Where it stops
 //! - f64 data: variances within 4 units in the last place, means within half a unit of themselves plus `2 u` standard
-//!   deviations (what the argument above gives, and what the tests and the fuzz target `oracle` hold); below 1e-290
-//!   variances lose digits as f64 itself does.
-//! - A chunk whose pivot is far from its mean (a step with few rows on one side, values that wander) is read twice for that
-//!   feature; one that holds NaN, infinities or overflows takes a slower scalar path, too.
+//!   deviations (what the argument above gives, and what the tests and the fuzz target `oracle` hold). Below 1e-290 variances
+//!   lose digits as f64 itself does, and means of subnormal size are a few of the smallest subnormals off.
+//! - A chunk whose pivot is far from the mean of a feature (a step with few rows on one side, values that wander) is read
+//!   twice, for that feature and some beside it; one that holds NaN, infinities or overflows takes a slower scalar path for
+//!   it, too.
 //! - The bits may change between minor versions of the crate (never between machines): a better order is a better
 //!   order.
 //! - A NaN is a NaN: payloads and signs are not part of the promise.
@@ -109,8 +112,8 @@
 //!
 //! (Running statistics with a momentum above 0: 0 times an infinity is NaN, as in PyTorch, and a negative one changes its
 //! sign.) Accumulators and merged moments have what one call has. Evaluation, by finite running statistics, is value by
-//! value: a NaN gives NaN, an infinity the infinity of its sign times the weight's (NaN where that is 0), and others are
-//! untouched. `tests/poisoned.rs` holds all this.
+//! value: a NaN gives NaN, an infinity the infinity of its sign times the weight's (NaN where that, or `running_var + eps`,
+//! is 0), and others are untouched. `tests/poisoned.rs` holds all this.
 //!
 //! # Threads
 //! [`Path::Parallel`] and [`Path::Auto`] use rayon's current pool: the global one, or the one they are called in. Set

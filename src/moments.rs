@@ -168,7 +168,7 @@ impl Moments {
     ///
     /// Shards of whole chunks give the bits of one call where they are joined as one call joins chunks: in order, the left
     /// one of a power of two of chunks, the right one of no more. A chunk is 512 rows (from 64 columns on; of fewer, 512
-    /// times the power of two that makes them 64), or `32768 / inner` planes.
+    /// times the power of two that makes them 64), or `32768 / inner` planes, at least one.
     ///
     /// # Errors
     /// [`Error::Features`] where the other has other features. Nothing changes then.

@@ -12,7 +12,7 @@ pub(super) struct WeightBias<'a> {
 /// Fills `affine` for statistics with these variances: `scale = weight / sqrt(variance + eps)`.
 ///
 /// A variance and an `eps` of 0 give a scale of 0, so the feature becomes its bias (as PyTorch's kernels have it)
-/// rather than NaN.
+/// rather than NaN. What the mean leaves over, if it is known, goes into the bias: `(x - mean - rest) * scale + bias`.
 pub(super) fn fill(
     affine: &mut Affine,
     mean: &[f64],
@@ -21,12 +21,8 @@ pub(super) fn fill(
     eps: f64,
     layer: WeightBias<'_>,
 ) {
-    affine.set(mean.len(), |[to_mean, to_rest, to_scale, to_bias]| {
+    affine.set(mean.len(), |[to_mean, to_scale, to_bias]| {
         to_mean.copy_from_slice(mean);
-        match rest {
-            Some(rest) => to_rest.copy_from_slice(rest),
-            None => to_rest.fill(0.0),
-        }
         for (scale, variance) in to_scale.iter_mut().zip(variance) {
             let sum = variance + eps;
             *scale = if sum == 0.0 { 0.0 } else { 1.0 / sum.sqrt() };
@@ -39,6 +35,11 @@ pub(super) fn fill(
         match layer.bias {
             Some(bias) => to_bias.copy_from_slice(bias),
             None => to_bias.fill(0.0),
+        }
+        for ((bias, scale), rest) in to_bias.iter_mut().zip(&*to_scale).zip(rest.unwrap_or_default()) {
+            let shift = rest * scale;
+            // Not of an infinite weight, which decides alone.
+            *bias -= if shift.is_finite() { shift } else { 0.0 };
         }
     });
 }

@@ -37,7 +37,7 @@ impl<L: Lanes> Pass<L> {
     }
 
     /// The same with the squares of eight values, which are not rounded: the exact square of the upper half joins the sum,
-    /// the small rest (right to 2^-77 of the square) what is lost.
+    /// the small rest (right to 2^-76 of the square) what is lost.
     #[inline(always)]
     pub(super) fn add_squares(&self, (mut sum, mut lost): (L, L), eight: [L; GROUP_ROWS]) -> (L, L) {
         for d in eight {

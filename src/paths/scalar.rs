@@ -29,10 +29,8 @@ pub(super) fn moments<T: Element>(order: &Order, x: &[T], moments: &mut Moments)
 pub(super) fn normalize<T: Element>(affine: &Affine, layout: Layout, x: Option<&[T]>, y: &mut [T]) {
     for at in 0..y.len() {
         let feature = at / layout.inner() % layout.features();
-        let [mean, rest, scale, bias] = affine.of(feature);
+        let [mean, scale, bias] = affine.of(feature);
         let deviation = x.map_or(y[at], |x| x[at]).to_f64() - mean;
-        // The rest is what an f64 mean leaves over; for f32 values it is below any rounding.
-        let deviation = if T::MEAN_HAS_REST { deviation - rest } else { deviation };
         y[at] = T::from_f64(deviation * scale + bias);
     }
 }

@@ -8,16 +8,17 @@ use crate::layout::Layout;
 /// Columns that parameters are laid out for at a time.
 pub(super) const COLUMNS: usize = 128;
 
-/// What each feature is normalised by. The difference comes first, in f64, with a mean that for f64 values is a pair:
-/// folded into `x * scale + shift` it would cancel at a large mean. Each output is rounded to its type once, so an
-/// `f32` is within 0.50001 units in the last place of the exact result, unless `x - mean` and the bias cancel.
+/// What each feature is normalised by. The difference comes first, in f64: folded into `x * scale + shift` the mean would
+/// cancel where it is large. What the mean leaves over is folded into the bias: it is no farther from 0 than any
+/// `x - mean` (the mean is the nearest f64), so nothing cancels. Each output is rounded to its type once, so an `f32` is
+/// within 0.50001 units in the last place of the exact result, unless `x - mean` and the bias cancel.
 ///
 /// Each array begins again behind its end, so that lanes that cross the end of a row find the next row's parameters; and
 /// each begins with a cache line, because lanes that cross one take twice as long to load.
 #[derive(Debug, Default)]
 pub(crate) struct Affine {
     features: usize,
-    /// Mean, rest, scale and bias.
+    /// Mean, scale and bias.
     values: Vec<f64>,
     /// Where they begin: at a cache line.
     start: usize,
@@ -33,31 +34,30 @@ impl Affine {
         if self.features == 0 { 0 } else { (self.features + REPEATED).next_multiple_of(LINE) }
     }
 
-    /// Sizes the arrays, has `fill` set a value per feature (mean, rest, scale, bias), and repeats their beginnings.
-    pub(crate) fn set(&mut self, features: usize, fill: impl FnOnce([&mut [f64]; 4])) {
+    /// Sizes the arrays, has `fill` set a value per feature (mean, scale, bias), and repeats their beginnings.
+    pub(crate) fn set(&mut self, features: usize, fill: impl FnOnce([&mut [f64]; ARRAYS])) {
         self.features = features;
         let len = self.len();
-        self.values.resize(4 * len + LINE, 0.0);
+        self.values.resize(ARRAYS * len + LINE, 0.0);
         self.start = self.values.as_ptr().align_offset(LINE * size_of::<f64>()).min(LINE);
-        let (mean, rest) = self.values[self.start..][..4 * len].split_at_mut(len);
-        let (rest, scale) = rest.split_at_mut(len);
-        let (scale, bias) = scale.split_at_mut(len);
-        fill([&mut mean[..features], &mut rest[..features], &mut scale[..features], &mut bias[..features]]);
-        for array in [mean, rest, scale, bias] {
+        let (mean, others) = self.values[self.start..][..ARRAYS * len].split_at_mut(len);
+        let (scale, bias) = others.split_at_mut(len);
+        fill([&mut mean[..features], &mut scale[..features], &mut bias[..features]]);
+        for array in [mean, scale, bias] {
             repeat(array, features);
         }
     }
 
-    /// What a value of a feature becomes: mean, rest, scale and bias, in this order.
-    pub(crate) fn of(&self, feature: usize) -> [f64; 4] {
-        let AffineView { mean, rest, scale, bias } = self.view();
-        [mean[feature], rest[feature], scale[feature], bias[feature]]
+    /// What a value of a feature becomes: mean, scale and bias, in this order.
+    pub(crate) fn of(&self, feature: usize) -> [f64; ARRAYS] {
+        let AffineView { mean, scale, bias } = self.view();
+        [mean[feature], scale[feature], bias[feature]]
     }
 
     pub(super) fn view(&self) -> AffineView<'_> {
         let len = self.len();
         let array = |i: usize| self.values.get(self.start + i * len..).map_or(&[][..], |values| &values[..len]);
-        AffineView { mean: array(0), rest: array(1), scale: array(2), bias: array(3) }
+        AffineView { mean: array(0), scale: array(1), bias: array(2) }
     }
 }
 
@@ -66,7 +66,7 @@ impl Clone for Affine {
     fn clone(&self) -> Self {
         let (from, mut to) = (self.view(), Affine::default());
         to.set(self.features, |arrays| {
-            for (to, from) in arrays.into_iter().zip([from.mean, from.rest, from.scale, from.bias]) {
+            for (to, from) in arrays.into_iter().zip([from.mean, from.scale, from.bias]) {
                 to.copy_from_slice(&from[..self.features]);
             }
         });
@@ -79,6 +79,8 @@ impl PartialEq for Affine {
         self.features == other.features && (0..self.features).all(|feature| self.of(feature) == other.of(feature))
     }
 }
+
+const ARRAYS: usize = 3;
 
 /// f64 values of a cache line.
 const LINE: usize = 8;
@@ -98,7 +100,6 @@ fn repeat(array: &mut [f64], period: usize) {
 #[derive(Clone, Copy)]
 pub(super) struct AffineView<'a> {
     mean: &'a [f64],
-    rest: &'a [f64],
     scale: &'a [f64],
     bias: &'a [f64],
 }
@@ -108,7 +109,6 @@ impl<'a> AffineView<'a> {
     pub(super) fn columns(&self, from: usize, len: usize) -> AffineView<'a> {
         AffineView {
             mean: &self.mean[from..][..len],
-            rest: &self.rest[from..][..len],
             scale: &self.scale[from..][..len],
             bias: &self.bias[from..][..len],
         }
@@ -119,7 +119,6 @@ impl<'a> AffineView<'a> {
 #[repr(align(64))]
 pub(super) struct LaidOut {
     mean: [f64; COLUMNS + REPEATED],
-    rest: [f64; COLUMNS + REPEATED],
     scale: [f64; COLUMNS + REPEATED],
     bias: [f64; COLUMNS + REPEATED],
 }
@@ -127,17 +126,12 @@ pub(super) struct LaidOut {
 impl LaidOut {
     #[inline(always)]
     pub(super) fn new() -> Self {
-        LaidOut {
-            mean: [0.0; COLUMNS + REPEATED],
-            rest: [0.0; COLUMNS + REPEATED],
-            scale: [0.0; COLUMNS + REPEATED],
-            bias: [0.0; COLUMNS + REPEATED],
-        }
+        LaidOut { mean: [0.0; COLUMNS + REPEATED], scale: [0.0; COLUMNS + REPEATED], bias: [0.0; COLUMNS + REPEATED] }
     }
 
     #[inline(always)]
     pub(super) fn view(&self) -> AffineView<'_> {
-        AffineView { mean: &self.mean, rest: &self.rest, scale: &self.scale, bias: &self.bias }
+        AffineView { mean: &self.mean, scale: &self.scale, bias: &self.bias }
     }
 
     /// Columns count over rows side by side; every `inner` of them are one feature's.
@@ -147,12 +141,11 @@ impl LaidOut {
         let mut feature = columns.start / inner % features;
         for at in (0..columns.len()).step_by(inner) {
             self.mean[at..at + inner].fill(affine.mean[feature]);
-            self.rest[at..at + inner].fill(affine.rest[feature]);
             self.scale[at..at + inner].fill(affine.scale[feature]);
             self.bias[at..at + inner].fill(affine.bias[feature]);
             feature = if feature + 1 == features { 0 } else { feature + 1 };
         }
-        for array in [&mut self.mean, &mut self.rest, &mut self.scale, &mut self.bias] {
+        for array in [&mut self.mean, &mut self.scale, &mut self.bias] {
             repeat(&mut array[..columns.len() + REPEATED], columns.len());
         }
     }
@@ -162,7 +155,6 @@ impl LaidOut {
 #[derive(Clone, Copy)]
 pub(super) struct Parameters<L> {
     pub(super) mean: L,
-    pub(super) rest: L,
     pub(super) scale: L,
     pub(super) bias: L,
 }
@@ -172,7 +164,6 @@ impl<L: Lanes> Parameters<L> {
     pub(super) fn load(token: L::Token, from: &AffineView<'_>, at: usize) -> Self {
         Parameters {
             mean: L::load(token, &from.mean[at..]),
-            rest: L::load(token, &from.rest[at..]),
             scale: L::load(token, &from.scale[at..]),
             bias: L::load(token, &from.bias[at..]),
         }
@@ -182,18 +173,13 @@ impl<L: Lanes> Parameters<L> {
     pub(super) fn splat(token: L::Token, from: &AffineView<'_>) -> Self {
         Parameters {
             mean: L::splat(token, from.mean[0]),
-            rest: L::splat(token, from.rest[0]),
             scale: L::splat(token, from.scale[0]),
             bias: L::splat(token, from.bias[0]),
         }
     }
 
     #[inline(always)]
-    pub(super) fn normalized(&self, x: L, mean_has_rest: bool) -> L {
-        let mut d = x.sub(self.mean);
-        if mean_has_rest {
-            d = d.sub(self.rest);
-        }
-        d.mul(self.scale).add(self.bias)
+    pub(super) fn normalized(&self, x: L) -> L {
+        x.sub(self.mean).mul(self.scale).add(self.bias)
     }
 }

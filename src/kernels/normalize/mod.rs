@@ -267,7 +267,7 @@ impl<L: Lanes> Parameters<L> {
     #[inline(always)]
     fn apply<T: Element>(&self, token: L::Token, run: &mut Run<'_, T>, at: usize) {
         let from = run.x.unwrap_or(run.y);
-        let y = self.normalized(T::load::<L>(token, &from[at..]), T::MEAN_HAS_REST);
+        let y = self.normalized(T::load::<L>(token, &from[at..]));
         T::store(y, &mut run.y[at..]);
     }
 }

@@ -87,8 +87,8 @@ fn stream_pair<L: Lanes, T: Element>(token: L::Token, [a, b]: [Parameters<L>; 2]
     let from = run.x.unwrap_or(run.y);
     L::prefetch(token, from, at + run.below.unwrap_or(AHEAD_BYTES / size_of::<T>()));
     let from = &from[at..];
-    let a = a.normalized(T::load::<L>(token, from), T::MEAN_HAS_REST);
-    let b = b.normalized(T::load::<L>(token, &from[L::LANES..]), T::MEAN_HAS_REST);
+    let a = a.normalized(T::load::<L>(token, from));
+    let b = b.normalized(T::load::<L>(token, &from[L::LANES..]));
     T::stream([a, b], &mut run.y[at..]);
 }
 
@@ -101,7 +101,6 @@ impl<L: Lanes> Parameters<L> {
         }
         Parameters {
             mean: first(token, lanes, self.mean, after.mean),
-            rest: first(token, lanes, self.rest, after.rest),
             scale: first(token, lanes, self.scale, after.scale),
             bias: first(token, lanes, self.bias, after.bias),
         }
