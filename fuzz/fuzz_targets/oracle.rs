@@ -1,12 +1,12 @@
-//! Means and variances of a column against exact arithmetic.
+//! Means, variances and normalised values of a column against exact arithmetic.
 #![no_main]
 
 use std::collections::BTreeSet;
 
 use arbitrary::{Arbitrary, Unstructured};
-use batchnorm::{Batch, Layout, Moments, moments};
+use batchnorm::{Batch, BatchMut, BatchNorm, Layout, Moments, moments};
 use batchnorm_fuzz::exact::{Column, ulp};
-use batchnorm_fuzz::oracle::{error_in, nearest};
+use batchnorm_fuzz::oracle::{error_in, nearest, rational, root, ulp_f32};
 use batchnorm_fuzz::values::{FromBits, Recipe, Sides};
 use batchnorm_fuzz::{assert_classes, bits};
 use libfuzzer_sys::fuzz_target;
@@ -17,16 +17,25 @@ struct Bounds {
     variance_ulp: f64,
     /// A mean: half an ulp of it, and this many 2^-53 of the standard deviation.
     mean_sd: f64,
+    /// A normalised value: as many 2^-53 of `y - bias`, of the weight, of the bias and of itself; an f32 besides half a unit
+    /// in its last place.
+    output: [f64; 4],
 }
 
-const F64_BOUNDS: Bounds = Bounds { variance_ulp: 4.0, mean_sd: 2.0 };
+const F64_BOUNDS: Bounds = Bounds { variance_ulp: 4.0, mean_sd: 2.0, output: [12.0, 2.0, 1.0, 1.0] };
 
 /// Sums of f32 values are not compensated. The documented bounds, 4.8e-13 (4300 ulp) and 370, hold for errors that line
 /// up as no data make them; these notice more.
-const F32_BOUNDS: Bounds = Bounds { variance_ulp: 1300.0, mean_sd: 330.0 };
+const F32_BOUNDS: Bounds = Bounds { variance_ulp: 1300.0, mean_sd: 330.0, output: [1300.0, 330.0, 1.0, 0.0] };
 
 /// Smallest subnormals that a mean may be off besides: offsets and merges round to whole ones, half of one each time.
 const MEAN_SUBNORMALS: u64 = 8;
+
+/// Variances below this have lost digits, and the oracle's roots would, too.
+const LEAST_VARIANCE: f64 = 1e-280;
+
+/// Values of a feature whose normalised values are compared.
+const MOST_OUTPUTS: usize = 6;
 
 /// Bytes used of an input: big integers are slow.
 const MOST_BYTES: usize = 2_000;
@@ -121,6 +130,40 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8], bounds: &Bounds) {
         let given = m.variance(feature, 0.0);
         let error = error_in(given, &variance, ulp(&variance));
         assert!(error <= bounds.variance_ulp, "{name}: variance {given:e} is {error} ulp off {:e}", nearest(&variance));
+    }
+    if !overflows && layout.count() > 1 && nearest(&variance) >= LEAST_VARIANCE {
+        check_outputs(&name, &exact, &data, layout, bounds);
+    }
+}
+
+/// Trains a layer on the batch: its weight, bias and `eps` depend on the number of values, its feature is the last one.
+fn check_outputs<T: FromBits>(name: &str, exact: &Column, data: &[T], layout: Layout, bounds: &Bounds) {
+    let features = layout.features();
+    let [weight, bias, eps] = [[1.0, 0.0, 0.0], [-3.0, 0.7, 0.0], [0.1, -40.0, 1e-5]][layout.outer() % 3];
+    let mut bn = BatchNorm::new(features).with_eps(eps).expect("an eps");
+    bn.set_weight(&vec![weight; features]).expect("weights");
+    bn.set_bias(&vec![bias; features]).expect("biases");
+    let mut y = data.to_vec();
+    bn.forward_train(Batch::new(data, layout).expect("x"), BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+
+    let scale = rational(weight) / root(&(exact.variance() + rational(eps)));
+    let mut seen = BTreeSet::new();
+    let planes =
+        data.chunks_exact(layout.inner()).zip(y.chunks_exact(layout.inner())).skip(features - 1).step_by(features);
+    for (x, y) in planes.flat_map(|(x, y)| x.iter().zip(y)).map(|(x, y)| (x.to_f64(), y.to_f64())) {
+        if !seen.insert(bits(x)) {
+            continue;
+        }
+        if seen.len() > MOST_OUTPUTS {
+            break;
+        }
+        let scaled = (rational(x) - &exact.mean) * &scale;
+        let y_exact = &scaled + rational(bias);
+        let parts = [nearest(&scaled), weight, bias, nearest(&y_exact)];
+        let of_parts: f64 = parts.iter().zip(bounds.output).map(|(part, times)| part.abs() * times).sum();
+        let rounding = if size_of::<T>() == size_of::<f32>() { 0.5 * ulp_f32(nearest(&y_exact)) } else { 0.0 };
+        let error = error_in(y, &y_exact, rounding + 2f64.powi(-53) * of_parts);
+        assert!(error <= 1.0, "{name}: {x:e} becomes {y:e}, {error} of what is allowed off {:e}", parts[3]);
     }
 }
 

@@ -96,6 +96,9 @@ def oracle():
         "lined_up_f64": seed(1, 64, 1, 100, 0, recipe("raw"), f64(*lined_up)),
         # Found by the fuzzer: an outlier, in one feature in the pivot's rows: all is computed again, about the mean.
         "outlier_pivot_f64": bytes.fromhex("114900016360ea006766ffff2abfff00000000000000002abfffff2c"),
+        # One value is a unit above all others: normalised, these are what an f64 mean leaves over.
+        "one_above_f32": seed(0, 1, 1, 65535, 1, recipe("raw"), f32(1e6 + 0.0625, 1e6)),
+        "one_above_f64": seed(1, 1, 1, 65535, 1, recipe("raw"), f64(1e6 + 2.0**-33, 1e6)),
         "pivot_f32": seed(0, 64, 1, 128, 0, recipe("near", 3.0000002, double=False), steps(*pivot)),
         "pivot_f64": seed(1, 64, 1, 128, 0, recipe("near", 3.0000002), steps(*pivot)),
         "groups_f64": seed(1, 64, 1, 128, 8, recipe("raw"), f64(*[0.5] * 8, *group)),
