@@ -20,8 +20,7 @@ pub(crate) struct Stats {
 /// Three passes (mean, its correction, then deviations with their own mean taken out), all with compensated sums
 /// (Neumaier 1974), so the error is a few 2^-53 whatever the data.
 pub(crate) fn moments(values: impl Iterator<Item = f64> + Clone) -> Stats {
-    let first = values.clone().next().unwrap_or(f64::NAN);
-    let (mut largest, mut count, mut constant) = (0f64, 0f64, true);
+    let (mut largest, mut count) = (0f64, 0f64);
     // Of these alone: finite values might overflow to an infinity of the other sign first.
     let mut infinities = 0.0;
     for x in values.clone() {
@@ -33,19 +32,15 @@ pub(crate) fn moments(values: impl Iterator<Item = f64> + Clone) -> Stats {
         }
         largest = largest.max(x.abs());
         count += 1.0;
-        constant &= x == first;
     }
     if infinities != 0.0 {
         return not_finite(infinities);
     }
-    if constant {
-        // A computed mean may be a unit off, and the square of that unit may be anything.
-        return Stats { mean: first, rest: 0.0, m2: 0.0, m2_rest: 0.0 };
-    }
     // Scaled by a power of two, sums of 2^60 values of the largest exponent stay finite; nothing else is rounded.
     let scale = if largest > 2f64.powi(960) { 2f64.powi(-64) } else { 1.0 };
     let scaled = values.map(|x| x * scale);
-    // The mean may still be a unit or two off, which is far where the values differ in a few units: once more.
+    // The mean may still be a unit or two off, which is far where the values differ in a few units: once more. (Where they
+    // do not differ, these deviations are that unit or two, their sum is exact, and the pivot is the value.)
     let mut pivot = rounded(sum(scaled.clone().map(|x| (x, 0.0)))) / count;
     pivot += rounded(sum(scaled.clone().map(|x| (x - pivot, 0.0)))) / count;
 

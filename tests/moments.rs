@@ -65,8 +65,11 @@ fn constants_are_exact() {
         for c in [0.1f32, -7.12e9, 1e10, 3.0e38, 1e-45, 16_777_217.0, 0.0] {
             assert_eq!(mean_m2(&vec![c; n]), (f64::from(c), 0.0), "{n} times {c}");
         }
-        for c in [0.1f64, -1e300, 1.7e308, 1e-320, 1e15 + 0.3, 1.0 / 3.0] {
-            assert_eq!(mean_m2(&vec![c; n]), (c, 0.0), "{n} times {c}");
+        for c in [0.1f64, -1e300, f64::MAX, -4.9e153 / 7.0, 1e-147 / 3.0, 1e-320, 1e15 + 0.3, 1.0 / 3.0] {
+            let values = vec![c; n];
+            assert_eq!(mean_m2(&values), (c, 0.0), "{n} times {c}");
+            let m = moments(Batch::new(&values, Layout::ncl(1, 1, n)).expect("a batch"));
+            assert_eq!((m.mean(0), m.m2(0)), (c, 0.0), "a plane of {n} times {c}");
         }
     }
 }
