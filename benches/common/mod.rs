@@ -87,12 +87,13 @@ pub struct Buffer<T> {
     start: usize,
 }
 
-impl<T> Buffer<T> {
-    fn new(len: usize, value: impl Fn(usize) -> T) -> Self {
+impl<T: Pod> Buffer<T> {
+    fn new(data: &[T]) -> Self {
         let spare = PAGE / size_of::<T>();
-        let mut values: Vec<T> = Vec::with_capacity(spare + len);
+        let mut values: Vec<T> = Vec::with_capacity(spare + data.len());
         let start = (0..spare).find(|i| values.as_ptr().wrapping_add(*i).addr() % PAGE == 16).unwrap_or(0);
-        values.extend((0..start).chain(0..len).map(value));
+        values.resize(start, T::zeroed());
+        values.extend_from_slice(data);
         Buffer { values, start }
     }
 }
@@ -123,7 +124,7 @@ pub struct Bench<T> {
 impl<T: Element + Pod> Bench<T> {
     pub fn new(kind: Kind, layout: Layout) -> Self {
         let data = nasty::batch::<T>(kind, 1, layout);
-        let (x, y) = (Buffer::new(data.len(), |i| data[i]), Buffer::new(data.len(), |_| T::from_f64(0.0)));
+        let (x, y) = (Buffer::new(&data), Buffer::new(&vec![T::zeroed(); data.len()]));
         let mut bn = BatchNorm::new(layout.features());
         let numbers = |from: f64| (0..layout.features()).map(|i| from + i as f64 * 1e-3).collect::<Vec<_>>();
         bn.set_weight(&numbers(0.5)).expect("one each");
