@@ -55,7 +55,7 @@ pub enum Error {
         /// Layout of the output.
         output: Layout,
     },
-    /// The batch, or the statistics, have another number of features than the layer.
+    /// The batch, the statistics or the slice to write to have another number of features than the layer or the moments.
     Features {
         /// Features expected.
         expected: usize,

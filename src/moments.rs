@@ -118,12 +118,51 @@ impl Moments {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn variance(&self, feature: usize, ddof: f64) -> f64 {
-        if self.count == 0 {
-            return f64::NAN;
+        if self.count == 0 { f64::NAN } else { self.partial().variance(feature, self.freedom(ddof)) }
+    }
+
+    /// [`Moments::mean`] of every feature, rounded to the type of `out`.
+    ///
+    /// # Errors
+    /// [`Error::Features`] where `out` is not as long as there are features.
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout, moments};
+    /// let m = moments(Batch::new(&[1.0f32, 10.0, 2.0, 10.0, 6.0, 10.0], Layout::nc(3, 2))?);
+    /// let mut means = [0.0f32; 2];
+    /// m.means_into(&mut means)?;
+    /// assert_eq!(means, [3.0, 10.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn means_into<T: Element>(&self, out: &mut [T]) -> Result<()> {
+        self.check(out.len())?;
+        for (feature, out) in out.iter_mut().enumerate() {
+            *out = T::from_f64(self.mean(feature));
         }
-        // Not `max`: it would hide a NaN ddof.
-        let freedom = self.count as f64 - ddof;
-        self.partial().variance(feature, if freedom < 0.0 { 0.0 } else { freedom })
+        Ok(())
+    }
+
+    /// [`Moments::variance`] of every feature, rounded to the type of `out`: several times as fast as one by one.
+    ///
+    /// # Errors
+    /// [`Error::Features`] where `out` is not as long as there are features.
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout, moments};
+    /// let m = moments(Batch::new(&[1.0f32, 10.0, 2.0, 10.0, 6.0, 10.0], Layout::nc(3, 2))?);
+    /// let mut variances = [0.0f32; 2];
+    /// m.variances_into(1.0, &mut variances)?;
+    /// assert_eq!(variances, [7.0, 0.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn variances_into<T: Element>(&self, ddof: f64, out: &mut [T]) -> Result<()> {
+        self.check(out.len())?;
+        if self.count == 0 {
+            out.fill(T::from_f64(f64::NAN));
+        } else {
+            Path::Auto.variances(self.partial(), self.freedom(ddof), out);
+        }
+        Ok(())
     }
 
     /// Square root of [`Moments::variance`].
@@ -197,6 +236,13 @@ impl Moments {
         }
         self.count = count_a.saturating_add(count_b);
         Ok(())
+    }
+
+    /// `max(0, count - ddof)`.
+    fn freedom(&self, ddof: f64) -> f64 {
+        // Not `max`: it would hide a NaN ddof.
+        let freedom = self.count as f64 - ddof;
+        if freedom < 0.0 { 0.0 } else { freedom }
     }
 
     fn check(&self, given: usize) -> Result<()> {

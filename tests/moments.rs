@@ -46,6 +46,50 @@ fn ddof() {
     assert!(one.variance(0, 1.0).is_nan());
 }
 
+/// All at once, where features that need care lie among others, and where none do.
+#[test]
+fn all_features_at_once_are_as_one_by_one() {
+    fn check<T: Element>(m: &Moments, ddof: f64) {
+        let one_by_one =
+            |of: &dyn Fn(usize) -> f64| (0..m.num_features()).map(|f| T::from_f64(of(f))).collect::<Vec<T>>();
+        let bits = |values: &[T]| {
+            let values = values.iter().map(|x| x.to_f64());
+            values.map(|x| if x.is_nan() { f64::NAN } else { x }.to_bits()).collect::<Vec<_>>()
+        };
+        let mut given = vec![T::from_f64(-1.0); m.num_features()];
+        m.means_into(&mut given).expect("one each");
+        assert_eq!(bits(&given), bits(&one_by_one(&|feature| m.mean(feature))));
+        m.variances_into(ddof, &mut given).expect("one each");
+        assert_eq!(bits(&given), bits(&one_by_one(&|feature| m.variance(feature, ddof))), "ddof {ddof}");
+    }
+    let rows = 100;
+    let all = |feature: usize| KINDS[feature % KINDS.len()];
+    let plain = |feature: usize| if feature % 2 == 0 { Kind::Normal } else { Kind::Walk };
+    for (features, kind) in [(KINDS.len(), &all as &dyn Fn(usize) -> Kind), (1, &plain), (8, &plain), (43, &plain)] {
+        let layout = Layout::nc(rows, features);
+        let mut data = common::nasty::mixed::<f64>(kind, 1, layout);
+        if features == 43 {
+            // Variances near the end of f64's range, where halves of products overflow.
+            data[3..].iter_mut().step_by(features).for_each(|x| *x = 1e153 * x.signum());
+        }
+        for m in [moments(Batch::new(&data, layout).expect("a batch")), Moments::new(features)] {
+            for ddof in [0.0, 1.0, 1.5, -1.0, 99.5, 100.0, 101.0, f64::NAN] {
+                check::<f64>(&m, ddof);
+                check::<f32>(&m, ddof);
+            }
+        }
+    }
+}
+
+#[test]
+fn slices_of_another_length_are_refused() {
+    let m = column(&[1.0f64, 2.0]);
+    let mut out = [-1.0f32; 2];
+    let refused = Err(Error::Features { expected: 1, given: 2 });
+    assert_eq!((m.means_into(&mut out), m.variances_into(0.0, &mut out)), (refused, refused));
+    assert_eq!(out, [-1.0; 2]);
+}
+
 #[test]
 fn no_values() {
     for (name, m) in by_every_path(|path| path.moments(Batch::<f32>::new(&[], Layout::nc(0, 3)).expect("a batch"))) {

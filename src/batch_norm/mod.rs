@@ -57,6 +57,7 @@ pub struct BatchNorm {
     inference: OnceLock<Inference>,
     /// Memory of the training pass, kept for the next one.
     batch: Moments,
+    variance: Vec<f64>,
     affine: Affine,
 }
 
@@ -195,8 +196,7 @@ impl BatchNorm {
     pub(crate) fn inference(&self) -> &Inference {
         self.inference.get_or_init(|| {
             let mut affine = Affine::default();
-            let variance = self.running_var.iter().copied();
-            params::fill(&mut affine, &self.running_mean, None, variance, self.eps, self.weight_bias());
+            params::fill(&mut affine, &self.running_mean, None, &self.running_var, self.eps, self.weight_bias());
             Inference::new(affine)
         })
     }
@@ -205,26 +205,28 @@ impl BatchNorm {
     fn train_step<T: Element>(&mut self, path: Path, x: Batch<'_, T>) {
         let mut batch = std::mem::take(&mut self.batch);
         path.moments_into(x, &mut batch);
-        self.update_running(&batch);
+        let mut variance = std::mem::take(&mut self.variance);
         let mut affine = std::mem::take(&mut self.affine);
-        let moments = batch.partial();
-        let variance = params::biased(moments, batch.count());
-        params::fill(&mut affine, moments.mean, Some(moments.rest), variance, self.eps, self.weight_bias());
-        (self.batch, self.affine) = (batch, affine);
+        let (moments, count) = (batch.partial(), batch.count());
+        variance.resize(moments.m2.len(), 0.0);
+        path.variances(moments, (count - 1) as f64, &mut variance);
+        self.update_running(moments.mean, &variance);
+        path.variances(moments, count as f64, &mut variance);
+        params::fill(&mut affine, moments.mean, Some(moments.rest), &variance, self.eps, self.weight_bias());
+        (self.batch, self.variance, self.affine) = (batch, variance, affine);
     }
 
-    fn update_running(&mut self, batch: &Moments) {
+    fn update_running(&mut self, mean: &[f64], unbiased_variance: &[f64]) {
         self.changed();
         self.num_batches_tracked = self.num_batches_tracked.saturating_add(1);
         let momentum = self.momentum.unwrap_or(1.0 / self.num_batches_tracked as f64);
-        let freedom = (batch.count() - 1) as f64;
-        let batch = batch.partial();
-        for (running, mean) in self.running_mean.iter_mut().zip(batch.mean) {
-            *running = (1.0 - momentum) * *running + momentum * mean;
-        }
-        for (feature, running) in self.running_var.iter_mut().enumerate() {
-            *running = (1.0 - momentum) * *running + momentum * batch.variance(feature, freedom);
-        }
+        let towards = |running: &mut [f64], batch: &[f64]| {
+            for (running, batch) in running.iter_mut().zip(batch) {
+                *running = (1.0 - momentum) * *running + momentum * batch;
+            }
+        };
+        towards(&mut self.running_mean, mean);
+        towards(&mut self.running_var, unbiased_variance);
     }
 
     /// What evaluation applies is out of date.

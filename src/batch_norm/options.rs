@@ -26,6 +26,7 @@ impl BatchNorm {
             num_batches_tracked: 0,
             inference: OnceLock::new(),
             batch: Moments::default(),
+            variance: Vec::new(),
             affine: Affine::default(),
         }
     }

@@ -1,6 +1,6 @@
 //! From statistics to what the kernels apply.
 
-use crate::kernels::{Affine, Partial};
+use crate::kernels::Affine;
 
 /// Scale and shift of a layer, each optional.
 #[derive(Clone, Copy)]
@@ -17,7 +17,7 @@ pub(super) fn fill(
     affine: &mut Affine,
     mean: &[f64],
     rest: Option<&[f64]>,
-    variance: impl Iterator<Item = f64>,
+    variance: &[f64],
     eps: f64,
     layer: WeightBias<'_>,
 ) {
@@ -42,9 +42,4 @@ pub(super) fn fill(
             *bias -= if shift.is_finite() { shift } else { 0.0 };
         }
     });
-}
-
-/// Population variances of moments.
-pub(super) fn biased<'a>(moments: Partial<'a>, count: u64) -> impl Iterator<Item = f64> + 'a {
-    (0..moments.m2.len()).map(move |feature| moments.variance(feature, count as f64))
 }

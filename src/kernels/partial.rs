@@ -1,6 +1,5 @@
 //! Moments of some features over some chunks, as the tree passes them around.
 
-use super::pair::quotient;
 use crate::careful::Stats;
 
 /// Writes a view of four arrays, a value each per feature, and what both kinds of view do.
@@ -99,16 +98,6 @@ impl<'a> PartialMut<'a> {
 }
 
 impl Partial<'_> {
-    /// `m2 / freedom`, rounded once: with what m2 leaves over, and with what the quotient does.
-    pub(crate) fn variance(&self, feature: usize, freedom: f64) -> f64 {
-        // Scaled by a power of two where halves of numbers might overflow.
-        let scale = if self.m2[feature] > 2f64.powi(900) { 2f64.powi(-128) } else { 1.0 };
-        let (m2, m2_rest) = (self.m2[feature] * scale, self.m2_rest[feature] * scale);
-        let (quotient, rest) = quotient((), (m2, m2_rest), freedom);
-        let variance = quotient + rest;
-        (if variance.is_finite() { variance } else { quotient }) / scale
-    }
-
     pub(crate) fn stats(&self, feature: usize) -> Stats {
         Stats {
             mean: self.mean[feature],

@@ -4,7 +4,7 @@ mod parallel;
 mod scalar;
 mod simd;
 
-use crate::kernels::Affine;
+use crate::kernels::{Affine, Partial, Variances};
 use crate::lanes::Isa;
 use crate::layout::Layout;
 use crate::order::Order;
@@ -81,6 +81,15 @@ impl Path {
             Path::Simd(isa) => simd::moments(isa, false, &order, x.data(), moments),
             Path::Parallel(isa) => simd::moments(isa, true, &order, x.data(), moments),
             Path::Auto => unreachable!("resolved"),
+        }
+    }
+
+    /// `m2 / freedom` of each feature. There are few, whatever the batch: never on threads.
+    pub(crate) fn variances<T: Element>(self, moments: Partial<'_>, freedom: f64, to: &mut [T]) {
+        match self {
+            Path::Scalar => scalar::variances(moments, freedom, to),
+            Path::Simd(isa) | Path::Parallel(isa) => isa.run(Variances { moments, freedom, to }),
+            Path::Auto => Isa::detect().run(Variances { moments, freedom, to }),
         }
     }
 

@@ -1,13 +1,14 @@
 //! The reference: the algorithm as one would explain it, one feature at a time, in plain code.
 //!
 //! Read this to know what is computed; the kernels say how it is made fast. The two share the definition of the order
-//! ([`crate::order`]: which outer blocks make a chunk) and what happens to values that sums cannot handle
-//! ([`crate::careful`]), but no arithmetic, so that comparing them means something.
+//! ([`crate::order`]: which outer blocks make a chunk), what happens to values that sums cannot handle
+//! ([`crate::careful`]) and the division at the end ([`Partial::variance`]), but no other arithmetic, so that comparing them
+//! means something.
 
 use std::ops::Range;
 
 use crate::careful::{self, Stats};
-use crate::kernels::Affine;
+use crate::kernels::{Affine, Partial};
 use crate::layout::Layout;
 use crate::order::{
     ChunkRange, GROUP_POSITIONS, GROUP_ROWS, Order, PLANE_STREAMS, RUN_GROUPS, Span, TINY_SQUARES, View, sample_group,
@@ -24,6 +25,12 @@ pub(super) fn moments<T: Element>(order: &Order, x: &[T], moments: &mut Moments)
             out.set(feature, run.stats);
         }
     });
+}
+
+pub(super) fn variances<T: Element>(moments: Partial<'_>, freedom: f64, to: &mut [T]) {
+    for (feature, to) in to.iter_mut().enumerate() {
+        *to = T::from_f64(moments.variance(feature, freedom));
+    }
 }
 
 pub(super) fn normalize<T: Element>(affine: &Affine, layout: Layout, x: Option<&[T]>, y: &mut [T]) {

@@ -31,11 +31,8 @@ impl Layer {
 
     fn measure(&mut self, x: &[f32], layout: Layout, mean: &mut [f32], variance: &mut [f32]) -> Result<()> {
         Path::Auto.moments_into(Batch::new(x, layout)?, &mut self.moments);
-        for (feature, (mean, variance)) in mean.iter_mut().zip(variance).enumerate() {
-            *mean = self.moments.mean(feature) as f32;
-            *variance = self.moments.variance(feature, 0.0) as f32;
-        }
-        Ok(())
+        self.moments.means_into(mean)?;
+        self.moments.variances_into(0.0, variance)
     }
 }
 

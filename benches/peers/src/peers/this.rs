@@ -17,10 +17,8 @@ pub fn run(case: &Case, op: Op) -> Run<'_> {
             let mut variances = means.clone();
             Box::new(move |result| {
                 Path::Auto.moments_into(x, &mut moments);
-                for (feature, (mean, variance)) in means.iter_mut().zip(&mut variances).enumerate() {
-                    *mean = moments.mean(feature) as f32;
-                    *variance = moments.variance(feature, 0.0) as f32;
-                }
+                moments.means_into(&mut means).expect("one each");
+                moments.variances_into(0.0, &mut variances).expect("one each");
                 if let Some(result) = result {
                     result.extend(means.iter().chain(&variances));
                 }
