@@ -64,7 +64,7 @@ fn all_features_at_once_are_as_one_by_one() {
     }
     let rows = 100;
     let all = |feature: usize| KINDS[feature % KINDS.len()];
-    let plain = |feature: usize| if feature % 2 == 0 { Kind::Normal } else { Kind::Walk };
+    let plain = |feature: usize| if feature.is_multiple_of(2) { Kind::Normal } else { Kind::Walk };
     for (features, kind) in [(KINDS.len(), &all as &dyn Fn(usize) -> Kind), (1, &plain), (8, &plain), (43, &plain)] {
         let layout = Layout::nc(rows, features);
         let mut data = common::nasty::mixed::<f64>(kind, 1, layout);

@@ -26,21 +26,21 @@ impl<L: Lanes> Pass<L> {
         L::splat(self.token, 0.0)
     }
 
-    /// A total and what it has lost to rounding, with eight more values.
+    /// A total and what it has lost to rounding, with the values of up to eight rows: zeros would change nothing.
     #[inline(always)]
-    pub(super) fn add_compensated(&self, (mut sum, mut lost): (L, L), eight: [L; GROUP_ROWS]) -> (L, L) {
-        for x in eight {
-            let (next, error) = two_sum_beside(self.one, sum, x);
+    pub(super) fn add_compensated(&self, (mut sum, mut lost): (L, L), rows: &[L]) -> (L, L) {
+        for x in rows {
+            let (next, error) = two_sum_beside(self.one, sum, *x);
             (sum, lost) = (next, lost.add(error));
         }
         (sum, lost)
     }
 
-    /// The same with the squares of eight values, which are not rounded: the exact square of the upper half joins the sum,
+    /// The same with the squares of the values, which are not rounded: the exact square of the upper half joins the sum,
     /// the small rest (right to 2^-76 of the square) what is lost.
     #[inline(always)]
-    pub(super) fn add_squares(&self, (mut sum, mut lost): (L, L), eight: [L; GROUP_ROWS]) -> (L, L) {
-        for d in eight {
+    pub(super) fn add_squares(&self, (mut sum, mut lost): (L, L), rows: &[L]) -> (L, L) {
+        for d in rows {
             let high = d.upper_half();
             let rest = d.sub(high).mul(d.add(high));
             let (next, error) = two_sum_beside(self.one, sum, high.mul(high));

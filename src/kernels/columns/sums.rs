@@ -253,7 +253,7 @@ impl<'a> Sums<'a> {
         for x in &mut x {
             *x = x.sub_beside(pass.one, pivot);
         }
-        self.add_deviations::<L, T>(pass, at, x);
+        self.add_deviations::<L, T>(pass, at, x, GROUP_ROWS);
     }
 
     /// The same for rows of which the last may end within the lanes or before: what is missing counts as no deviation.
@@ -269,15 +269,16 @@ impl<'a> Sums<'a> {
                 _ => zero,
             };
         }
-        if ABOUT { self.add_deviations::<L, T>(pass, at, d) } else { self.add_values::<L, T>(pass, at, d) }
+        if ABOUT { self.add_deviations::<L, T>(pass, at, d, rows.len()) } else { self.add_values::<L, T>(pass, at, d) }
     }
 
+    /// Those of so many rows, and zeros.
     #[inline(always)]
-    fn add_deviations<L: Lanes, T: Element>(&mut self, pass: Pass<L>, at: usize, d: [L; GROUP_ROWS]) {
+    fn add_deviations<L: Lanes, T: Element>(&mut self, pass: Pass<L>, at: usize, d: [L; GROUP_ROWS], rows: usize) {
         if T::COMPENSATED {
             let (first, second) = (self.first.pair(pass.token, at), self.second.pair(pass.token, at));
-            self.first.set_pair(at, pass.add_compensated(first, d));
-            self.second.set_pair(at, pass.add_squares(second, d));
+            self.first.set_pair(at, pass.add_compensated(first, &d[..rows]));
+            self.second.set_pair(at, pass.add_squares(second, &d[..rows]));
         } else {
             self.first.add(pass, at, pairwise(d));
             self.second.add(pass, at, pairwise(squares(d)));

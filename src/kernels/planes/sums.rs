@@ -168,7 +168,7 @@ impl<L: Lanes> Sums<L> {
                 let x = T::load::<L>(pass.token, &values[row * PLANE_STREAMS + set * L::LANES..]);
                 *d = if ABOUT { x.sub_beside(pass.one, pivot) } else { x };
             }
-            self.add::<T, ABOUT>(pass, set, d);
+            self.add::<T, ABOUT>(pass, set, d, GROUP_ROWS);
         }
     }
 
@@ -176,7 +176,7 @@ impl<L: Lanes> Sums<L> {
     #[inline(always)]
     fn add_part<T: Element, const ABOUT: bool>(&mut self, pass: Pass<L>, values: &[T], pivot: L) {
         for set in 0..PLANE_STREAMS / L::LANES {
-            let mut d = [pass.zero(); GROUP_ROWS];
+            let (mut d, rows) = ([pass.zero(); GROUP_ROWS], values.len().div_ceil(PLANE_STREAMS));
             for (row, d) in d.iter_mut().enumerate() {
                 let x = match values.get(row * PLANE_STREAMS + set * L::LANES..) {
                     Some(values) if values.len() >= L::LANES => T::load::<L>(pass.token, values),
@@ -185,16 +185,17 @@ impl<L: Lanes> Sums<L> {
                 };
                 *d = if ABOUT { x.sub_beside(pass.one, pivot) } else { x };
             }
-            self.add::<T, ABOUT>(pass, set, d);
+            self.add::<T, ABOUT>(pass, set, d, rows);
         }
     }
 
+    /// The values of so many rows, and zeros.
     #[inline(always)]
-    fn add<T: Element, const ABOUT: bool>(&mut self, pass: Pass<L>, set: usize, d: [L; GROUP_ROWS]) {
+    fn add<T: Element, const ABOUT: bool>(&mut self, pass: Pass<L>, set: usize, d: [L; GROUP_ROWS], rows: usize) {
         let Sums { first, second } = self;
         if ABOUT && T::COMPENSATED {
-            (first.sum[set], first.lost[set]) = pass.add_compensated((first.sum[set], first.lost[set]), d);
-            (second.sum[set], second.lost[set]) = pass.add_squares((second.sum[set], second.lost[set]), d);
+            (first.sum[set], first.lost[set]) = pass.add_compensated((first.sum[set], first.lost[set]), &d[..rows]);
+            (second.sum[set], second.lost[set]) = pass.add_squares((second.sum[set], second.lost[set]), &d[..rows]);
             return;
         }
         first.sum[set] = first.sum[set].add(pairwise(d));
