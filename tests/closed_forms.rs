@@ -2,8 +2,9 @@
 
 mod common;
 
-use batchnorm::{Batch, BatchMut, BatchNorm, Element, Layout, Path};
+use batchnorm::{Batch, BatchMut, BatchNorm, Element, Layout, Path, moments};
 use common::by_every_path;
+use common::nasty::{Kind, batch};
 use common::oracle::{exact, rational, root};
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -155,4 +156,29 @@ fn two_points_normalise_exactly() {
         check_normalised::<f64>(mean, d);
     }
     check_normalised::<f64>(1e15, 0.125);
+}
+
+/// Values times a power of two have that times the mean and its square times the variance, to the last bit: also where
+/// results come near the ends of f64's range, and halves of products would lie past them.
+#[test]
+fn powers_of_two_scale_results_exactly() {
+    for layout in [Layout::nc(2, 50), Layout::nc(2000, 7), Layout::ncl(3, 4, 40_000)] {
+        for kind in [Kind::Normal, Kind::Offset(1e3)] {
+            let data = batch::<f64>(kind, 21, layout);
+            let plain = moments(Batch::new(&data, layout).expect("a batch"));
+            for power in [-400, -60, 60, 450, 488, 500] {
+                let scale = 2f64.powi(power);
+                let data: Vec<f64> = data.iter().map(|x| x * scale).collect();
+                let scaled = moments(Batch::new(&data, layout).expect("a batch"));
+                for feature in 0..layout.features() {
+                    assert_eq!(scaled.mean(feature), plain.mean(feature) * scale, "{kind:?}, 2^{power}");
+                    assert_eq!(scaled.m2(feature), plain.m2(feature) * scale * scale, "{kind:?}, 2^{power}");
+                    for ddof in [0.0, 1.0] {
+                        let variance = plain.variance(feature, ddof) * scale * scale;
+                        assert_eq!(scaled.variance(feature, ddof), variance, "{kind:?}, 2^{power}, ddof {ddof}");
+                    }
+                }
+            }
+        }
+    }
 }
