@@ -142,7 +142,8 @@ impl Moments {
         Ok(())
     }
 
-    /// [`Moments::variance`] of every feature, rounded to the type of `out`: several times as fast as one by one.
+    /// [`Moments::variance`] of every feature, rounded to the type of `out`. Where there are many, this is several times as
+    /// fast as one by one.
     ///
     /// # Errors
     /// [`Error::Features`] where `out` is not as long as there are features.

@@ -57,6 +57,9 @@ fn check<T: Element>(layout: Layout) {
         ];
         assert_eq!(counts, [0; 4], "{layout}, {path:?}: moments, training, inference, in place");
     }
+    let results = &mut out[..layout.features()];
+    let read = || moments.means_into(results).and_then(|()| moments.variances_into(1.0, results)).expect("one each");
+    assert_eq!(allocations(read), 0, "{layout}: results");
     bn.forward_eval(x, BatchMut::new(&mut out, layout).expect("y")).expect("runs");
     let evaluation = || bn.forward_eval(x, BatchMut::new(&mut out, layout).expect("y")).expect("runs");
     assert_eq!(allocations(evaluation), 0, "{layout}: evaluation");

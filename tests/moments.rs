@@ -73,7 +73,22 @@ fn all_features_at_once_are_as_one_by_one() {
             data[3..].iter_mut().step_by(features).for_each(|x| *x = 1e153 * x.signum());
         }
         for m in [moments(Batch::new(&data, layout).expect("a batch")), Moments::new(features)] {
-            for ddof in [0.0, 1.0, 1.5, -1.0, 99.5, 100.0, 101.0, f64::NAN] {
+            for ddof in [
+                0.0,
+                1.0,
+                1.5,
+                -1.0,
+                99.5,
+                100.0,
+                101.0,
+                -1e269,
+                -2e300,
+                f64::MIN,
+                f64::MAX,
+                f64::NEG_INFINITY,
+                INF,
+                f64::NAN,
+            ] {
                 check::<f64>(&m, ddof);
                 check::<f32>(&m, ddof);
             }

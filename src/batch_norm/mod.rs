@@ -57,6 +57,7 @@ pub struct BatchNorm {
     inference: OnceLock<Inference>,
     /// Memory of the training pass, kept for the next one.
     batch: Moments,
+    /// Of the batch: first unbiased, then biased.
     variance: Vec<f64>,
     affine: Affine,
 }

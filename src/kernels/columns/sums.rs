@@ -272,7 +272,7 @@ impl<'a> Sums<'a> {
         if ABOUT { self.add_deviations::<L, T>(pass, at, d, rows.len()) } else { self.add_values::<L, T>(pass, at, d) }
     }
 
-    /// Those of so many rows, and zeros.
+    /// `d` holds so many rows, then zeros.
     #[inline(always)]
     fn add_deviations<L: Lanes, T: Element>(&mut self, pass: Pass<L>, at: usize, d: [L; GROUP_ROWS], rows: usize) {
         if T::COMPENSATED {

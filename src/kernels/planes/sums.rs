@@ -189,7 +189,7 @@ impl<L: Lanes> Sums<L> {
         }
     }
 
-    /// The values of so many rows, and zeros.
+    /// `d` holds so many rows, then zeros.
     #[inline(always)]
     fn add<T: Element, const ABOUT: bool>(&mut self, pass: Pass<L>, set: usize, d: [L; GROUP_ROWS], rows: usize) {
         let Sums { first, second } = self;

@@ -117,9 +117,11 @@ struct Hash(Sha256);
 impl Hash {
     fn moments(&mut self, moments: &Moments) {
         self.0.update(moments.count().to_le_bytes());
-        for feature in 0..moments.num_features() {
-            let of = [moments.mean(feature), moments.m2(feature), moments.variance(feature, 1.0)];
-            self.values(&of);
+        let (mut means, mut variances) = (vec![0.0; moments.num_features()], vec![0.0; moments.num_features()]);
+        moments.means_into(&mut means).expect("one each");
+        moments.variances_into(1.0, &mut variances).expect("one each");
+        for (feature, (mean, variance)) in means.into_iter().zip(variances).enumerate() {
+            self.values(&[mean, moments.m2(feature), variance]);
         }
     }
 
