@@ -65,12 +65,17 @@ fn all_features_at_once_are_as_one_by_one() {
     let rows = 100;
     let all = |feature: usize| KINDS[feature % KINDS.len()];
     let plain = |feature: usize| if feature.is_multiple_of(2) { Kind::Normal } else { Kind::Walk };
-    for (features, kind) in [(KINDS.len(), &all as &dyn Fn(usize) -> Kind), (1, &plain), (8, &plain), (43, &plain)] {
+    for (features, kind) in
+        [(KINDS.len(), &all as &dyn Fn(usize) -> Kind), (1, &plain), (8, &plain), (16, &plain), (43, &plain)]
+    {
         let layout = Layout::nc(rows, features);
         let mut data = common::nasty::mixed::<f64>(kind, 1, layout);
-        if features == 43 {
-            // Variances near the end of f64's range, where halves of products overflow.
-            data[3..].iter_mut().step_by(features).for_each(|x| *x = 1e153 * x.signum());
+        // Variances near the end of f64's range, where halves of products overflow: of one feature, and of all.
+        let far = |x: &mut f64| *x = 1e153 * x.signum();
+        match features {
+            43 => data[3..].iter_mut().step_by(features).for_each(far),
+            16 => data.iter_mut().for_each(far),
+            _ => {}
         }
         for m in [moments(Batch::new(&data, layout).expect("a batch")), Moments::new(features)] {
             for ddof in [
