@@ -119,6 +119,8 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8], bounds: &Bounds) {
         0.5 * ulp(&exact.mean) + bounds.mean_sd * 2f64.powi(-53) * exact.sd() + f64::from_bits(MEAN_SUBNORMALS);
     let (variance, m2) = (exact.variance(), nearest(&exact.m2));
     let overflows = m2 > f64::MAX / 2.0;
+    let mut variances = vec![0.0; m.num_features()];
+    m.variances_into(0.0, &mut variances).expect("one each");
     for feature in features {
         let mean = m.mean(feature);
         let error = error_in(mean, &exact.mean, mean_unit);
@@ -128,6 +130,7 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8], bounds: &Bounds) {
             continue;
         }
         let given = m.variance(feature, 0.0);
+        assert_eq!(variances[feature], given, "{name}: variances of all features, and of one");
         let error = error_in(given, &variance, ulp(&variance));
         assert!(error <= bounds.variance_ulp, "{name}: variance {given:e} is {error} ulp off {:e}", nearest(&variance));
     }
