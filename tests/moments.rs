@@ -46,6 +46,30 @@ fn ddof() {
     assert!(one.variance(0, 1.0).is_nan());
 }
 
+/// What other tests compare with: equal in all that there is, the halves that no method shows included.
+#[test]
+fn equality() {
+    let differ: [(&str, &[f64], &[f64]); 5] = [
+        ("the count", &[0.0, 0.0], &[0.0, 0.0, 0.0]),
+        ("the mean", &[1.0, 2.0, 3.0], &[2.0, 3.0, 4.0]),
+        ("what the mean leaves over", &[1e16, 1e16 + 2.0], &[1e16 - 2.0, 1e16]),
+        ("m2", &[-1.0, 1.0], &[-2.0, 2.0]),
+        ("what m2 leaves over", &[-1.0, 1.0, -1e-9, 1e-9], &[-1.0, 1.0, -2e-9, 2e-9]),
+    ];
+    for (what, a, b) in differ {
+        assert_eq!(column(a), column(a), "{what}");
+        assert_ne!(column(a), column(b), "{what}");
+    }
+    let last = [column(differ[2].1), column(differ[2].2), column(differ[4].1), column(differ[4].2)];
+    assert_eq!((last[0].mean(0), last[0].m2(0)), (last[1].mean(0), last[1].m2(0)));
+    assert_eq!((last[2].mean(0), last[2].m2(0)), (last[3].mean(0), last[3].m2(0)));
+
+    let two = |values: &[f64; 4]| moments(Batch::new(values, Layout::nc(2, 2)).expect("a batch"));
+    assert_ne!(two(&[0.0, 1.0, 0.0, 2.0]), two(&[0.0, 1.0, 0.0, 3.0]), "the second feature");
+    assert_ne!(column(&[0.0, 0.0]), two(&[0.0; 4]), "the number of features");
+    assert_eq!(column(&[f64::NAN]), column(&[-f64::NAN]), "a NaN is a NaN");
+}
+
 /// All at once, where features that need care lie among others, and where none do.
 #[test]
 fn all_features_at_once_are_as_one_by_one() {
