@@ -190,6 +190,19 @@ fn errors_name_both_numbers_and_change_nothing() {
     }
 }
 
+/// What training on constants, or on NaN, leads to may be set again; without `eps` a variance of 0 gives the bias.
+#[test]
+fn any_variance_that_is_not_negative_may_be_set() {
+    let mut bn = BatchNorm::new(4).with_eps(0.0).expect("an eps");
+    bn.set_bias(&[5.0, 6.0, 7.0, 8.0]).expect("one each");
+    bn.set_running_var(&[0.0, -0.0, f64::INFINITY, f64::NAN]).expect("not negative");
+    let (layout, mut out) = (Layout::nc(1, 4), [0.0f64; 4]);
+    bn.forward_eval(Batch::new(&[3.0; 4], layout).expect("x"), BatchMut::new(&mut out, layout).expect("y"))
+        .expect("runs");
+    assert_eq!(out[..3], [5.0, 6.0, 7.0]);
+    assert!(out[3].is_nan());
+}
+
 #[test]
 fn slices_and_layouts_are_checked() {
     let short = Batch::new(&[0.0f32; 29], Layout::nc(6, 5)).expect_err("refused");
