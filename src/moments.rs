@@ -142,8 +142,7 @@ impl Moments {
         Ok(())
     }
 
-    /// [`Moments::variance`] of every feature, rounded to the type of `out`. Where there are many, this is several times as
-    /// fast as one by one.
+    /// [`Moments::variance`] of every feature, rounded to the type of `out`; in lanes, which one by one is not.
     ///
     /// # Errors
     /// [`Error::Features`] where `out` is not as long as there are features.

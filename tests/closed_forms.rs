@@ -159,7 +159,7 @@ fn two_points_normalise_exactly() {
 }
 
 /// Values times a power of two have that times the mean and its square times the variance, to the last bit: also where
-/// results come near the ends of f64's range, and halves of products would lie past them.
+/// results come near the end of f64's range, and halves of products would lie past it.
 #[test]
 fn powers_of_two_scale_results_exactly() {
     for layout in [Layout::nc(2, 50), Layout::nc(2000, 7), Layout::ncl(3, 4, 40_000)] {

@@ -26,8 +26,8 @@ impl<L: Lanes> Pass<L> {
         L::splat(self.token, 0.0)
     }
 
-    /// A total and what it has lost to rounding, with the values of up to eight rows. (Zeros, for the others, would change nothing:
-    /// totals begin as 0 and never become -0, and what an infinite one has lost is NaN already.)
+    /// A total and what it has lost to rounding, with the values of up to eight rows. (Zeros, for the others, would change
+    /// nothing: totals begin as 0 and never become -0, and what an infinite one has lost is NaN already.)
     #[inline(always)]
     pub(super) fn add_compensated(&self, (mut sum, mut lost): (L, L), rows: &[L]) -> (L, L) {
         for x in rows {

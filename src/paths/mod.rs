@@ -84,7 +84,7 @@ impl Path {
         }
     }
 
-    /// `m2 / freedom` of each feature. There are few, whatever the batch: never on threads.
+    /// `m2 / freedom` of each feature, on the calling thread.
     pub(crate) fn variances<T: Element>(self, moments: Partial<'_>, freedom: f64, to: &mut [T]) {
         match self {
             Path::Scalar => scalar::variances(moments, freedom, to),
