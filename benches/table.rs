@@ -52,7 +52,7 @@ fn rows<T: Element + Pod>(shape: &Shape, element: &str, options: &Options) {
     let mut bench: Option<Bench<T>> = None;
     for op in Op::ALL {
         let name = |path: &str| format!("{} {} {path} {element}", shape.name, op.name());
-        let slow = |path: Path| path == Path::Scalar && shape.layout.len().is_ok_and(|len| len > 10_000_000);
+        let slow = |path: Path| path == Path::Scalar && shape.layout.checked_len().is_some_and(|len| len > 10_000_000);
         let paths: Vec<_> = paths().into_iter().filter(|(path, p)| options.wants(&name(path)) && !slow(*p)).collect();
         if paths.is_empty() {
             continue;

@@ -1,6 +1,8 @@
 //! Moments of rows that arrive in pieces, with the bits of one call.
 
-use crate::order::Order;
+use std::fmt;
+
+use crate::spec::Order;
 use crate::{Batch, Element, Error, Layout, Moments, Path, Result};
 
 /// Collects rows in any split and gives the bits that one call on all of them would give.
@@ -20,8 +22,10 @@ use crate::{Batch, Element, Error, Layout, Moments, Path, Result};
 /// assert_eq!(rows.moments(), moments(Batch::new(&data, Layout::nc(10_000, 4))?));
 /// # Ok::<(), batchnorm::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
+#[must_use]
 pub struct Accumulator<T> {
+    path: Path,
     features: usize,
     inner: usize,
     /// Outer blocks of a chunk.
@@ -40,14 +44,46 @@ impl<T: Element> Accumulator<T> {
     ///
     /// ```
     /// let rows = batchnorm::Accumulator::<f32>::new(5, 1)?;
-    /// assert_eq!(rows.moments().count(), 0);
+    /// assert_eq!(rows.moments().count(0), 0);
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn new(features: usize, inner: usize) -> Result<Self> {
-        Batch::<T>::new(&[], Layout::new(0, features, inner))?;
-        Layout::new(1, features, inner).len()?;
+        let _ = Batch::<T>::new(&[], Layout::new(0, features, inner))?;
+        let layout = Layout::new(1, features, inner);
+        layout.checked_len().ok_or(Error::Overflow { layout })?;
         let order = Order::new(Layout::new(0, features, inner));
-        Ok(Accumulator { features, inner, chunk_outer: order.chunk_outer, pending: Vec::new(), subtrees: Vec::new() })
+        Ok(Accumulator {
+            path: Path::Auto,
+            features,
+            inner,
+            chunk_outer: order.chunk_outer,
+            pending: Vec::new(),
+            subtrees: Vec::new(),
+        })
+    }
+
+    /// How to compute. Results are the same bits.
+    ///
+    /// ```
+    /// # use batchnorm::{Accumulator, Isa, Path};
+    /// let rows = Accumulator::<f32>::new(5, 1)?.with_path(Path::Simd(Isa::detect())); // never on other threads
+    /// assert_eq!(rows.path(), Path::Simd(Isa::detect()));
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn with_path(mut self, path: Path) -> Self {
+        self.path = path;
+        self
+    }
+
+    /// How this accumulator computes.
+    ///
+    /// ```
+    /// # use batchnorm::{Accumulator, Path};
+    /// assert_eq!(Accumulator::<f32>::new(5, 1)?.path(), Path::Auto);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn path(&self) -> Path {
+        self.path
     }
 
     /// Adds the rows of a batch behind those before it.
@@ -107,7 +143,7 @@ impl<T: Element> Accumulator<T> {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn moments(&self) -> Moments {
-        let mut right = self.of(&self.pending);
+        let mut right = self.path.moments(self.batch(&self.pending));
         for (_, left) in self.subtrees.iter().rev() {
             let mut joined = left.clone();
             joined.merge(&right).expect("same features");
@@ -129,22 +165,33 @@ impl<T: Element> Accumulator<T> {
     /// Adds whole chunks, a power of two of them, and joins subtrees of equal size.
     fn push(&mut self, rows: &[T]) {
         let mut chunks = rows.len() / self.chunk_values();
-        let mut moments = self.of(rows);
+        let mut moments = self.path.moments(self.batch(rows));
         while let Some((_, mut left)) = self.subtrees.pop_if(|(size, _)| *size == chunks) {
             left.merge(&moments).expect("same features");
             (chunks, moments) = (2 * chunks, left);
         }
-        moments.drop_scratch();
         self.subtrees.push((chunks, moments));
     }
 
-    fn of(&self, rows: &[T]) -> Moments {
+    fn batch<'a>(&self, rows: &'a [T]) -> Batch<'a, T> {
         let outer = rows.len().checked_div(self.features * self.inner).unwrap_or(0);
         let layout = Layout::new(outer, self.features, self.inner);
-        Path::Auto.moments(Batch::new(rows, layout).expect("whole outer blocks"))
+        Batch::new(rows, layout).expect("whole outer blocks")
     }
 
     fn chunk_values(&self) -> usize {
         self.chunk_outer.saturating_mul(self.features * self.inner)
+    }
+}
+
+/// The shape and how much has come; no values.
+impl<T> fmt::Debug for Accumulator<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accumulator")
+            .field("features", &self.features)
+            .field("inner", &self.inner)
+            .field("pending_values", &self.pending.len())
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }

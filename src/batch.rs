@@ -1,6 +1,8 @@
 //! Views: a slice and its layout, checked once.
 
-use crate::{Element, Error, Layout, Result};
+use std::fmt;
+
+use crate::{Error, Layout, Result};
 
 /// An empty slice fits a layout of any number of features, and results have that length: a shape read from a hostile
 /// file must not become an allocation of that size.
@@ -16,13 +18,14 @@ const MAX_EMPTY_FEATURES: usize = 1 << 24;
 /// assert_eq!(x.layout().outer(), 3);
 /// # Ok::<(), batchnorm::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
+#[must_use]
 pub struct Batch<'a, T> {
     data: &'a [T],
     layout: Layout,
 }
 
-impl<'a, T: Element> Batch<'a, T> {
+impl<'a, T> Batch<'a, T> {
     /// Joins a slice and its layout.
     ///
     /// # Errors
@@ -74,13 +77,13 @@ impl<'a, T: Element> Batch<'a, T> {
 /// assert_eq!(y.as_batch().data()[0], 1.0);
 /// # Ok::<(), batchnorm::Error>(())
 /// ```
-#[derive(Debug)]
+#[must_use]
 pub struct BatchMut<'a, T> {
     data: &'a mut [T],
     layout: Layout,
 }
 
-impl<'a, T: Element> BatchMut<'a, T> {
+impl<'a, T> BatchMut<'a, T> {
     /// Joins a slice and its layout.
     ///
     /// # Errors
@@ -147,8 +150,22 @@ impl<'a, T: Element> BatchMut<'a, T> {
     }
 }
 
+/// The layout alone: a batch may be large.
+impl<T> fmt::Debug for Batch<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("layout", &self.layout).finish_non_exhaustive()
+    }
+}
+
+/// The layout alone: a batch may be large.
+impl<T> fmt::Debug for BatchMut<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchMut").field("layout", &self.layout).finish_non_exhaustive()
+    }
+}
+
 fn check(given: usize, layout: Layout) -> Result<()> {
-    let needed = layout.len()?;
+    let needed = layout.checked_len().ok_or(Error::Overflow { layout })?;
     if needed == 0 && layout.features() > MAX_EMPTY_FEATURES {
         return Err(Error::EmptyTooWide { most: MAX_EMPTY_FEATURES, given: layout.features() });
     }

@@ -1,8 +1,6 @@
-//! The two types of values, `f32` and `f64`, and what differs between them.
+//! The types of values: `f32` and `f64`.
 
-use crate::lanes::Lanes;
-
-/// A value of a batch: `f32` or `f64`. Sealed: other types are converted to these when they are read.
+/// A value of a batch: `f32` or `f64`. Sealed: convert other types to these first.
 ///
 /// ```
 /// fn total<T: batchnorm::Element>(values: &[T]) -> f64 {
@@ -10,7 +8,7 @@ use crate::lanes::Lanes;
 /// }
 /// assert_eq!(total(&[0.5f32, 0.25]), 0.75);
 /// ```
-pub trait Element: Copy + Send + Sync + std::fmt::Debug + PartialEq + 'static + Sealed {
+pub trait Element: Copy + Send + Sync + std::fmt::Debug + PartialEq + 'static + Concrete {
     /// The value as `f64`, exactly.
     ///
     /// ```
@@ -28,33 +26,34 @@ pub trait Element: Copy + Send + Sync + std::fmt::Debug + PartialEq + 'static + 
     fn from_f64(x: f64) -> Self;
 }
 
-/// What kernels need of an element; not for callers.
-pub trait Sealed: Sized {
-    /// The most that `sum of squares about the pivot / m2` may be before a chunk is computed again about a better
-    /// pivot. For f64 values, of which only deviations are rounded, m2 is off by twice the root of that in 2^-53: 2.2 keeps
-    /// it within 3, and a variance within 4 units in its last place. For f32 values the ratio multiplies all rounding:
-    /// 16 leaves five digits to spare.
-    const MAX_CONDITION: f64;
-
-    /// Whether running sums keep what rounding takes from them: squares of f64 values fill all 53 bits, and sums of
-    /// nearly equal ones round the same way again and again.
-    const COMPENSATED: bool;
-
-    /// Whether the square of a value is exact in f64: what a pivot of 0 is for.
-    const SQUARES_EXACT: bool;
-
-    /// Reads the first lanes of a slice.
-    fn load<L: Lanes>(token: L::Token, from: &[Self]) -> L;
-
-    /// Reads all of a slice that is at most as long as the lanes, and `fill` behind it.
-    fn load_part<L: Lanes>(token: L::Token, from: &[Self], fill: L) -> L;
-
-    /// Writes lanes to the start of a slice, each rounded once.
-    fn store<L: Lanes>(lanes: L, to: &mut [Self]);
-
-    /// Writes two sets of lanes past the caches; see [`Lanes::stream`].
-    fn stream<L: Lanes>(pair: [L; 2], to: &mut [Self]);
+/// One variant per element type. Generic calls become concrete ones here, so that kernels are compiled in this crate, with
+/// its optimisation level, and not in a caller's.
+pub enum ByElement<A, B> {
+    /// Of `f32`.
+    F32(A),
+    /// Of `f64`.
+    F64(B),
 }
+
+/// Values to read.
+pub(crate) type Input<'a> = ByElement<&'a [f32], &'a [f64]>;
+
+/// Values to write, and those to read for them: `None` is in place.
+pub(crate) type InOut<'a> = ByElement<(Option<&'a [f32]>, &'a mut [f32]), (Option<&'a [f64]>, &'a mut [f64])>;
+
+/// Seals [`Element`]. Callers can neither implement it nor call its methods, because they have no [`Internal`].
+pub trait Concrete: Sized {
+    /// These values, with their type known.
+    fn input(values: &[Self], _: Internal) -> Input<'_>;
+
+    /// These values, with their type known.
+    fn in_out<'a>(x: Option<&'a [Self]>, y: &'a mut [Self], _: Internal) -> InOut<'a>;
+}
+
+/// Made in this crate alone.
+pub struct Internal(());
+
+pub(crate) const INTERNAL: Internal = Internal(());
 
 impl Element for f32 {
     #[inline(always)]
@@ -69,29 +68,13 @@ impl Element for f32 {
     }
 }
 
-impl Sealed for f32 {
-    const MAX_CONDITION: f64 = 16.0;
-    const COMPENSATED: bool = false;
-    const SQUARES_EXACT: bool = true;
-
-    #[inline(always)]
-    fn load<L: Lanes>(token: L::Token, from: &[Self]) -> L {
-        L::load_f32(token, from)
+impl Concrete for f32 {
+    fn input(values: &[Self], _: Internal) -> Input<'_> {
+        ByElement::F32(values)
     }
 
-    #[inline(always)]
-    fn load_part<L: Lanes>(token: L::Token, from: &[Self], fill: L) -> L {
-        L::load_part_f32(token, from, fill)
-    }
-
-    #[inline(always)]
-    fn store<L: Lanes>(lanes: L, to: &mut [Self]) {
-        lanes.store_f32(to);
-    }
-
-    #[inline(always)]
-    fn stream<L: Lanes>(pair: [L; 2], to: &mut [Self]) {
-        L::stream_f32(pair, to);
+    fn in_out<'a>(x: Option<&'a [Self]>, y: &'a mut [Self], _: Internal) -> InOut<'a> {
+        ByElement::F32((x, y))
     }
 }
 
@@ -107,28 +90,12 @@ impl Element for f64 {
     }
 }
 
-impl Sealed for f64 {
-    const MAX_CONDITION: f64 = 2.2;
-    const COMPENSATED: bool = true;
-    const SQUARES_EXACT: bool = false;
-
-    #[inline(always)]
-    fn load<L: Lanes>(token: L::Token, from: &[Self]) -> L {
-        L::load(token, from)
+impl Concrete for f64 {
+    fn input(values: &[Self], _: Internal) -> Input<'_> {
+        ByElement::F64(values)
     }
 
-    #[inline(always)]
-    fn load_part<L: Lanes>(token: L::Token, from: &[Self], fill: L) -> L {
-        L::load_part(token, from, fill)
-    }
-
-    #[inline(always)]
-    fn store<L: Lanes>(lanes: L, to: &mut [Self]) {
-        lanes.store(to);
-    }
-
-    #[inline(always)]
-    fn stream<L: Lanes>(pair: [L; 2], to: &mut [Self]) {
-        L::stream(pair, to);
+    fn in_out<'a>(x: Option<&'a [Self]>, y: &'a mut [Self], _: Internal) -> InOut<'a> {
+        ByElement::F64((x, y))
     }
 }

@@ -1,4 +1,4 @@
-//! The one error type. Every variant carries both numbers: what was given and what was needed.
+//! The error type. Every variant carries what was given and what was needed.
 
 use std::fmt;
 
@@ -14,11 +14,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a call was refused. Nothing was written and no state changed.
 ///
+/// Variants and fields may be added in minor versions: match with `..`.
+///
 /// ```
 /// use batchnorm::{Batch, Error, Layout};
 ///
 /// let error = Batch::new(&[1.0f32; 29], Layout::nc(6, 5)).unwrap_err();
-/// assert_eq!(error, Error::Length { layout: Layout::nc(6, 5), needed: 30, given: 29 });
+/// assert!(matches!(error, Error::Length { needed: 30, given: 29, .. }));
 /// assert_eq!(
 ///     error.to_string(),
 ///     "the layout [outer 6, features 5, inner 1] holds 30 values, but the slice has 29"
@@ -28,6 +30,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// The slice does not have the length that the layout needs.
+    #[non_exhaustive]
     Length {
         /// The layout asked for.
         layout: Layout,
@@ -37,11 +40,13 @@ pub enum Error {
         given: usize,
     },
     /// `outer * features * inner` does not fit in memory.
+    #[non_exhaustive]
     Overflow {
         /// The layout asked for.
         layout: Layout,
     },
     /// A batch without values asks for more features than results are made for.
+    #[non_exhaustive]
     EmptyTooWide {
         /// Features allowed in an empty batch.
         most: usize,
@@ -49,6 +54,7 @@ pub enum Error {
         given: usize,
     },
     /// Input and output are laid out differently.
+    #[non_exhaustive]
     LayoutMismatch {
         /// Layout of the input.
         input: Layout,
@@ -56,6 +62,7 @@ pub enum Error {
         output: Layout,
     },
     /// The batch, the statistics or the slice to write to have another number of features than the layer or the moments.
+    #[non_exhaustive]
     Features {
         /// Features expected.
         expected: usize,
@@ -63,15 +70,17 @@ pub enum Error {
         given: usize,
     },
     /// A parameter does not have one value per feature.
+    #[non_exhaustive]
     ParameterLength {
-        /// The parameter: `weight`, `bias`, `running_mean` or `running_var`.
+        /// The parameter: `weight`, `bias`, `running_mean`, `running_var`, or an array of [`crate::MomentsParts`].
         name: &'static str,
-        /// Features of the layer.
+        /// Features of the layer or of the moments.
         expected: usize,
         /// Values given.
         given: usize,
     },
     /// Training needs more than one value per feature: the unbiased variance of one value does not exist.
+    #[non_exhaustive]
     TooFewValues {
         /// Values per feature needed.
         needed: usize,
@@ -79,8 +88,9 @@ pub enum Error {
         given: usize,
     },
     /// An option or a parameter is out of its range.
+    #[non_exhaustive]
     OutOfRange {
-        /// The option: `eps`, `momentum` or `running_var`.
+        /// The option or parameter: `eps`, `momentum`, `running_var`, or an array of [`crate::MomentsParts`].
         name: &'static str,
         /// What is allowed, in words.
         allowed: &'static str,

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::{Error, Result};
-
 /// Where the values of each feature lie in a contiguous slice: `[outer, features, inner]`, row-major.
 ///
 /// The value `(o, f, i)` is at `(o * features + f) * inner + i`. Layouts are plain data; [`crate::Batch`] checks
@@ -26,6 +24,7 @@ use crate::{Error, Result};
 /// assert_eq!(layout.to_string(), "[outer 8, features 64, inner 3136]");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use]
 pub struct Layout {
     outer: usize,
     features: usize,
@@ -114,30 +113,22 @@ impl Layout {
         self.inner
     }
 
-    /// Values in all.
-    ///
-    /// # Errors
-    /// [`Error::Overflow`] when the product is more than a slice can hold (`isize::MAX`).
+    /// Number of values, or `None` where it is more than a slice can hold (`isize::MAX`).
     ///
     /// ```
-    /// use batchnorm::{Error, Layout};
+    /// use batchnorm::Layout;
     ///
-    /// assert_eq!(Layout::nc(6, 5).len(), Ok(30));
-    /// let hostile = Layout::new(usize::MAX, 2, 2);
-    /// assert_eq!(hostile.len(), Err(Error::Overflow { layout: hostile }));
+    /// assert_eq!(Layout::nc(6, 5).checked_len(), Some(30));
+    /// assert_eq!(Layout::new(usize::MAX, 2, 2).checked_len(), None);
     /// ```
-    #[expect(clippy::len_without_is_empty, reason = "fallible: a layout is not a container")]
-    pub fn len(&self) -> Result<usize> {
-        // The factors are ordered so that an empty batch is empty whatever its other sides are.
-        let sides = [self.outer, self.features, self.inner];
-        if sides.contains(&0) {
-            return Ok(0);
+    pub fn checked_len(&self) -> Option<usize> {
+        // Zero wins over overflow: an empty batch is empty whatever its other dimensions are.
+        let dimensions = [self.outer, self.features, self.inner];
+        if dimensions.contains(&0) {
+            return Some(0);
         }
-        sides
-            .into_iter()
-            .try_fold(1usize, usize::checked_mul)
-            .filter(|&len| isize::try_from(len).is_ok())
-            .ok_or(Error::Overflow { layout: *self })
+        let len = dimensions.into_iter().try_fold(1usize, usize::checked_mul)?;
+        isize::try_from(len).is_ok().then_some(len)
     }
 
     /// Values of each feature. Saturates; a layout that a [`crate::Batch`] accepted never does.
@@ -157,7 +148,7 @@ impl fmt::Display for Layout {
     }
 }
 
-/// Zero wins over overflow: an empty batch is empty whatever its other sides are.
+/// Zero wins over overflow: an empty batch is empty whatever its other dimensions are.
 const fn product3(a: usize, b: usize, c: usize) -> usize {
     if c == 0 { 0 } else { a.saturating_mul(b).saturating_mul(c) }
 }

@@ -29,9 +29,8 @@
 //!
 //! # Where things are
 //! [`Batch`] and [`BatchMut`] join a slice and its [`Layout`]; [`moments()`] gives [`Moments`]; [`Accumulator`] takes rows
-//! in pieces; [`BatchNorm`] is the layer and [`Inference`] its frozen form. [`Path`] chooses how to compute, with the
-//! modules [`scalar`], [`simd`] and [`parallel`] for callers who name one; [`Isa`] is what the SIMD path runs on.
-//! All that can go wrong is an [`Error`].
+//! in pieces; [`BatchNorm`] is the layer and [`Inference`] its frozen form. [`Path`] is the setting that
+//! chooses how to compute; [`Isa`] is what the SIMD path runs on. All that can go wrong is an [`Error`].
 //!
 //! # Numerics
 //!
@@ -119,30 +118,31 @@
 //! [`Path::Parallel`] and [`Path::Auto`] use rayon's current pool: the global one, or the one they are called in. Set
 //! its size there; no result depends on it.
 
+#[cfg(not(feature = "std"))]
+compile_error!("batchnorm needs its feature `std`: builds without the standard library are not supported yet");
+
 mod accumulator;
 mod batch;
 mod batch_norm;
-mod careful;
 mod element;
 mod error;
-mod facade;
+mod exec;
 mod kernels;
 mod lanes;
 mod layout;
 mod moments;
-mod order;
-mod paths;
+mod spec;
+mod tuning;
 
 pub use accumulator::Accumulator;
 pub use batch::{Batch, BatchMut};
 pub use batch_norm::{BatchNorm, Inference};
 pub use element::Element;
 pub use error::{Error, Result};
-pub use facade::{parallel, scalar, simd};
+pub use exec::Path;
 pub use lanes::Isa;
 pub use layout::Layout;
-pub use moments::Moments;
-pub use paths::Path;
+pub use moments::{Moments, MomentsParts, Workspace};
 
 /// Moments of each feature of a batch, by [`Path::Auto`].
 ///

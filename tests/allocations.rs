@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 
-use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path};
+use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path, Workspace};
 
 struct Counting;
 
@@ -40,26 +40,27 @@ fn allocations(call: impl FnOnce()) -> usize {
 }
 
 fn check<T: Element>(layout: Layout) {
-    let data: Vec<T> = (0..layout.len().expect("small")).map(|i| T::from_f64((i % 17) as f64)).collect();
+    let data: Vec<T> = (0..layout.checked_len().expect("small")).map(|i| T::from_f64((i % 17) as f64)).collect();
     let mut out = data.clone();
     let x = Batch::new(&data, layout).expect("x");
-    let mut moments = Moments::default();
-    let mut bn = BatchNorm::new(layout.features());
-    let norm = bn.to_inference();
+    let (mut moments, mut workspace) = (Moments::default(), Workspace::default());
     for path in Isa::available().map(Path::Simd) {
-        path.moments_into(x, &mut moments);
-        bn.forward_train_by(path, x, BatchMut::new(&mut out, layout).expect("y")).expect("trains");
+        let mut bn = BatchNorm::new(layout.features()).with_path(path);
+        let norm = bn.to_inference();
+        path.moments_into(x, &mut moments, &mut workspace);
+        bn.forward_train(x, BatchMut::new(&mut out, layout).expect("y")).expect("trains");
         let counts = [
-            allocations(|| path.moments_into(x, &mut moments)),
-            allocations(|| bn.forward_train_by(path, x, BatchMut::new(&mut out, layout).expect("y")).expect("trains")),
-            allocations(|| norm.forward_by(path, x, BatchMut::new(&mut out, layout).expect("y")).expect("runs")),
-            allocations(|| norm.forward_in_place_by(path, BatchMut::new(&mut out, layout).expect("y")).expect("runs")),
+            allocations(|| path.moments_into(x, &mut moments, &mut workspace)),
+            allocations(|| bn.forward_train(x, BatchMut::new(&mut out, layout).expect("y")).expect("trains")),
+            allocations(|| norm.forward(x, BatchMut::new(&mut out, layout).expect("y")).expect("runs")),
+            allocations(|| norm.forward_in_place(BatchMut::new(&mut out, layout).expect("y")).expect("runs")),
         ];
         assert_eq!(counts, [0; 4], "{layout}, {path:?}: moments, training, inference, in place");
     }
     let results = &mut out[..layout.features()];
     let read = || moments.means_into(results).and_then(|()| moments.variances_into(1.0, results)).expect("one each");
     assert_eq!(allocations(read), 0, "{layout}: results");
+    let bn = BatchNorm::new(layout.features());
     bn.forward_eval(x, BatchMut::new(&mut out, layout).expect("y")).expect("runs");
     let evaluation = || bn.forward_eval(x, BatchMut::new(&mut out, layout).expect("y")).expect("runs");
     assert_eq!(allocations(evaluation), 0, "{layout}: evaluation");

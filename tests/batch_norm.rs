@@ -2,7 +2,7 @@
 
 mod common;
 
-use batchnorm::{Batch, BatchMut, BatchNorm, Element, Error, Layout, Path, parallel, scalar, simd};
+use batchnorm::{Batch, BatchMut, BatchNorm, Element, Error, Layout, Path};
 use common::nasty::{Kind, batch};
 use common::{assert_same_bits, by_every_path};
 
@@ -74,7 +74,7 @@ fn constants_become_their_bias() {
         [(99.0f32, 6, 1.0), (7.3, 1000, -1.0), (1e10, 1000, 2.0), (-7.12e9, 1000, 1.0), (1e-40, 9, 1.0)]
     {
         for layout in [Layout::nc(n, 1), Layout::ncl(1, 1, n), Layout::ncl(n, 1, 9)] {
-            let data = vec![c; layout.len().expect("small")];
+            let data = vec![c; layout.checked_len().expect("small")];
             for bias in [0.0f32, -0.25, 3.7] {
                 for eps in [1e-5, 0.0] {
                     let mut bn = BatchNorm::new(1).with_eps(eps).expect("fine");
@@ -159,26 +159,26 @@ fn errors_name_both_numbers_and_change_nothing() {
     let mut out = [7.0f32; 6];
     let x = Batch::new(&data, three).expect("x");
 
-    let mismatch = Error::LayoutMismatch { input: three, output: two };
+    let refused = |done: batchnorm::Result<()>| done.expect_err("refused").to_string();
+    let mismatch = format!("the input is {three}, but the output is {two}");
     let y = BatchMut::new(&mut out, two).expect("y");
-    assert_eq!(bn.forward_train(x, y), Err(mismatch));
+    assert_eq!(refused(bn.forward_train(x, y)), mismatch);
     let y = BatchMut::new(&mut out, two).expect("y");
-    assert_eq!(bn.forward_eval(x, y), Err(mismatch));
-    let features = Error::Features { expected: 3, given: 2 };
-    assert_eq!(bn.forward_train_in_place(BatchMut::new(&mut out, two).expect("y")), Err(features));
-    assert_eq!(bn.forward_eval_in_place(BatchMut::new(&mut out, two).expect("y")), Err(features));
+    assert_eq!(refused(bn.forward_eval(x, y)), mismatch);
+    let features = "expected 3 features, but 2 were given";
+    assert_eq!(refused(bn.forward_train_in_place(BatchMut::new(&mut out, two).expect("y"))), features);
+    assert_eq!(refused(bn.forward_eval_in_place(BatchMut::new(&mut out, two).expect("y"))), features);
     for (layout, given) in [(one_row, 1), (Layout::nc(0, 3), 0)] {
-        let few = Error::TooFewValues { needed: 2, given };
+        let few = format!("training needs at least 2 values per feature, but the batch has {given}");
         let mut row = vec![1.0f32; 3 * given];
-        assert_eq!(bn.forward_train_in_place(BatchMut::new(&mut row, layout).expect("y")), Err(few));
-        assert!(few.to_string().contains(&format!("at least 2 values per feature, but the batch has {given}")));
+        assert_eq!(refused(bn.forward_train_in_place(BatchMut::new(&mut row, layout).expect("y"))), few);
     }
 
-    let length = |name, given| Err(Error::ParameterLength { name, expected: 3, given });
-    assert_eq!(bn.set_weight(&[1.0f32; 2]), length("weight", 2));
-    assert_eq!(bn.set_bias(&[1.0f32; 4]), length("bias", 4));
-    assert_eq!(bn.set_running_mean(&[1.0f32; 0]), length("running_mean", 0));
-    assert_eq!(bn.set_running_var(&[1.0f32; 2]), length("running_var", 2));
+    let length = |name, given| format!("{name} needs 3 values, one per feature, but {given} were given");
+    assert_eq!(refused(bn.set_weight(&[1.0f32; 2])), length("weight", 2));
+    assert_eq!(refused(bn.set_bias(&[1.0f32; 4])), length("bias", 4));
+    assert_eq!(refused(bn.set_running_mean(&[1.0f32; 0])), length("running_mean", 0));
+    assert_eq!(refused(bn.set_running_var(&[1.0f32; 2])), length("running_var", 2));
     let range = bn.set_running_var(&[1.0f32, -2.0, 3.0]).expect_err("refused");
     assert_eq!(range.to_string(), "running_var must be at least 0, but is -2");
 
@@ -206,7 +206,7 @@ fn any_variance_that_is_not_negative_may_be_set() {
 #[test]
 fn slices_and_layouts_are_checked() {
     let short = Batch::new(&[0.0f32; 29], Layout::nc(6, 5)).expect_err("refused");
-    assert_eq!(short, Error::Length { layout: Layout::nc(6, 5), needed: 30, given: 29 });
+    assert!(matches!(short, Error::Length { needed: 30, given: 29, .. }), "{short:?}");
     for layout in [
         Layout::new(usize::MAX, 2, 1),
         Layout::nchw(1, 3, usize::MAX, usize::MAX),
@@ -220,33 +220,7 @@ fn slices_and_layouts_are_checked() {
     assert!(Batch::<f32>::new(&[], Layout::nchw(usize::MAX, 3, usize::MAX, 0)).is_ok());
     assert!(Batch::<f32>::new(&[], Layout::nhwc(0, usize::MAX, 2, 3)).is_ok());
     let wide = Batch::<f32>::new(&[], Layout::nc(0, usize::MAX)).expect_err("refused");
-    assert_eq!(wide, Error::EmptyTooWide { most: 1 << 24, given: usize::MAX });
-}
-
-/// The modules are the paths.
-#[test]
-fn modules_are_paths() {
-    let layout = Layout::nc(30, 4);
-    let data = batch::<f32>(Kind::Normal, 4, layout);
-    let x = Batch::new(&data, layout).expect("x");
-    let moments = [scalar::moments(x), simd::moments(x), parallel::moments(x)];
-    assert!(moments.iter().all(|m| *m == moments[0]));
-    let mut y = vec![0.0f32; 120];
-    let mut layers = [BatchNorm::new(4), BatchNorm::new(4), BatchNorm::new(4)];
-    fn y_mut(y: &mut [f32]) -> BatchMut<'_, f32> {
-        BatchMut::new(y, Layout::nc(30, 4)).expect("y")
-    }
-    scalar::forward_train(&mut layers[0], x, y_mut(&mut y)).expect("trains");
-    let expected = y.clone();
-    simd::forward_train(&mut layers[1], x, y_mut(&mut y)).expect("trains");
-    assert_same_bits("simd", &expected, &y);
-    parallel::forward_train(&mut layers[2], x, y_mut(&mut y)).expect("trains");
-    assert_same_bits("parallel", &expected, &y);
-    assert_eq!(state(&layers[0]), state(&layers[2]));
-    scalar::forward_eval(&layers[0], x, y_mut(&mut y)).expect("runs");
-    let mut in_place = data.clone();
-    parallel::forward_eval_in_place(&layers[1], y_mut(&mut in_place)).expect("runs");
-    assert_same_bits("in place", &y, &in_place);
+    assert!(matches!(wide, Error::EmptyTooWide { most: 0x100_0000, given: usize::MAX, .. }), "{wide:?}");
 }
 
 /// An inference object outlives its layer, is shared between threads, and does not follow later training.
@@ -260,7 +234,7 @@ fn inference_is_frozen() {
     train(&mut bn, &data, layout);
     let ys = by_every_path(|path: Path| {
         let mut y = data.clone();
-        norm.forward_in_place_by(path, BatchMut::new(&mut y, layout).expect("y")).expect("runs");
+        norm.clone().with_path(path).forward_in_place(BatchMut::new(&mut y, layout).expect("y")).expect("runs");
         y
     });
     for (name, y) in ys {
@@ -299,15 +273,14 @@ fn nothing_in_any_shape() {
     ] {
         let x = Batch::<f32>::new(&[], layout).expect("an empty batch");
         for (name, m) in by_every_path(|path| path.moments(x)) {
-            assert_eq!((m.num_features(), m.count()), (layout.features(), 0), "{name}, {layout}");
+            assert_eq!(m.counts(), vec![0; layout.features()], "{name}, {layout}");
         }
         for path in [Path::Auto, Path::Scalar] {
-            let mut bn = BatchNorm::new(layout.features());
-            let trained = bn.forward_train_by(path, x, BatchMut::new(&mut [], layout).expect("y"));
-            let evaluated = bn.to_inference().forward_by(path, x, BatchMut::new(&mut [], layout).expect("y"));
+            let mut bn = BatchNorm::new(layout.features()).with_path(path);
+            let trained = bn.forward_train(x, BatchMut::new(&mut [], layout).expect("y"));
+            let evaluated = bn.to_inference().forward(x, BatchMut::new(&mut [], layout).expect("y"));
             assert_eq!(evaluated, Ok(()), "{layout}");
-            let refused = Err(Error::TooFewValues { needed: 2, given: 0 });
-            assert_eq!(trained, refused, "{layout}");
+            assert!(matches!(trained, Err(Error::TooFewValues { needed: 2, given: 0, .. })), "{layout}: {trained:?}");
             assert_eq!(bn.num_batches_tracked(), 0);
         }
     }

@@ -84,7 +84,7 @@ fn pairs<T: Element>(mean: f64, layout: Layout) -> (Vec<T>, Vec<f64>) {
     let (features, inner) = (layout.features(), layout.inner());
     let mut squares = vec![0; features];
     let mut data = Vec::new();
-    for at in 0..layout.len().expect("a small layout") {
+    for at in 0..layout.checked_len().expect("a small layout") {
         let feature = at / inner % features;
         let place = at / (features * inner) * inner + at % inner;
         let halves = 1 + (place / 2 + feature) % 8;
@@ -129,15 +129,15 @@ fn check_normalised<T: Element>(mean: f64, d: f64) {
     for layout in LAYOUTS {
         let (features, inner) = (layout.features(), layout.inner());
         let is_upper = |at: usize| (at / (features * inner) * inner + at % inner).is_multiple_of(2);
-        let len = layout.len().expect("a small layout");
+        let len = layout.checked_len().expect("a small layout");
         let data: Vec<T> = (0..len).map(|at| T::from_f64(mean + if is_upper(at) { d } else { -d })).collect();
         let x = Batch::new(&data, layout).expect("x");
         let train = |path: Path| {
-            let mut bn = BatchNorm::new(features).with_eps(0.0).expect("fine");
+            let mut bn = BatchNorm::new(features).with_eps(0.0).expect("fine").with_path(path);
             bn.set_weight(&vec![1.5; features]).expect("weights");
             bn.set_bias(&vec![-0.25; features]).expect("biases");
             let mut y = data.clone();
-            bn.forward_train_by(path, x, BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+            bn.forward_train(x, BatchMut::new(&mut y, layout).expect("y")).expect("trains");
             y
         };
         let mut results = by_every_path(train);

@@ -122,7 +122,7 @@ fn certified_values() {
 fn every_feature(values: &[f64], layout: Layout) -> Vec<f64> {
     let (features, inner) = (layout.features(), layout.inner());
     let place = |at: usize| at / (features * inner) * inner + at % inner;
-    (0..layout.len().expect("small")).map(|at| values[place(at)]).collect()
+    (0..layout.checked_len().expect("small")).map(|at| values[place(at)]).collect()
 }
 
 /// Mean and sd are those of exact arithmetic on the same f64s, and so are their digits. Gives the LRE of the mean, what

@@ -20,22 +20,23 @@ fn outputs<T: Element>(path: Path, data: &[T], layout: Layout) -> Outputs<T> {
     let x = Batch::new(data, layout).expect("a batch");
     let features = layout.features();
     let numbers = |from: f64| (0..features).map(|i| from + 0.37 * i as f64).collect::<Vec<_>>();
-    let mut bn = BatchNorm::new(features);
+    let mut bn = BatchNorm::new(features).with_path(path);
     bn.set_weight(&numbers(-1.5)).expect("weights");
     bn.set_bias(&numbers(0.25)).expect("biases");
 
     let mut trained = data.to_vec();
     let mut in_place = data.to_vec();
     if layout.count() >= 2 {
-        bn.forward_train_by(path, x, BatchMut::new(&mut trained, layout).expect("y")).expect("trains");
+        bn.forward_train(x, BatchMut::new(&mut trained, layout).expect("y")).expect("trains");
         BatchNorm::new(features)
-            .forward_train_in_place_by(path, BatchMut::new(&mut in_place, layout).expect("y"))
+            .with_path(path)
+            .forward_train_in_place(BatchMut::new(&mut in_place, layout).expect("y"))
             .expect("trains in place");
     }
     let norm = bn.to_inference();
     let mut evaluated = data.to_vec();
-    norm.forward_by(path, x, BatchMut::new(&mut evaluated, layout).expect("y")).expect("evaluates");
-    norm.forward_in_place_by(path, BatchMut::new(&mut in_place, layout).expect("y")).expect("evaluates in place");
+    norm.forward(x, BatchMut::new(&mut evaluated, layout).expect("y")).expect("evaluates");
+    norm.forward_in_place(BatchMut::new(&mut in_place, layout).expect("y")).expect("evaluates in place");
     let running = [bn.running_mean(), bn.running_var()].concat();
     Outputs { moments: path.moments(x), trained, evaluated, in_place, running }
 }

@@ -106,7 +106,8 @@ fn layer(features: usize) -> BatchNorm {
 
 fn trained<T: Element>(path: Path, data: &[T], layout: Layout) -> (BatchNorm, Vec<T>) {
     let (mut bn, mut y) = (layer(layout.features()), data.to_vec());
-    bn.forward_train_by(path, x(data, layout), BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+    bn = bn.with_path(path);
+    bn.forward_train(x(data, layout), BatchMut::new(&mut y, layout).expect("y")).expect("trains");
     (bn, y)
 }
 
@@ -221,7 +222,7 @@ fn check_evaluation<T: Element>(layout: Layout) {
     let clean = batch::<T>(Kind::Normal, 2, layout);
     let run = |path, data: &[T]| {
         let mut y = data.to_vec();
-        norm.forward_by(path, x(data, layout), BatchMut::new(&mut y, layout).expect("y")).expect("runs");
+        norm.clone().with_path(path).forward(x(data, layout), BatchMut::new(&mut y, layout).expect("y")).expect("runs");
         y
     };
     let expected = run(Path::Scalar, &clean);

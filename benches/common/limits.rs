@@ -39,7 +39,7 @@ impl Limit {
         let (isa, threads): (_, &[bool]) = match path {
             Path::Simd(isa) => (isa, &[false]),
             Path::Scalar => (Isa::detect(), &[false]),
-            Path::Auto | Path::Parallel(_) => (Isa::detect(), &[false, true]),
+            _ => (Isa::detect(), &[false, true]),
         };
         let ways: &[Way] = match op {
             Op::Moments => &[Way::Read, Way::ReadAhead],

@@ -8,7 +8,7 @@ pub mod nasty;
 
 use std::ops::{Deref, DerefMut};
 
-use batchnorm::{Batch, BatchMut, BatchNorm, Element, Inference, Isa, Layout, Moments, Path};
+use batchnorm::{Batch, BatchMut, BatchNorm, Element, Inference, Isa, Layout, Moments, Path, Workspace};
 use bytemuck::Pod;
 use limits::Limit;
 use nasty::Kind;
@@ -117,8 +117,8 @@ pub struct Bench<T> {
     pub x: Buffer<T>,
     pub y: Buffer<T>,
     moments: Moments,
-    bn: BatchNorm,
-    norm: Inference,
+    workspace: Workspace,
+    layers: Vec<(Path, BatchNorm, Inference)>,
 }
 
 impl<T: Element + Pod> Bench<T> {
@@ -131,17 +131,22 @@ impl<T: Element + Pod> Bench<T> {
         bn.set_bias(&numbers(-0.5)).expect("one each");
         bn.set_running_mean(&numbers(0.1)).expect("one each");
         bn.set_running_var(&numbers(8.0)).expect("one each");
-        let norm = bn.to_inference();
-        Bench { layout, x, y, moments: Moments::default(), bn, norm }
+        let layer = |path| {
+            let bn = bn.clone().with_path(path);
+            (path, bn.clone(), bn.to_inference())
+        };
+        let layers = paths().into_iter().map(|(_, path)| layer(path)).collect();
+        Bench { layout, x, y, moments: Moments::default(), workspace: Workspace::default(), layers }
     }
 
     pub fn run(&mut self, op: Op, path: Path) {
         let x = Batch::new(&self.x, self.layout).expect("a batch");
         let y = BatchMut::new(&mut self.y, self.layout).expect("a batch");
+        let (_, bn, norm) = self.layers.iter_mut().find(|(own, ..)| *own == path).expect("a path of this machine");
         match op {
-            Op::Moments => path.moments_into(x, &mut self.moments),
-            Op::Inference => self.norm.forward_by(path, x, y).expect("runs"),
-            Op::Training => self.bn.forward_train_by(path, x, y).expect("trains"),
+            Op::Moments => path.moments_into(x, &mut self.moments, &mut self.workspace),
+            Op::Inference => norm.forward(x, y).expect("runs"),
+            Op::Training => bn.forward_train(x, y).expect("trains"),
         }
         std::hint::black_box((&self.moments, &self.y));
     }

@@ -40,8 +40,8 @@ pub(crate) fn report(table: &Table) -> Result<String, batchnorm::Error> {
 /// Batch normalisation with PyTorch's defaults.
 fn normalise(path: Path, x: &[f32], layout: Layout) -> Result<Vec<f32>, batchnorm::Error> {
     let mut y = vec![0.0; x.len()];
-    let mut bn = BatchNorm::new(layout.features());
-    bn.forward_train_by(path, Batch::new(x, layout)?, BatchMut::new(&mut y, layout)?)?;
+    let mut bn = BatchNorm::new(layout.features()).with_path(path);
+    bn.forward_train(Batch::new(x, layout)?, BatchMut::new(&mut y, layout)?)?;
     Ok(y)
 }
 

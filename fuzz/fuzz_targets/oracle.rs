@@ -83,7 +83,7 @@ fn batch<T: FromBits>(column: &[T], layout: Layout) -> Vec<T> {
         let from = if feature % 2 == 0 { 7 * feature } else { 8 * feature };
         column[(outer * inner + position + from) % column.len()]
     };
-    (0..layout.len().expect("a small layout")).map(value).collect()
+    (0..layout.checked_len().expect("a small layout")).map(value).collect()
 }
 
 fn check<T: FromBits>(header: &Header, bytes: &[u8], bounds: &Bounds) {

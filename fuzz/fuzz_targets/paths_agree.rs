@@ -77,19 +77,20 @@ struct Outputs<T> {
 
 fn outputs<T: FromBits>(path: Path, bn: &BatchNorm, data: &[T], layout: Layout) -> Outputs<T> {
     let x = Batch::new(data, layout).expect("a batch");
-    let (mut bn, mut bn_in_place) = (bn.clone(), bn.clone());
+    let bn = bn.clone().with_path(path);
+    let (mut bn, mut bn_in_place) = (bn.clone(), bn);
     let (mut trained, mut trained_in_place) = (data.to_vec(), data.to_vec());
     if layout.count() >= 2 {
         let y = BatchMut::new(&mut trained, layout).expect("y");
-        bn.forward_train_by(path, x, y).expect("trains");
+        bn.forward_train(x, y).expect("trains");
         let y = BatchMut::new(&mut trained_in_place, layout).expect("y");
-        bn_in_place.forward_train_in_place_by(path, y).expect("trains in place");
+        bn_in_place.forward_train_in_place(y).expect("trains in place");
     }
     let norm = bn.to_inference();
     let (mut evaluated, mut evaluated_in_place) = (data.to_vec(), data.to_vec());
-    norm.forward_by(path, x, BatchMut::new(&mut evaluated, layout).expect("y")).expect("evaluates");
+    norm.forward(x, BatchMut::new(&mut evaluated, layout).expect("y")).expect("evaluates");
     let y = BatchMut::new(&mut evaluated_in_place, layout).expect("y");
-    norm.forward_in_place_by(path, y).expect("evaluates in place");
+    norm.forward_in_place(y).expect("evaluates in place");
     let running = [bn.running_mean(), bn.running_var(), bn_in_place.running_mean(), bn_in_place.running_var()].concat();
     Outputs { moments: path.moments(x), trained, trained_in_place, evaluated, evaluated_in_place, running }
 }
@@ -112,7 +113,7 @@ fn pools() -> &'static [ThreadPool; 2] {
 fn check<T: FromBits>(header: &Header, bytes: &[u8]) {
     let values: Vec<T> = header.recipe.values(bytes);
     let layout = header.sides.layout(header.len());
-    let data = cycle(&values, layout.len().expect("a small layout"));
+    let data = cycle(&values, layout.checked_len().expect("a small layout"));
     let bn = header.layer(&values, layout.features());
 
     let expected = outputs(Path::Scalar, &bn, &data, layout);

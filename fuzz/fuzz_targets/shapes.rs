@@ -79,8 +79,8 @@ enum Len {
 
 impl Len {
     fn of(self, layout: Layout) -> usize {
-        match (self, layout.len()) {
-            (Len::Fits, Ok(len)) if len <= 4096 => len,
+        match (self, layout.checked_len()) {
+            (Len::Fits, Some(len)) if len <= 4096 => len,
             (Len::Fits, _) => 0,
             (Len::Other(len), _) => len.into(),
         }
@@ -110,18 +110,16 @@ enum Call {
 /// A batch of the shape, for which results are small.
 fn batch(data: &[f32], shape: Shape) -> Option<Batch<'_, f32>> {
     let layout = shape.layout();
-    let (x, needed) = (Batch::new(data, layout), layout.len());
+    let (x, needed) = (Batch::new(data, layout), layout.checked_len());
     match x {
-        Ok(x) => assert_eq!((needed, x.layout(), x.data().len()), (Ok(data.len()), layout, data.len())),
-        Err(Error::Overflow { layout: given }) => {
-            assert_eq!((needed, given), (Err(Error::Overflow { layout }), layout))
-        }
+        Ok(x) => assert_eq!((needed, x.layout(), x.data().len()), (Some(data.len()), layout, data.len())),
+        Err(Error::Overflow { layout: given, .. }) => assert_eq!((needed, given), (None, layout)),
         Err(Error::Length { needed: said, given, .. }) => {
-            assert_eq!((Ok(said), given), (needed, data.len()));
+            assert_eq!((Some(said), given), (needed, data.len()));
             assert_ne!(said, given);
         }
-        Err(Error::EmptyTooWide { most, given }) => {
-            assert_eq!((needed, given), (Ok(0), layout.features()));
+        Err(Error::EmptyTooWide { most, given, .. }) => {
+            assert_eq!((needed, given), (Some(0), layout.features()));
             assert!(given > most);
         }
         Err(error) => panic!("{error:?} for {layout}"),
@@ -138,7 +136,7 @@ fn check_shape(shape: Shape, len: Len) {
     let (layout, expected) = (shape.layout(), shape.expected());
     assert_eq!([layout.outer(), layout.features(), layout.inner()], expected, "{shape:?}");
     let needed = product(expected.into_iter()).filter(|&len| isize::try_from(len).is_ok());
-    assert_eq!(layout.len().ok(), needed, "{layout}");
+    assert_eq!(layout.checked_len(), needed, "{layout}");
     assert_eq!(layout.count(), expected[0].saturating_mul(expected[2]), "{layout}");
     let data = values(len.of(layout));
     if let Some(x) = batch(&data, shape) {

@@ -80,7 +80,7 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8]) {
     // Squared, so that most are short.
     let len = (MOST_VALUES * (usize::from(header.len) + 1).pow(2)) >> 32;
     let layout = header.sides.layout(len);
-    let data: Vec<T> = cycle(&header.recipe.values(bytes), layout.len().expect("a small layout"));
+    let data: Vec<T> = cycle(&header.recipe.values(bytes), layout.checked_len().expect("a small layout"));
     let whole = moments(Batch::new(&data, layout).expect("a batch"));
 
     let (features, inner) = (layout.features(), layout.inner());
@@ -91,7 +91,7 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8]) {
     let mut from = 0;
     for outer in pieces(header, layout.outer()) {
         let piece = Layout::new(outer, features, inner);
-        let len = piece.len().expect("a small layout");
+        let len = piece.checked_len().expect("a small layout");
         let x = Batch::new(&data[from..from + len], piece).expect("a piece");
         rows.update(x).expect("same shape");
         if parts.len() % 16 == 1 {
@@ -124,7 +124,7 @@ fn is_moderate<T: FromBits>(data: &[T]) -> bool {
 }
 
 fn assert_near(name: &str, whole: &Moments, given: &Moments, feature: usize) {
-    if whole.count() == 0 {
+    if whole.count(feature) == 0 {
         return;
     }
     let (mean, m2, sd) = (whole.mean(feature), whole.m2(feature), whole.std_dev(feature, 0.0));

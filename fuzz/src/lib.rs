@@ -41,7 +41,7 @@ pub fn assert_classes(name: &str, m: &Moments, feature: usize, values: impl Iter
     }
     let (mean, m2) = (m.mean(feature), m.m2(feature));
     let name = format!("{name}: feature {feature} of {count} values has mean {mean:e} and m2 {m2:e}");
-    assert_eq!(m.count(), count, "{name}: count");
+    assert_eq!(m.count(feature), count, "{name}: count");
     if count == 0 {
         assert!(mean.is_nan() && m2 == 0.0, "{name}, but no values");
     } else if nan || (up && down) {

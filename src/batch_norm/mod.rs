@@ -2,13 +2,15 @@
 
 mod inference;
 mod options;
-mod params;
+mod parameters;
 
 use std::sync::OnceLock;
 
 pub use inference::Inference;
+use parameters::{Statistics, WeightBias};
 
-use crate::kernels::Affine;
+use crate::kernels::map::Parameters;
+use crate::moments::Workspace;
 use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Path, Result};
 
 /// Batch normalisation with PyTorch's defaults: `y = (x - mean) / sqrt(variance + eps) * weight + bias` per feature.
@@ -24,6 +26,7 @@ use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Path, Result};
 /// | `weight` | 1 | [`BatchNorm::set_weight`], [`BatchNorm::without_affine`] |
 /// | `bias` | 0 | [`BatchNorm::set_bias`], [`BatchNorm::without_bias`] |
 /// | `running_mean`, `running_var` | 0, 1 | [`BatchNorm::set_running_mean`], [`BatchNorm::set_running_var`] |
+/// | path | [`Path::Auto`] | [`BatchNorm::with_path`]; no result depends on it |
 ///
 /// A NaN or an infinity in a feature makes that feature's outputs and running statistics NaN or infinite, as in
 /// PyTorch, and touches no other feature. A call that returns an error has changed nothing.
@@ -44,7 +47,8 @@ use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Path, Result};
 /// bn.forward_eval(Batch::new(&data, layout)?, BatchMut::new(&mut out, layout)?)?;
 /// # Ok::<(), batchnorm::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
+#[must_use]
 pub struct BatchNorm {
     eps: f64,
     momentum: Option<f64>,
@@ -53,13 +57,16 @@ pub struct BatchNorm {
     running_mean: Vec<f64>,
     running_var: Vec<f64>,
     num_batches_tracked: u64,
+    path: Path,
     /// What evaluation applies; made when first asked for after a change.
     inference: OnceLock<Inference>,
     /// Memory of the training pass, kept for the next one.
     batch: Moments,
+    workspace: Workspace,
     /// Of the batch: first unbiased, then biased.
     variance: Vec<f64>,
-    affine: Affine,
+    /// Mean, scale and bias that normalise the batch.
+    parameters: Parameters<f64, 3>,
 }
 
 impl BatchNorm {
@@ -82,27 +89,11 @@ impl BatchNorm {
     /// assert_eq!(bn.num_batches_tracked(), 1);
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
-    pub fn forward_train<T: Element>(&mut self, x: Batch<'_, T>, y: BatchMut<'_, T>) -> Result<()> {
-        self.forward_train_by(Path::Auto, x, y)
-    }
-
-    /// [`BatchNorm::forward_train`] by a chosen path.
-    ///
-    /// # Errors
-    /// As [`BatchNorm::forward_train`].
-    ///
-    /// ```
-    /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout, Path};
-    /// # let (layout, mut out) = (Layout::nc(2, 1), [0.0f32; 2]);
-    /// let x = Batch::new(&[1.0f32, 3.0], layout)?;
-    /// BatchNorm::new(1).forward_train_by(Path::Scalar, x, BatchMut::new(&mut out, layout)?)?;
-    /// # Ok::<(), batchnorm::Error>(())
-    /// ```
-    pub fn forward_train_by<T: Element>(&mut self, path: Path, x: Batch<'_, T>, mut y: BatchMut<'_, T>) -> Result<()> {
+    pub fn forward_train<T: Element>(&mut self, x: Batch<'_, T>, mut y: BatchMut<'_, T>) -> Result<()> {
         self.check_train(x.layout())?;
         check_same(x.layout(), y.layout())?;
-        self.train_step(path, x);
-        path.normalize(&self.affine, x.layout(), Some(x.data()), y.data_mut());
+        self.train_step(x);
+        self.path.normalize(&self.parameters, x.layout(), Some(x.data()), y.data_mut());
         Ok(())
     }
 
@@ -119,25 +110,10 @@ impl BatchNorm {
     /// assert_eq!(data, [-1.0, 1.0]);
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
-    pub fn forward_train_in_place<T: Element>(&mut self, x: BatchMut<'_, T>) -> Result<()> {
-        self.forward_train_in_place_by(Path::Auto, x)
-    }
-
-    /// [`BatchNorm::forward_train_in_place`] by a chosen path.
-    ///
-    /// # Errors
-    /// As [`BatchNorm::forward_train`].
-    ///
-    /// ```
-    /// # use batchnorm::{BatchMut, BatchNorm, Layout, Path};
-    /// let mut data = [1.0f64, 3.0];
-    /// BatchNorm::new(1).forward_train_in_place_by(Path::Scalar, BatchMut::new(&mut data, Layout::nc(2, 1))?)?;
-    /// # Ok::<(), batchnorm::Error>(())
-    /// ```
-    pub fn forward_train_in_place_by<T: Element>(&mut self, path: Path, mut x: BatchMut<'_, T>) -> Result<()> {
+    pub fn forward_train_in_place<T: Element>(&mut self, mut x: BatchMut<'_, T>) -> Result<()> {
         self.check_train(x.layout())?;
-        self.train_step(path, x.as_batch());
-        path.normalize(&self.affine, x.layout(), None, x.data_mut());
+        self.train_step(x.as_batch());
+        self.path.normalize(&self.parameters, x.layout(), None, x.data_mut());
         Ok(())
     }
 
@@ -196,25 +172,27 @@ impl BatchNorm {
 
     pub(crate) fn inference(&self) -> &Inference {
         self.inference.get_or_init(|| {
-            let mut affine = Affine::default();
-            params::fill(&mut affine, &self.running_mean, None, &self.running_var, self.eps, self.weight_bias());
-            Inference::new(affine)
+            let mut parameters = Parameters::default();
+            let statistics = Statistics { mean: &self.running_mean, mean_low: None, variance: &self.running_var };
+            parameters::fill(&mut parameters, statistics, self.eps, self.weight_bias());
+            Inference::new(parameters, self.path)
         })
     }
 
-    /// Measures the batch, updates the running statistics and leaves in `self.affine` what normalises the batch.
-    fn train_step<T: Element>(&mut self, path: Path, x: Batch<'_, T>) {
-        let mut batch = std::mem::take(&mut self.batch);
-        path.moments_into(x, &mut batch);
-        let mut variance = std::mem::take(&mut self.variance);
-        let mut affine = std::mem::take(&mut self.affine);
-        let (moments, count) = (batch.partial(), batch.count());
-        variance.resize(moments.m2.len(), 0.0);
-        path.variances(moments, (count - 1) as f64, &mut variance);
-        self.update_running(moments.mean, &variance);
-        path.variances(moments, count as f64, &mut variance);
-        params::fill(&mut affine, moments.mean, Some(moments.rest), &variance, self.eps, self.weight_bias());
-        (self.batch, self.variance, self.affine) = (batch, variance, affine);
+    /// Measures the batch, updates the running statistics and leaves in `self.parameters` what normalises the batch.
+    fn train_step<T: Element>(&mut self, x: Batch<'_, T>) {
+        let (path, count) = (self.path, x.layout().count());
+        let (mut batch, mut variance) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.variance));
+        let mut parameters = std::mem::take(&mut self.parameters);
+        path.moments_into(x, &mut batch, &mut self.workspace);
+        variance.resize(batch.num_features(), 0.0);
+        path.variances(&batch, (count - 1) as f64, &mut variance);
+        self.update_running(batch.means(), &variance);
+        path.variances(&batch, count as f64, &mut variance);
+        let parts = batch.parts();
+        let statistics = Statistics { mean: parts.means, mean_low: Some(parts.means_low), variance: &variance };
+        parameters::fill(&mut parameters, statistics, self.eps, self.weight_bias());
+        (self.batch, self.variance, self.parameters) = (batch, variance, parameters);
     }
 
     fn update_running(&mut self, mean: &[f64], unbiased_variance: &[f64]) {
@@ -235,8 +213,8 @@ impl BatchNorm {
         self.inference.take();
     }
 
-    fn weight_bias(&self) -> params::WeightBias<'_> {
-        params::WeightBias { weight: self.weight.as_deref(), bias: self.bias.as_deref() }
+    fn weight_bias(&self) -> WeightBias<'_> {
+        WeightBias { weight: self.weight.as_deref(), bias: self.bias.as_deref() }
     }
 
     fn check_train(&self, layout: Layout) -> Result<()> {

@@ -1,10 +1,12 @@
 //! Making a layer; reading and setting its parameters and statistics.
 
+use std::fmt;
 use std::sync::OnceLock;
 
 use super::BatchNorm;
-use crate::kernels::Affine;
-use crate::{Element, Error, Moments, Result};
+use crate::kernels::map::Parameters;
+use crate::moments::Workspace;
+use crate::{Element, Error, Moments, Path, Result};
 
 impl BatchNorm {
     /// A layer of `num_features` features with PyTorch's defaults (see [`BatchNorm`]).
@@ -24,10 +26,12 @@ impl BatchNorm {
             running_mean: vec![0.0; num_features],
             running_var: vec![1.0; num_features],
             num_batches_tracked: 0,
+            path: Path::Auto,
             inference: OnceLock::new(),
             batch: Moments::default(),
+            workspace: Workspace::default(),
             variance: Vec::new(),
-            affine: Affine::default(),
+            parameters: Parameters::default(),
         }
     }
 
@@ -105,6 +109,29 @@ impl BatchNorm {
         self.bias = None;
         self.changed();
         self
+    }
+
+    /// How to compute, in training and evaluation, and what [`BatchNorm::to_inference`] hands on. Results are the same bits.
+    ///
+    /// ```
+    /// # use batchnorm::{BatchNorm, Isa, Path};
+    /// let bn = BatchNorm::new(1).with_path(Path::Simd(Isa::detect())); // never on other threads
+    /// assert_eq!(bn.path(), Path::Simd(Isa::detect()));
+    /// ```
+    pub fn with_path(mut self, path: Path) -> Self {
+        self.path = path;
+        self.changed();
+        self
+    }
+
+    /// How this layer computes.
+    ///
+    /// ```
+    /// # use batchnorm::{BatchNorm, Path};
+    /// assert_eq!(BatchNorm::new(1).path(), Path::Auto);
+    /// ```
+    pub fn path(&self) -> Path {
+        self.path
     }
 
     /// Features of the layer.
@@ -277,5 +304,20 @@ impl BatchNorm {
             return Err(Error::ParameterLength { name, expected, given });
         }
         Ok(values.iter().map(|x| x.to_f64()).collect())
+    }
+}
+
+/// The options; parameters and statistics may be long.
+impl fmt::Debug for BatchNorm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchNorm")
+            .field("num_features", &self.num_features())
+            .field("eps", &self.eps)
+            .field("momentum", &self.momentum)
+            .field("weight", &self.weight.is_some())
+            .field("bias", &self.bias.is_some())
+            .field("num_batches_tracked", &self.num_batches_tracked)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }

@@ -1,25 +1,19 @@
-//! The kernels, written once over lanes: `columns` and `planes` (sums about a pivot, in the two views of a batch; `group`
-//! and `fold` are what they share), `finish` (from sums to moments), `chunk` (one chunk), `merge` (Chan's formula), `tree`
-//! (the chunks of a batch, serial or on rayon), `variance` and `normalize`.
-//!
-//! They follow [`crate::order`] and import it, `lanes`, `element` and `careful`; nothing here knows of paths or of the
-//! layer.
+//! The kernels, written once over lanes: [`reduce`] (sums over the rows of a batch), [`map`] (each value by itself), and
+//! [`variance`]. They follow [`crate::spec`]; nothing here knows of paths or of the layer.
 
-mod chunk;
-mod columns;
-mod finish;
-mod fold;
-mod group;
-mod merge;
-mod normalize;
-mod pair;
-mod partial;
-mod planes;
-mod tree;
+mod arrays;
+mod double_double;
+pub(crate) mod map;
+pub(crate) mod reduce;
 mod variance;
 
-pub(crate) use merge::Merge;
-pub(crate) use normalize::{Affine, Normalize};
-pub(crate) use partial::{ARRAYS, Partial, PartialMut};
-pub(crate) use tree::Tree;
+pub(crate) use arrays::{Arrays, MomentArrays, MomentSlices};
 pub(crate) use variance::Variances;
+
+use crate::lanes::LaneElement;
+use crate::spec::ElementRules;
+
+/// An element type as kernels need it.
+pub(crate) trait KernelElement: ElementRules + LaneElement {}
+
+impl<T: ElementRules + LaneElement> KernelElement for T {}

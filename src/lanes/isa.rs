@@ -1,11 +1,11 @@
-//! Which lanes there are on this machine.
+//! Which instruction sets this machine has.
 
 use std::fmt;
 
 use super::Job;
 use super::portable::Portable;
 #[cfg(target_arch = "x86_64")]
-use super::x86::{Avx2Token, Avx512Token};
+use super::x86::{Avx2, Avx512};
 
 /// The instructions that the SIMD path runs on. A value exists only where the machine has them.
 ///
@@ -22,15 +22,16 @@ use super::x86::{Avx2Token, Avx512Token};
 /// # Ok::<(), batchnorm::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use]
 pub struct Isa(Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
-    Avx2(Avx2Token),
+    Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512Token),
+    Avx512(Avx512),
 }
 
 impl Isa {
@@ -72,7 +73,7 @@ impl Isa {
     /// ```
     pub fn avx2() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        return Avx2Token::detect().map(|token| Isa(Kind::Avx2(token)));
+        return Avx2::detect().map(|token| Isa(Kind::Avx2(token)));
         #[cfg(not(target_arch = "x86_64"))]
         None
     }
@@ -86,7 +87,7 @@ impl Isa {
     /// ```
     pub fn avx512() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        return Avx512Token::detect().map(|token| Isa(Kind::Avx512(token)));
+        return Avx512::detect().map(|token| Isa(Kind::Avx512(token)));
         #[cfg(not(target_arch = "x86_64"))]
         None
     }
@@ -106,11 +107,11 @@ impl Isa {
         }
     }
 
-    /// The only dispatch: runs a job on these lanes.
+    /// The only dispatch: runs a job on these instructions.
     #[inline]
-    pub(crate) fn run<J: Job>(self, job: J) -> J::Out {
+    pub(crate) fn run<J: Job>(self, job: J) -> J::Output {
         match self.0 {
-            Kind::Portable => job.run::<Portable>(()),
+            Kind::Portable => job.run(Portable),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(token) => token.run(job),
             #[cfg(target_arch = "x86_64")]

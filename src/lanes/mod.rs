@@ -1,66 +1,63 @@
-//! Lanes: how many f64 values one instruction handles, and how.
+//! Lanes: how many values one instruction handles, and how.
 //!
-//! Kernels are written once over [`Lanes`] and know nothing of instruction sets. Every operation here is one IEEE 754
+//! Kernels are written once over these traits and know nothing of instruction sets. Every operation is one IEEE 754
 //! operation per lane, rounded once, so the number of lanes cannot change a result. There is no fused multiply-add: it
 //! would round once where the portable lanes round twice. (Where a product is exact, fusing changes nothing:
-//! additions may *run* on the multiply-add unit as `a * 1 + b`, and squares of f32 values may be added fused.)
+//! additions may *run* on the FMA unit as `a * 1 + b`, and squares of f32 values may be added fused.)
 //!
-//! This folder imports nothing of the crate. `x86` holds its only intrinsics and its only `unsafe`.
+//! | | |
+//! |---|---|
+//! | [`Simd`] | an instruction set: a token that proves it is there, and its lanes for each type that is computed in |
+//! | [`Lanes`], [`F64Lanes`] | the arithmetic |
+//! | [`LoadStore`] | element types into lanes and back |
+//! | [`NonTemporal`] | stores that bypass the caches, and their fence |
+//! | [`Isa`] | the choice at run time |
+//!
+//! `x86` holds the crate's only intrinsics and its only `unsafe`.
 
 mod isa;
+mod one;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code, reason = "intrinsics; each use says why it is sound")]
 mod x86;
 
+use crate::Element;
+
 pub use isa::Isa;
 
-/// The bits of an f64 that [`Lanes::upper_half`] keeps: sign, exponent, and 25 of the 52 that are stored of a significand.
-const UPPER_HALF: u64 = !0 << 27;
-
-/// A few f64 values that are computed on together.
-pub trait Lanes: Copy {
+/// A few values that are computed on together.
+pub(crate) trait Lanes: Copy {
+    /// What is computed in: f64 or f32.
+    type Scalar: Copy + Default + PartialEq + 'static;
     /// Proof that the machine has the instructions that these lanes use: only detection makes one.
     type Token: Copy;
     /// How many.
     const LANES: usize;
 
     /// The same value in each lane.
-    fn splat(token: Self::Token, x: f64) -> Self;
+    fn splat(token: Self::Token, x: Self::Scalar) -> Self;
     /// The first values of `from`. Panics when it is shorter than the lanes.
-    fn load(token: Self::Token, from: &[f64]) -> Self;
-    /// The first values of `from`, widened (exactly). Panics when it is shorter than the lanes.
-    fn load_f32(token: Self::Token, from: &[f32]) -> Self;
-    /// All of `from`, at most as many values as there are lanes, and `fill` in the lanes after them. (Not for empty
-    /// slices: their pointers lie on no page, and a masked load from there takes the processor hundreds of cycles.)
-    fn load_part(token: Self::Token, from: &[f64], fill: Self) -> Self;
-    /// The same, widened.
-    fn load_part_f32(token: Self::Token, from: &[f32], fill: Self) -> Self;
+    fn load(token: Self::Token, from: &[Self::Scalar]) -> Self;
     /// Writes the lanes to the start of `to`. Panics when it is shorter than the lanes.
-    fn store(self, to: &mut [f64]);
-    /// Writes the lanes, rounded to nearest, to the start of `to`. Panics when it is shorter than the lanes.
-    fn store_f32(self, to: &mut [f32]);
-    /// Writes two sets of lanes, one behind the other, past the caches where the address allows it: a multiple of a
-    /// cache line's 64 bytes. To be followed by [`Lanes::fence`]. Panics when `to` is shorter.
-    fn stream(pair: [Self; 2], to: &mut [f64]);
-    /// The same, rounded to nearest; the address is a multiple of what is written.
-    fn stream_f32(pair: [Self; 2], to: &mut [f32]);
-    /// Makes streamed stores visible in order: called before their memory is handed on.
-    fn fence(token: Self::Token);
-    /// Asks for the cache line of a value that will be read soon. Changes no result, and reads nothing: `at` may lie past
-    /// the end of the slice.
-    fn prefetch<T>(token: Self::Token, from: &[T], at: usize);
+    fn store(self, to: &mut [Self::Scalar]);
     /// Sum, lane by lane.
     fn add(self, other: Self) -> Self;
     /// Difference, lane by lane.
     fn sub(self, other: Self) -> Self;
-    /// Difference, lane by lane, on the multiply-add unit where there is one: `self * one - other`, whose product is
-    /// exact. For kernels that keep the adders busy. `one` is 1 in each lane, hidden from the compiler, which would
-    /// turn this back into a subtraction.
-    fn sub_beside(self, one: Self, other: Self) -> Self;
     /// Product, lane by lane.
     fn mul(self, other: Self) -> Self;
-    /// `self + x * x`, lane by lane, where `x * x` is exact (an f32, widened): fused or not is then the same.
+    /// The first `first` lanes of these, the others of `other`.
+    fn blend(self, first: usize, other: Self) -> Self;
+}
+
+/// What sums need beyond [`Lanes`].
+pub(crate) trait F64Lanes: Lanes<Scalar = f64> {
+    /// Difference, on the FMA unit where there is one: `self * one - other`, whose product is exact. For kernels that
+    /// keep the adders busy. `one` is 1 in each lane, hidden from the compiler, which would turn this back into a
+    /// subtraction.
+    fn sub_via_fma(self, one: Self, other: Self) -> Self;
+    /// `self + x * x`, where `x * x` is exact (an f32, widened): fused or not is then the same.
     fn add_exact_square(self, x: Self) -> Self;
     /// The values with all but the first 26 bits of their significands cleared ([`UPPER_HALF`]): squares of these are
     /// exact, and so is what they leave over.
@@ -71,110 +68,80 @@ pub trait Lanes: Copy {
     fn all_zero(self) -> bool;
 }
 
-/// A computation that runs on any lanes: what [`Isa::run`] instantiates. `run` and all that it calls in its loops must
-/// be `#[inline(always)]`, or they are compiled without the instructions of the lanes; closures are, too.
-pub(crate) trait Job {
-    /// What it gives.
-    type Out;
-    /// Does it.
-    fn run<L: Lanes>(self, token: L::Token) -> Self::Out;
+/// The bits of an f64 that [`F64Lanes::upper_half`] keeps: sign, exponent, and 25 of the 52 stored of a significand.
+const UPPER_HALF: u64 = !0 << 27;
+
+/// Lanes that load and store elements of type `T`: widened (exactly) and rounded to nearest where `T` is narrower.
+pub(crate) trait LoadStore<T>: Lanes {
+    /// The first elements of `from`. Panics when it is shorter than the lanes.
+    fn load_from(token: Self::Token, from: &[T]) -> Self;
+    /// All of `from`, at most as many elements as there are lanes, and `fill` in the lanes after them. (Not for empty
+    /// slices: their pointers lie on no page, and a masked load from there takes the processor hundreds of cycles.)
+    fn load_partial(token: Self::Token, from: &[T], fill: Self) -> Self;
+    /// Writes the lanes to the start of `to`. Panics when it is shorter than the lanes.
+    fn store_to(self, to: &mut [T]);
+    /// Writes two vectors, one behind the other, past the caches where the address is a multiple of each store's size (a
+    /// multiple of a cache line's 64 bytes always is), else as [`LoadStore::store_to`]. Panics when `to` is shorter.
+    fn store_non_temporal(pair: [Self; 2], to: &mut [T], stores: &NonTemporal);
 }
 
-/// One value: the end of a slice that no longer fills the lanes runs through the same kernel.
-impl Lanes for f64 {
-    type Token = ();
-    const LANES: usize = 1;
+/// Proof that non-temporal stores will be followed by a fence, which orders them before later stores, so that whoever is
+/// told of the memory finds them: dropping this is the fence.
+pub(crate) struct NonTemporal(());
 
+impl NonTemporal {
+    /// To be kept until the last of the stores.
     #[inline(always)]
-    fn splat((): (), x: f64) -> Self {
-        x
+    pub(crate) fn begin() -> Self {
+        NonTemporal(())
     }
+}
 
+impl Drop for NonTemporal {
     #[inline(always)]
-    fn load((): (), from: &[f64]) -> Self {
-        from[0]
+    fn drop(&mut self) {
+        #[cfg(target_arch = "x86_64")]
+        x86::fence();
     }
+}
 
-    #[inline(always)]
-    fn load_f32((): (), from: &[f32]) -> Self {
-        f64::from(from[0])
-    }
+/// An instruction set. A value is the proof that the machine has it.
+pub(crate) trait Simd: Copy {
+    /// Its lanes for computing in f64.
+    type F64: F64Lanes<Token = Self> + LoadStore<f32> + LoadStore<f64>;
+    /// Its lanes for computing in f32: as many bytes, so twice as many lanes.
+    type F32: Lanes<Scalar = f32, Token = Self> + LoadStore<f32>;
+}
 
-    #[inline(always)]
-    fn load_part((): (), from: &[f64], fill: Self) -> Self {
-        from.first().copied().unwrap_or(fill)
-    }
+/// An element type that every instruction set loads and stores.
+pub(crate) trait LaneElement: Element {
+    /// The lanes that compute on it in f64.
+    type F64<S: Simd>: F64Lanes<Token = S> + LoadStore<Self>;
+}
 
-    #[inline(always)]
-    fn load_part_f32((): (), from: &[f32], fill: Self) -> Self {
-        from.first().map_or(fill, |x| f64::from(*x))
-    }
+impl LaneElement for f32 {
+    type F64<S: Simd> = S::F64;
+}
 
-    #[inline(always)]
-    fn store(self, to: &mut [f64]) {
-        to[0] = self;
-    }
+impl LaneElement for f64 {
+    type F64<S: Simd> = S::F64;
+}
 
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "rounding is what this does")]
-    fn store_f32(self, to: &mut [f32]) {
-        to[0] = self as f32;
-    }
+/// A computation that runs on any instruction set: what [`Isa::run`] instantiates. `run` and all that it calls in its loops
+/// must be `#[inline(always)]`, or they are compiled without the instructions; closures are, too.
+pub(crate) trait Job {
+    /// What it gives.
+    type Output;
+    /// Does it.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
 
-    #[inline(always)]
-    fn stream([a, b]: [Self; 2], to: &mut [f64]) {
-        (to[0], to[1]) = (a, b);
-    }
-
-    #[inline(always)]
-    fn stream_f32([a, b]: [Self; 2], to: &mut [f32]) {
-        a.store_f32(to);
-        b.store_f32(&mut to[1..]);
-    }
-
-    #[inline(always)]
-    fn fence((): ()) {}
-
-    #[inline(always)]
-    fn prefetch<T>((): (), _: &[T], _: usize) {}
-
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        self + other
-    }
-
-    #[inline(always)]
-    fn sub(self, other: Self) -> Self {
-        self - other
-    }
-
-    #[inline(always)]
-    fn sub_beside(self, _: Self, other: Self) -> Self {
-        self - other
-    }
-
-    #[inline(always)]
-    fn mul(self, other: Self) -> Self {
-        self * other
-    }
-
-    #[inline(always)]
-    fn add_exact_square(self, x: Self) -> Self {
-        self + x * x
-    }
-
-    #[inline(always)]
-    fn upper_half(self) -> Self {
-        f64::from_bits(self.to_bits() & UPPER_HALF)
-    }
-
-    #[inline(always)]
-    fn div(self, other: Self) -> Self {
-        self / other
-    }
-
-    #[inline(always)]
-    fn all_zero(self) -> bool {
-        self == 0.0
-    }
+/// Hints that the cache line of `from[at]` will be read soon. Changes no result and reads nothing: `at` may lie past the end
+/// of the slice.
+#[inline(always)]
+pub(crate) fn prefetch<T>(from: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    x86::prefetch(from, at);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, at);
 }

@@ -1,150 +1,220 @@
 //! Lanes on any machine, by `wide`: SSE2 on a default x86-64 build, NEON on aarch64, plain code elsewhere.
 
-use wide::f64x4;
+use wide::{f32x4, f64x4};
 
-use super::{Lanes, UPPER_HALF};
+use super::{F64Lanes, Lanes, LoadStore, NonTemporal, Simd, UPPER_HALF};
+use crate::Element;
 
-/// `wide`'s four lanes. `wide` picks instructions when the crate is compiled, so these need no proof.
+/// `wide` picks instructions when the crate is compiled, so these lanes need no proof.
 #[derive(Clone, Copy)]
-pub(super) struct Portable(f64x4);
+pub(super) struct Portable;
 
-impl Lanes for Portable {
-    type Token = ();
-    const LANES: usize = 4;
+impl Simd for Portable {
+    type F64 = PortableF64;
+    type F32 = PortableF32;
+}
 
-    #[inline(always)]
-    fn splat((): (), x: f64) -> Self {
-        Portable(f64x4::splat(x))
-    }
+#[derive(Clone, Copy)]
+pub(super) struct PortableF64(f64x4);
 
-    #[inline(always)]
-    fn load((): (), from: &[f64]) -> Self {
-        let [a, b, c, d] = *first(from);
-        Portable(f64x4::new([a, b, c, d]))
-    }
+/// As many lanes as f64 has: four are a register of the smallest machine.
+#[derive(Clone, Copy)]
+pub(super) struct PortableF32(f32x4);
 
-    #[inline(always)]
-    fn load_f32((): (), from: &[f32]) -> Self {
-        Portable(f64x4::new(first(from).map(f64::from)))
-    }
+const LANES: usize = 4;
 
-    #[inline(always)]
-    fn load_part((): (), from: &[f64], fill: Self) -> Self {
-        let mut lanes = fill.0.to_array();
-        for (lane, x) in lanes.iter_mut().zip(from) {
-            *lane = *x;
-        }
-        Portable(f64x4::new(lanes))
-    }
+/// Both types have the same arithmetic.
+macro_rules! portable {
+    ($name:ident, $vector:ident, $scalar:ty) => {
+        impl Lanes for $name {
+            type Scalar = $scalar;
+            type Token = Portable;
+            const LANES: usize = LANES;
 
-    #[inline(always)]
-    fn load_part_f32((): (), from: &[f32], fill: Self) -> Self {
-        let mut lanes = fill.0.to_array();
-        for (lane, x) in lanes.iter_mut().zip(from) {
-            *lane = f64::from(*x);
-        }
-        Portable(f64x4::new(lanes))
-    }
+            #[inline(always)]
+            fn splat(_: Portable, x: $scalar) -> Self {
+                $name($vector::splat(x))
+            }
 
-    #[inline(always)]
-    fn store(self, to: &mut [f64]) {
-        *first_mut(to) = self.0.to_array();
-    }
+            #[inline(always)]
+            fn load(_: Portable, from: &[$scalar]) -> Self {
+                $name($vector::new(*first(from)))
+            }
 
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "rounding is what this does")]
-    fn store_f32(self, to: &mut [f32]) {
-        *first_mut(to) = self.0.to_array().map(|x| x as f32);
-    }
+            #[inline(always)]
+            fn store(self, to: &mut [$scalar]) {
+                *first_mut(to) = self.0.to_array();
+            }
 
-    #[inline(always)]
-    fn stream(pair: [Self; 2], to: &mut [f64]) {
-        let to: &mut [f64; 8] = to.first_chunk_mut().expect("a slice shorter than its lanes");
-        for (lanes, to) in pair.iter().zip(to.as_chunks_mut::<4>().0) {
-            for (two, to) in lanes.0.to_array().as_chunks::<2>().0.iter().zip(to.as_chunks_mut::<2>().0) {
-                stream16(two, to);
+            #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                $name(self.0 + other.0)
+            }
+
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self {
+                $name(self.0 - other.0)
+            }
+
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self {
+                $name(self.0 * other.0)
+            }
+
+            #[inline(always)]
+            fn blend(self, first: usize, other: Self) -> Self {
+                // A mask, because a copy through memory takes several times as long.
+                let index = $vector::new([0.0, 1.0, 2.0, 3.0]);
+                $name(index.simd_lt($vector::splat(first as $scalar)).select(self.0, other.0))
             }
         }
-    }
+    };
+}
 
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "rounding is what this does")]
-    fn stream_f32(pair: [Self; 2], to: &mut [f32]) {
-        let to: &mut [f32; 8] = to.first_chunk_mut().expect("a slice shorter than its lanes");
-        for (lanes, to) in pair.iter().zip(to.as_chunks_mut::<4>().0) {
-            stream16(&lanes.0.to_array().map(|x| x as f32), to);
-        }
-    }
+portable!(PortableF64, f64x4, f64);
+portable!(PortableF32, f32x4, f32);
 
+impl F64Lanes for PortableF64 {
     #[inline(always)]
-    fn fence((): ()) {
-        #[cfg(target_arch = "x86_64")]
-        super::x86::fence();
-    }
-
-    #[inline(always)]
-    fn prefetch<T>((): (), from: &[T], at: usize) {
-        #[cfg(target_arch = "x86_64")]
-        super::x86::prefetch(from, at);
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (from, at);
-    }
-
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        Portable(self.0 + other.0)
-    }
-
-    #[inline(always)]
-    fn sub(self, other: Self) -> Self {
-        Portable(self.0 - other.0)
-    }
-
-    #[inline(always)]
-    fn sub_beside(self, _: Self, other: Self) -> Self {
+    fn sub_via_fma(self, _: Self, other: Self) -> Self {
         self.sub(other)
     }
 
     #[inline(always)]
-    fn mul(self, other: Self) -> Self {
-        Portable(self.0 * other.0)
-    }
-
-    #[inline(always)]
     fn add_exact_square(self, x: Self) -> Self {
-        Portable(self.0 + x.0 * x.0)
+        PortableF64(self.0 + x.0 * x.0)
     }
 
     #[inline(always)]
     fn upper_half(self) -> Self {
-        Portable(self.0 & f64x4::splat(f64::from_bits(UPPER_HALF)))
+        PortableF64(self.0 & f64x4::splat(f64::from_bits(UPPER_HALF)))
     }
 
     #[inline(always)]
     fn div(self, other: Self) -> Self {
-        Portable(self.0 / other.0)
+        PortableF64(self.0 / other.0)
     }
 
     #[inline(always)]
     fn all_zero(self) -> bool {
-        self.0.to_array() == [0.0; 4]
+        self.0.to_array() == [0.0; LANES]
     }
 }
 
+impl LoadStore<f64> for PortableF64 {
+    #[inline(always)]
+    fn load_from(token: Portable, from: &[f64]) -> Self {
+        Self::load(token, from)
+    }
+
+    #[inline(always)]
+    fn load_partial(_: Portable, from: &[f64], fill: Self) -> Self {
+        PortableF64(f64x4::new(partial(from, fill.0.to_array())))
+    }
+
+    #[inline(always)]
+    fn store_to(self, to: &mut [f64]) {
+        self.store(to);
+    }
+
+    #[inline(always)]
+    fn store_non_temporal(pair: [Self; 2], to: &mut [f64], _: &NonTemporal) {
+        let values = pair.map(|lanes| lanes.0.to_array());
+        let to = &mut to[..2 * LANES];
+        for (from, to) in values.as_flattened().as_chunks().0.iter().zip(to.as_chunks_mut().0) {
+            store_16_bytes_f64(from, to);
+        }
+    }
+}
+
+impl LoadStore<f32> for PortableF64 {
+    #[inline(always)]
+    fn load_from(_: Portable, from: &[f32]) -> Self {
+        PortableF64(f64x4::new(first(from).map(f64::from)))
+    }
+
+    #[inline(always)]
+    fn load_partial(_: Portable, from: &[f32], fill: Self) -> Self {
+        PortableF64(f64x4::new(partial(from, fill.0.to_array())))
+    }
+
+    #[inline(always)]
+    fn store_to(self, to: &mut [f32]) {
+        *first_mut(to) = self.0.to_array().map(f32::from_f64);
+    }
+
+    #[inline(always)]
+    fn store_non_temporal(pair: [Self; 2], to: &mut [f32], _: &NonTemporal) {
+        store_f32(pair.map(|lanes| lanes.0.to_array().map(f32::from_f64)), to);
+    }
+}
+
+impl LoadStore<f32> for PortableF32 {
+    #[inline(always)]
+    fn load_from(token: Portable, from: &[f32]) -> Self {
+        Self::load(token, from)
+    }
+
+    #[inline(always)]
+    fn load_partial(_: Portable, from: &[f32], fill: Self) -> Self {
+        let mut lanes = fill.0.to_array();
+        for (lane, x) in lanes.iter_mut().zip(from) {
+            *lane = *x;
+        }
+        PortableF32(f32x4::new(lanes))
+    }
+
+    #[inline(always)]
+    fn store_to(self, to: &mut [f32]) {
+        self.store(to);
+    }
+
+    #[inline(always)]
+    fn store_non_temporal(pair: [Self; 2], to: &mut [f32], _: &NonTemporal) {
+        store_f32(pair.map(|lanes| lanes.0.to_array()), to);
+    }
+}
+
+/// The elements of a slice that is no longer than the lanes, then those of `lanes`.
 #[inline(always)]
-fn stream16<T: Copy, const N: usize>(from: &[T; N], to: &mut [T; N]) {
-    #[cfg(target_arch = "x86_64")]
-    super::x86::stream16(from, to);
-    #[cfg(not(target_arch = "x86_64"))]
-    to.copy_from_slice(from);
+fn partial<T: Element>(from: &[T], mut lanes: [f64; LANES]) -> [f64; LANES] {
+    for (lane, x) in lanes.iter_mut().zip(from) {
+        *lane = x.to_f64();
+    }
+    lanes
 }
 
 #[inline(always)]
-fn first<T>(from: &[T]) -> &[T; 4] {
+fn store_f32(pair: [[f32; LANES]; 2], to: &mut [f32]) {
+    let to = &mut to[..2 * LANES];
+    for (from, to) in pair.iter().zip(to.as_chunks_mut().0) {
+        store_16_bytes_f32(from, to);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+use super::x86::{store_16_bytes_f32, store_16_bytes_f64};
+
+/// No such stores: ordinary ones.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn store_16_bytes_f32(from: &[f32; 4], to: &mut [f32; 4]) {
+    *to = *from;
+}
+
+/// No such stores: ordinary ones.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn store_16_bytes_f64(from: &[f64; 2], to: &mut [f64; 2]) {
+    *to = *from;
+}
+
+#[inline(always)]
+fn first<T>(from: &[T]) -> &[T; LANES] {
     from.first_chunk().expect("a slice shorter than its lanes")
 }
 
 #[inline(always)]
-fn first_mut<T>(to: &mut [T]) -> &mut [T; 4] {
+fn first_mut<T>(to: &mut [T]) -> &mut [T; LANES] {
     to.first_chunk_mut().expect("a slice shorter than its lanes")
 }

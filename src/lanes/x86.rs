@@ -1,13 +1,14 @@
 //! AVX2 and AVX-512 lanes. The only intrinsics of the crate.
 //!
 //! # Why this is sound
-//! A value of [`Avx2`] or [`Avx512`], or of their tokens, exists only where the processor has the instructions: tokens
-//! are made by `detect` alone, lanes only from tokens. Slices are bound-checked to a whole array before a pointer is
-//! made, and unaligned loads and stores are used throughout.
+//! A value of [`Avx2`] or [`Avx512`] (the tokens), or of their lanes, exists only where the processor has the
+//! instructions: tokens are made by `detect` alone, lanes only from tokens. Slices are bound-checked to a whole array before
+//! a pointer is made, and unaligned loads and stores are used throughout, but for non-temporal stores, which check the
+//! address.
 
 use std::arch::x86_64::*;
 
-use super::{Job, Lanes, UPPER_HALF};
+use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Simd, UPPER_HALF};
 
 /// A hint, which every x86-64 processor has.
 #[inline(always)]
@@ -17,34 +18,39 @@ pub(super) fn prefetch<T>(from: &[T], at: usize) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().wrapping_add(at).cast()) }
 }
 
-/// Orders streamed stores before later ones, so that whoever is told of the memory finds them.
+/// Orders non-temporal stores before later stores.
 #[inline(always)]
 pub(super) fn fence() {
     // SAFETY: SSE is part of x86-64.
     unsafe { _mm_sfence() }
 }
 
-/// Streams 16 bytes with the instruction that every x86-64 processor has, where the address allows it.
+/// Non-temporal, with the instruction that every x86-64 processor has, where the address allows it. The caller fences.
 #[inline(always)]
-pub(super) fn stream16<T: Copy, const N: usize>(from: &[T; N], to: &mut [T; N]) {
-    const { assert!(size_of::<[T; N]>() == 16) };
+pub(super) fn store_16_bytes_f32(from: &[f32; 4], to: &mut [f32; 4]) {
     if to.as_ptr().addr().is_multiple_of(16) {
-        // SAFETY: SSE2 is part of x86-64; both arrays have 16 bytes, the target on a multiple of 16. The caller fences.
-        unsafe { _mm_stream_si128(to.as_mut_ptr().cast(), _mm_loadu_si128(from.as_ptr().cast())) }
+        // SAFETY: SSE is part of x86-64; both arrays have 16 bytes, the target on a multiple of 16.
+        unsafe { _mm_stream_ps(to.as_mut_ptr(), _mm_loadu_ps(from.as_ptr())) }
     } else {
         *to = *from;
     }
 }
 
-/// Writes the tokens, the lanes and the entry of one instruction set: they differ in types and intrinsics alone.
-macro_rules! lanes {
-    (
-        $name:ident, $token:ident, $vector:ty, $lanes:literal, $features:literal, [$($feature:tt),+],
-        parts $part:ident, splat $splat:ident, load $load:ident, store $store:ident,
-        load_f32 $load_f32:ident $widen:ident, store_f32 $store_f32:ident $narrow:ident,
-        stream $stream:ident $stream_f32:ident $pair:path, add $add:ident, sub $sub:ident $mul_sub:ident, mul $mul:ident $mul_add:ident, div $div:ident, and $and:ident
-    ) => {
-        #[doc = concat!("Proof that the processor has ", $features, ".")]
+/// As [`store_16_bytes_f32`].
+#[inline(always)]
+pub(super) fn store_16_bytes_f64(from: &[f64; 2], to: &mut [f64; 2]) {
+    if to.as_ptr().addr().is_multiple_of(16) {
+        // SAFETY: SSE2 is part of x86-64; both arrays have 16 bytes, the target on a multiple of 16.
+        unsafe { _mm_stream_pd(to.as_mut_ptr(), _mm_loadu_pd(from.as_ptr())) }
+    } else {
+        *to = *from;
+    }
+}
+
+/// The token of an instruction set. Its features stand here once: what is detected is what is compiled for.
+macro_rules! instruction_set {
+    ($token:ident, [$($feature:tt),+], $f64:ident, $f32:ident) => {
+        #[doc = concat!("Proof that the processor has", $(" ", $feature),+, ".")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub(super) struct $token(());
 
@@ -55,107 +61,59 @@ macro_rules! lanes {
             }
 
             /// Runs a job compiled for these instructions.
-            pub(super) fn run<J: Job>(self, job: J) -> J::Out {
-                #[target_feature(enable = $features)]
-                fn compiled<J: Job>(token: $token, job: J) -> J::Out {
-                    job.run::<$name>(token)
+            pub(super) fn run<J: Job>(self, job: J) -> J::Output {
+                $(#[target_feature(enable = $feature)])+
+                fn compiled<J: Job>(token: $token, job: J) -> J::Output {
+                    job.run(token)
                 }
                 // SAFETY: a token exists, so the processor has the features that `compiled` is compiled for.
                 unsafe { compiled(self, job) }
             }
         }
 
+        impl Simd for $token {
+            type F64 = $f64;
+            type F32 = $f32;
+        }
+    };
+}
+
+instruction_set!(Avx2, ["avx2", "fma"], Avx2F64, Avx2F32);
+instruction_set!(Avx512, ["avx512f", "avx512vl", "avx512dq", "avx2", "fma"], Avx512F64, Avx512F32);
+
+/// The arithmetic of one vector type.
+macro_rules! lanes {
+    (
+        $name:ident, $token:ident, $scalar:ident, $vector:ident, $lanes:literal, $parts:ident,
+        $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident
+    ) => {
         #[doc = concat!(stringify!($lanes), " lanes.")]
         #[derive(Clone, Copy)]
         pub(super) struct $name($vector);
 
         impl Lanes for $name {
+            type Scalar = $scalar;
             type Token = $token;
             const LANES: usize = $lanes;
 
             #[inline(always)]
-            fn splat(_: $token, x: f64) -> Self {
+            fn splat(_: $token, x: $scalar) -> Self {
                 // SAFETY: the token proves the features.
                 $name(unsafe { $splat(x) })
             }
 
             #[inline(always)]
-            fn load(_: $token, from: &[f64]) -> Self {
-                let from: &[f64; $lanes] = from.first_chunk().expect("a slice shorter than its lanes");
+            fn load(_: $token, from: &[$scalar]) -> Self {
+                let from: &[$scalar; $lanes] = from.first_chunk().expect("a slice shorter than its lanes");
                 // SAFETY: the token proves the features; the array has as many values as are read.
                 $name(unsafe { $load(from.as_ptr()) })
             }
 
             #[inline(always)]
-            fn load_f32(_: $token, from: &[f32]) -> Self {
-                let from: &[f32; $lanes] = from.first_chunk().expect("a slice shorter than its lanes");
-                // SAFETY: the token proves the features; the array has as many values as are read.
-                $name(unsafe { $widen($load_f32(from.as_ptr())) })
-            }
-
-            #[inline(always)]
-            fn load_part(_: $token, from: &[f64], fill: Self) -> Self {
-                // SAFETY: the token proves the features; no more values are read than the slice has.
-                $name(unsafe { $part::f64(from, fill.0) })
-            }
-
-            #[inline(always)]
-            fn load_part_f32(_: $token, from: &[f32], fill: Self) -> Self {
-                // SAFETY: the token proves the features; no more values are read than the slice has.
-                $name(unsafe { $part::f32(from, fill.0) })
-            }
-
-            #[inline(always)]
-            fn store(self, to: &mut [f64]) {
-                let to: &mut [f64; $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
+            fn store(self, to: &mut [$scalar]) {
+                let to: &mut [$scalar; $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
                 // SAFETY: lanes exist only by a token; the array has as many values as are written.
                 unsafe { $store(to.as_mut_ptr(), self.0) }
-            }
-
-            #[inline(always)]
-            fn store_f32(self, to: &mut [f32]) {
-                let to: &mut [f32; $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
-                // SAFETY: lanes exist only by a token; the array has as many values as are written.
-                unsafe { $store_f32(to.as_mut_ptr(), $narrow(self.0)) }
-            }
-
-            #[inline(always)]
-            fn stream([a, b]: [Self; 2], to: &mut [f64]) {
-                let to: &mut [f64; 2 * $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
-                if to.as_ptr().addr().is_multiple_of(8 * $lanes) {
-                    // SAFETY: lanes exist only by a token; the array has as many values as are written, and lies on a
-                    // multiple of what each instruction writes. The caller fences.
-                    unsafe {
-                        $stream(to.as_mut_ptr().cast(), a.0);
-                        $stream(to.as_mut_ptr().add($lanes).cast(), b.0);
-                    }
-                } else {
-                    a.store(to);
-                    b.store(&mut to[$lanes..]);
-                }
-            }
-
-            #[inline(always)]
-            fn stream_f32([a, b]: [Self; 2], to: &mut [f32]) {
-                let to: &mut [f32; 2 * $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
-                if to.as_ptr().addr().is_multiple_of(size_of_val(to)) {
-                    // SAFETY: lanes exist only by a token; the array has as many values as are written, and lies on a
-                    // multiple of what the instruction writes. The caller fences.
-                    unsafe { $stream_f32(to.as_mut_ptr().cast(), $pair($narrow(a.0), $narrow(b.0))) }
-                } else {
-                    a.store_f32(to);
-                    b.store_f32(&mut to[$lanes..]);
-                }
-            }
-
-            #[inline(always)]
-            fn fence(_: $token) {
-                fence();
-            }
-
-            #[inline(always)]
-            fn prefetch<T>(_: $token, from: &[T], at: usize) {
-                prefetch(from, at);
             }
 
             #[inline(always)]
@@ -171,15 +129,85 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
-            fn sub_beside(self, one: Self, other: Self) -> Self {
-                // SAFETY: lanes exist only by a token, which proves the features.
-                $name(unsafe { $mul_sub(self.0, one.0, other.0) })
-            }
-
-            #[inline(always)]
             fn mul(self, other: Self) -> Self {
                 // SAFETY: lanes exist only by a token, which proves the features.
                 $name(unsafe { $mul(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn blend(self, first: usize, other: Self) -> Self {
+                // SAFETY: lanes exist only by a token, which proves the features.
+                $name(unsafe { $parts::$scalar::blend(first, self.0, other.0) })
+            }
+        }
+    };
+}
+
+lanes!(
+    Avx2F64,
+    Avx2,
+    f64,
+    __m256d,
+    4,
+    avx2_parts,
+    _mm256_set1_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd,
+    _mm256_add_pd,
+    _mm256_sub_pd,
+    _mm256_mul_pd
+);
+lanes!(
+    Avx2F32,
+    Avx2,
+    f32,
+    __m256,
+    8,
+    avx2_parts,
+    _mm256_set1_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_add_ps,
+    _mm256_sub_ps,
+    _mm256_mul_ps
+);
+lanes!(
+    Avx512F64,
+    Avx512,
+    f64,
+    __m512d,
+    8,
+    avx512_parts,
+    _mm512_set1_pd,
+    _mm512_loadu_pd,
+    _mm512_storeu_pd,
+    _mm512_add_pd,
+    _mm512_sub_pd,
+    _mm512_mul_pd
+);
+lanes!(
+    Avx512F32,
+    Avx512,
+    f32,
+    __m512,
+    16,
+    avx512_parts,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_add_ps,
+    _mm512_sub_ps,
+    _mm512_mul_ps
+);
+
+/// What sums need beyond that.
+macro_rules! f64_lanes {
+    ($name:ident, $parts:ident, $splat:ident, $mul_sub:ident, $mul_add:ident, $and:ident, $div:ident) => {
+        impl F64Lanes for $name {
+            #[inline(always)]
+            fn sub_via_fma(self, one: Self, other: Self) -> Self {
+                // SAFETY: lanes exist only by a token, which proves the features.
+                $name(unsafe { $mul_sub(self.0, one.0, other.0) })
             }
 
             #[inline(always)]
@@ -203,111 +231,243 @@ macro_rules! lanes {
             #[inline(always)]
             fn all_zero(self) -> bool {
                 // SAFETY: lanes exist only by a token, which proves the features.
-                unsafe { $part::all_zero(self.0) }
+                unsafe { $parts::f64::all_zero(self.0) }
             }
         }
     };
 }
 
-lanes! {
-    Avx2, Avx2Token, __m256d, 4, "avx2,fma", ["avx2", "fma"],
-    parts avx2_parts, splat _mm256_set1_pd, load _mm256_loadu_pd, store _mm256_storeu_pd,
-    load_f32 _mm_loadu_ps _mm256_cvtps_pd, store_f32 _mm_storeu_ps _mm256_cvtpd_ps,
-    stream _mm256_stream_pd _mm256_stream_ps avx2_parts::pair, add _mm256_add_pd, sub _mm256_sub_pd _mm256_fmsub_pd, mul _mm256_mul_pd _mm256_fmadd_pd, div _mm256_div_pd, and _mm256_and_pd
+f64_lanes!(Avx2F64, avx2_parts, _mm256_set1_pd, _mm256_fmsub_pd, _mm256_fmadd_pd, _mm256_and_pd, _mm256_div_pd);
+f64_lanes!(Avx512F64, avx512_parts, _mm512_set1_pd, _mm512_fmsub_pd, _mm512_fmadd_pd, _mm512_and_pd, _mm512_div_pd);
+
+/// Loading and storing an element type: by intrinsics on pointers to as many elements as there are lanes (two times as
+/// many, for a pair), or masked.
+macro_rules! load_store {
+    (
+        $name:ident, $token:ident, $element:ident, $lanes:literal,
+        load |$from:ident| $load:expr, partial $partial:path, store |$to:ident, $lane:ident| $store:expr,
+        non_temporal aligned to $align:literal |$pair_to:ident, $a:ident, $b:ident| $non_temporal:expr
+    ) => {
+        impl LoadStore<$element> for $name {
+            #[inline(always)]
+            fn load_from(_: $token, from: &[$element]) -> Self {
+                let from: &[$element; $lanes] = from.first_chunk().expect("a slice shorter than its lanes");
+                let $from = from.as_ptr();
+                // SAFETY: the token proves the features; the array has as many elements as are read.
+                $name(unsafe { $load })
+            }
+
+            #[inline(always)]
+            fn load_partial(_: $token, from: &[$element], fill: Self) -> Self {
+                // SAFETY: the token proves the features; no more elements are read than the slice has.
+                $name(unsafe { $partial(from, fill.0) })
+            }
+
+            #[inline(always)]
+            fn store_to(self, to: &mut [$element]) {
+                let to: &mut [$element; $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
+                let ($to, $lane) = (to.as_mut_ptr(), self.0);
+                // SAFETY: lanes exist only by a token; the array has as many elements as are written.
+                unsafe { $store }
+            }
+
+            #[inline(always)]
+            fn store_non_temporal([a, b]: [Self; 2], to: &mut [$element], _: &NonTemporal) {
+                let to: &mut [$element; 2 * $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
+                if to.as_ptr().addr().is_multiple_of($align) {
+                    let ($pair_to, $a, $b) = (to.as_mut_ptr(), a.0, b.0);
+                    // SAFETY: lanes exist only by a token; the array has as many elements as are written, and lies on a
+                    // multiple of what each instruction writes.
+                    unsafe { $non_temporal }
+                } else {
+                    a.store_to(to);
+                    LoadStore::<$element>::store_to(b, &mut to[$lanes..]);
+                }
+            }
+        }
+    };
 }
 
-lanes! {
-    Avx512, Avx512Token, __m512d, 8, "avx512f,avx512vl,avx512dq,avx2,fma", ["avx512f", "avx512vl", "avx512dq", "avx2", "fma"],
-    parts avx512_parts, splat _mm512_set1_pd, load _mm512_loadu_pd, store _mm512_storeu_pd,
-    load_f32 _mm256_loadu_ps _mm512_cvtps_pd, store_f32 _mm256_storeu_ps _mm512_cvtpd_ps,
-    stream _mm512_stream_pd _mm512_stream_ps avx512_parts::pair, add _mm512_add_pd, sub _mm512_sub_pd _mm512_fmsub_pd, mul _mm512_mul_pd _mm512_fmadd_pd, div _mm512_div_pd, and _mm512_and_pd
-}
+load_store!(
+    Avx2F64, Avx2, f64, 4,
+    load |from| _mm256_loadu_pd(from), partial avx2_parts::f64::load_partial, store |to, x| _mm256_storeu_pd(to, x),
+    non_temporal aligned to 32 |to, a, b| {
+        _mm256_stream_pd(to, a);
+        _mm256_stream_pd(to.add(4), b);
+    }
+);
+load_store!(
+    Avx2F64, Avx2, f32, 4,
+    load |from| _mm256_cvtps_pd(_mm_loadu_ps(from)), partial avx2_parts::f64::widen_partial,
+    store |to, x| _mm_storeu_ps(to, _mm256_cvtpd_ps(x)),
+    non_temporal aligned to 32 |to, a, b| {
+        _mm256_stream_ps(to, _mm256_set_m128(_mm256_cvtpd_ps(b), _mm256_cvtpd_ps(a)));
+    }
+);
+load_store!(
+    Avx2F32, Avx2, f32, 8,
+    load |from| _mm256_loadu_ps(from), partial avx2_parts::f32::load_partial, store |to, x| _mm256_storeu_ps(to, x),
+    non_temporal aligned to 32 |to, a, b| {
+        _mm256_stream_ps(to, a);
+        _mm256_stream_ps(to.add(8), b);
+    }
+);
+load_store!(
+    Avx512F64, Avx512, f64, 8,
+    load |from| _mm512_loadu_pd(from), partial avx512_parts::f64::load_partial, store |to, x| _mm512_storeu_pd(to, x),
+    non_temporal aligned to 64 |to, a, b| {
+        _mm512_stream_pd(to, a);
+        _mm512_stream_pd(to.add(8), b);
+    }
+);
+load_store!(
+    Avx512F64, Avx512, f32, 8,
+    load |from| _mm512_cvtps_pd(_mm256_loadu_ps(from)), partial avx512_parts::f64::widen_partial,
+    store |to, x| _mm256_storeu_ps(to, _mm512_cvtpd_ps(x)),
+    non_temporal aligned to 64 |to, a, b| {
+        let low = _mm512_castps256_ps512(_mm512_cvtpd_ps(a));
+        _mm512_stream_ps(to, _mm512_insertf32x8::<1>(low, _mm512_cvtpd_ps(b)));
+    }
+);
+load_store!(
+    Avx512F32, Avx512, f32, 16,
+    load |from| _mm512_loadu_ps(from), partial avx512_parts::f32::load_partial, store |to, x| _mm512_storeu_ps(to, x),
+    non_temporal aligned to 64 |to, a, b| {
+        _mm512_stream_ps(to, a);
+        _mm512_stream_ps(to.add(16), b);
+    }
+);
 
-/// What the instruction sets have no common shape for: joining halves, and masked loads, which do not read past the
-/// slice.
+/// What the instruction sets have no common shape for. Masked loads do not read past the slice.
 mod avx2_parts {
-    use super::*;
+    pub(super) mod f64 {
+        use std::arch::x86_64::*;
 
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub(super) fn pair(low: __m128, high: __m128) -> __m256 {
-        _mm256_set_m128(high, low)
-    }
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(in super::super) fn all_zero(x: __m256d) -> bool {
+            _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_EQ_OQ>(x, _mm256_setzero_pd())) == 0b1111
+        }
 
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub(super) fn all_zero(x: __m256d) -> bool {
-        _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_EQ_OQ>(x, _mm256_setzero_pd())) == 0b1111
-    }
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(in super::super) fn blend(first: usize, a: __m256d, b: __m256d) -> __m256d {
+            _mm256_blendv_pd(b, a, _mm256_castsi256_pd(_mm256_cvtepi32_epi64(mask(first))))
+        }
 
-    /// Four lanes set, then four not: a mask of `n` lanes starts `n` before the middle.
-    const MASKS: [i32; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub(super) fn f64(from: &[f64], fill: __m256d) -> __m256d {
-        // SAFETY: the mask has the first `len` lanes, at most 4, so no value past the slice is read.
-        unsafe {
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(in super::super) fn load_partial(from: &[f64], fill: __m256d) -> __m256d {
             let mask = _mm256_cvtepi32_epi64(mask(from.len()));
-            _mm256_blendv_pd(fill, _mm256_maskload_pd(from.as_ptr(), mask), _mm256_castsi256_pd(mask))
+            // SAFETY: the mask has the first `len` lanes, at most 4, so no value past the slice is read.
+            let values = unsafe { _mm256_maskload_pd(from.as_ptr(), mask) };
+            _mm256_blendv_pd(fill, values, _mm256_castsi256_pd(mask))
         }
-    }
 
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub(super) fn f32(from: &[f32], fill: __m256d) -> __m256d {
-        // SAFETY: the mask has the first `len` lanes, at most 4, so no value past the slice is read.
-        unsafe {
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(in super::super) fn widen_partial(from: &[f32], fill: __m256d) -> __m256d {
             let mask = mask(from.len());
-            let values = _mm256_cvtps_pd(_mm_maskload_ps(from.as_ptr(), mask));
-            _mm256_blendv_pd(fill, values, _mm256_castsi256_pd(_mm256_cvtepi32_epi64(mask)))
+            // SAFETY: the mask has the first `len` lanes, at most 4, so no value past the slice is read.
+            let values = unsafe { _mm_maskload_ps(from.as_ptr(), mask) };
+            _mm256_blendv_pd(fill, _mm256_cvtps_pd(values), _mm256_castsi256_pd(_mm256_cvtepi32_epi64(mask)))
+        }
+
+        /// The first `len` lanes set.
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        fn mask(len: usize) -> __m128i {
+            _mm_cmpgt_epi32(_mm_set1_epi32(len.min(4) as i32), _mm_setr_epi32(0, 1, 2, 3))
         }
     }
 
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn mask(len: usize) -> __m128i {
-        let lanes: &[i32; 4] = MASKS[4 - len.min(4)..][..4].try_into().expect("four");
-        // SAFETY: an array of four is read.
-        unsafe { _mm_loadu_si128(lanes.as_ptr().cast()) }
+    pub(super) mod f32 {
+        use std::arch::x86_64::*;
+
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(in super::super) fn blend(first: usize, a: __m256, b: __m256) -> __m256 {
+            _mm256_blendv_ps(b, a, _mm256_castsi256_ps(mask(first)))
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(in super::super) fn load_partial(from: &[f32], fill: __m256) -> __m256 {
+            let mask = mask(from.len());
+            // SAFETY: the mask has the first `len` lanes, at most 8, so no value past the slice is read.
+            let values = unsafe { _mm256_maskload_ps(from.as_ptr(), mask) };
+            _mm256_blendv_ps(fill, values, _mm256_castsi256_ps(mask))
+        }
+
+        /// The first `len` lanes set.
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        fn mask(len: usize) -> __m256i {
+            _mm256_cmpgt_epi32(_mm256_set1_epi32(len.min(8) as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+        }
     }
 }
 
-/// As [`avx2_parts`], eight lanes.
+/// As [`avx2_parts`], twice as many lanes.
 mod avx512_parts {
-    use super::*;
+    pub(super) mod f64 {
+        use std::arch::x86_64::*;
 
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq")]
-    pub(super) fn pair(low: __m256, high: __m256) -> __m512 {
-        _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high)
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn all_zero(x: __m512d) -> bool {
+            _mm512_cmp_pd_mask::<_CMP_EQ_OQ>(x, _mm512_setzero_pd()) == 0xff
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn blend(first: usize, a: __m512d, b: __m512d) -> __m512d {
+            _mm512_mask_blend_pd(mask(first), b, a)
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512vl")]
+        pub(in super::super) fn load_partial(from: &[f64], fill: __m512d) -> __m512d {
+            // SAFETY: the mask has the first `len` lanes, at most 8, so no value past the slice is read.
+            unsafe { _mm512_mask_loadu_pd(fill, mask(from.len()), from.as_ptr()) }
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512vl")]
+        pub(in super::super) fn widen_partial(from: &[f32], fill: __m512d) -> __m512d {
+            let mask = mask(from.len());
+            // SAFETY: the mask has the first `len` lanes, at most 8, so no value past the slice is read.
+            let values = unsafe { _mm256_maskz_loadu_ps(mask, from.as_ptr()) };
+            _mm512_mask_cvtps_pd(fill, mask, values)
+        }
+
+        #[inline(always)]
+        fn mask(len: usize) -> __mmask8 {
+            // In 16 bits, because all 8 may have to go.
+            (0xff_u16 >> (8 - len.min(8))) as __mmask8
+        }
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn all_zero(x: __m512d) -> bool {
-        _mm512_cmp_pd_mask::<_CMP_EQ_OQ>(x, _mm512_setzero_pd()) == 0xff
-    }
+    pub(super) mod f32 {
+        use std::arch::x86_64::*;
 
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512vl")]
-    pub(super) fn f64(from: &[f64], fill: __m512d) -> __m512d {
-        // SAFETY: the mask has the first `len` lanes, at most 8, so no value past the slice is read.
-        unsafe { _mm512_mask_loadu_pd(fill, mask(from.len()), from.as_ptr()) }
-    }
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn blend(first: usize, a: __m512, b: __m512) -> __m512 {
+            _mm512_mask_blend_ps(mask(first), b, a)
+        }
 
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512vl")]
-    pub(super) fn f32(from: &[f32], fill: __m512d) -> __m512d {
-        let mask = mask(from.len());
-        // SAFETY: the mask has the first `len` lanes, at most 8, so no value past the slice is read.
-        let values = unsafe { _mm256_maskz_loadu_ps(mask, from.as_ptr()) };
-        _mm512_mask_cvtps_pd(fill, mask, values)
-    }
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn load_partial(from: &[f32], fill: __m512) -> __m512 {
+            // SAFETY: the mask has the first `len` lanes, at most 16, so no value past the slice is read.
+            unsafe { _mm512_mask_loadu_ps(fill, mask(from.len()), from.as_ptr()) }
+        }
 
-    #[inline(always)]
-    fn mask(len: usize) -> __mmask8 {
-        // In 16 bits, because all 8 may have to go.
-        (0xff_u16 >> (8 - len.min(8))) as __mmask8
+        #[inline(always)]
+        fn mask(len: usize) -> __mmask16 {
+            // In 32 bits, because all 16 may have to go.
+            (0xffff_u32 >> (16 - len.min(16))) as __mmask16
+        }
     }
 }

@@ -136,7 +136,7 @@ pub fn batch<T: Element>(kind: Kind, seed: u64, layout: Layout) -> Vec<T> {
 /// The same, of a kind for each feature.
 pub fn mixed<T: Element>(kind: impl Fn(usize) -> Kind, seed: u64, layout: Layout) -> Vec<T> {
     let (features, inner) = (layout.features(), layout.inner());
-    let mut data = vec![T::from_f64(0.0); layout.len().expect("a small layout")];
+    let mut data = vec![T::from_f64(0.0); layout.checked_len().expect("a small layout")];
     for feature in 0..if data.is_empty() { 0 } else { features } {
         let planes = data.chunks_mut(inner).skip(feature).step_by(features);
         let mut column = Column::new::<T>(kind(feature), seed, feature as u64, layout.count() as u64);

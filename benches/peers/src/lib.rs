@@ -6,13 +6,14 @@
 
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
-use batchnorm::{Batch, BatchMut, BatchNorm, Inference, Layout, Moments, Path, Result};
+use batchnorm::{Batch, BatchMut, BatchNorm, Inference, Layout, Moments, Path, Result, Workspace};
 
 /// A layer and the memory its calls use again.
 pub struct Layer {
     norm: BatchNorm,
     inference: Inference,
     moments: Moments,
+    workspace: Workspace,
 }
 
 impl Layer {
@@ -22,7 +23,7 @@ impl Layer {
         norm.set_bias(bias)?;
         norm.set_running_mean(mean)?;
         norm.set_running_var(variance)?;
-        Ok(Layer { inference: norm.to_inference(), norm, moments: Moments::default() })
+        Ok(Layer { inference: norm.to_inference(), norm, moments: Moments::default(), workspace: Workspace::default() })
     }
 
     fn layout(&self, outer: usize, inner: usize) -> Layout {
@@ -30,7 +31,7 @@ impl Layer {
     }
 
     fn measure(&mut self, x: &[f32], layout: Layout, mean: &mut [f32], variance: &mut [f32]) -> Result<()> {
-        Path::Auto.moments_into(Batch::new(x, layout)?, &mut self.moments);
+        Path::Auto.moments_into(Batch::new(x, layout)?, &mut self.moments, &mut self.workspace);
         self.moments.means_into(mean)?;
         self.moments.variances_into(0.0, variance)
     }
@@ -80,7 +81,7 @@ pub unsafe extern "C" fn layer_moments(
     // SAFETY: the caller promises a live layer that nothing else uses now.
     let layer = unsafe { &mut *layer };
     let layout = layer.layout(outer, inner);
-    let Ok(len) = layout.len() else { return false };
+    let Some(len) = layout.checked_len() else { return false };
     // SAFETY: the caller promises a batch of this shape and one value per feature behind each output, none overlapping.
     let (x, mean, variance) = unsafe {
         let features = layout.features();
@@ -136,7 +137,7 @@ pub unsafe extern "C" fn layer_train(
 /// # Safety
 /// Both pointers are valid for the layout, and `y` overlaps nothing, for as long as the views are used.
 unsafe fn batches<'a>(layout: Layout, x: *const f32, y: *mut f32) -> Result<(Batch<'a, f32>, BatchMut<'a, f32>)> {
-    let len = layout.len()?;
+    let len = layout.checked_len().unwrap_or(0);
     // SAFETY: as this function asks of its caller.
     let (x, y) = unsafe { (from_raw_parts(x, len), from_raw_parts_mut(y, len)) };
     Ok((Batch::new(x, layout)?, BatchMut::new(y, layout)?))

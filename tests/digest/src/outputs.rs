@@ -82,13 +82,13 @@ fn train<T: Element>(path: Path, data: &[T], layout: Layout, hash: &mut Hash) ->
     affine.set_weight(&parameters(features, -1.5)).expect("weights");
     affine.set_bias(&parameters(features, 0.25)).expect("biases");
     let plain = BatchNorm::new(features).without_affine().with_cumulative_average().with_eps(0.0).expect("fine");
-    let mut layers = [affine, plain];
+    let mut layers = [affine, plain].map(|bn| bn.with_path(path));
     if layout.count() >= 2 && features > 0 {
         for bn in &mut layers {
             let mut out = data.to_vec();
-            bn.forward_train_by(path, x(data, layout), y(&mut out, layout)).expect("trains");
+            bn.forward_train(x(data, layout), y(&mut out, layout)).expect("trains");
             hash.values(&out);
-            bn.forward_train_in_place_by(path, y(&mut out, layout)).expect("trains");
+            bn.forward_train_in_place(y(&mut out, layout)).expect("trains");
             hash.values(&out);
             hash.values(bn.running_mean());
             hash.values(bn.running_var());
@@ -99,11 +99,11 @@ fn train<T: Element>(path: Path, data: &[T], layout: Layout, hash: &mut Hash) ->
 }
 
 fn evaluate<T: Element>(path: Path, bn: &BatchNorm, data: &[T], layout: Layout, hash: &mut Hash) {
-    let norm = bn.to_inference();
+    let norm = bn.to_inference().with_path(path);
     let mut out = data.to_vec();
-    norm.forward_by(path, x(data, layout), y(&mut out, layout)).expect("evaluates");
+    norm.forward(x(data, layout), y(&mut out, layout)).expect("evaluates");
     hash.values(&out);
-    norm.forward_in_place_by(path, y(&mut out, layout)).expect("evaluates");
+    norm.forward_in_place(y(&mut out, layout)).expect("evaluates");
     hash.values(&out);
 }
 
@@ -116,7 +116,7 @@ struct Hash(Sha256);
 
 impl Hash {
     fn moments(&mut self, moments: &Moments) {
-        self.0.update(moments.count().to_le_bytes());
+        self.0.update(moments.counts().first().copied().unwrap_or(0).to_le_bytes());
         let (mut means, mut variances) = (vec![0.0; moments.num_features()], vec![0.0; moments.num_features()]);
         moments.means_into(&mut means).expect("one each");
         moments.variances_into(1.0, &mut variances).expect("one each");

@@ -1,6 +1,6 @@
 //! This crate, with memory that is used again.
 
-use batchnorm::{BatchMut, BatchNorm, Moments, Path};
+use batchnorm::{BatchMut, BatchNorm, Moments, Path, Workspace};
 
 use super::Run;
 use crate::case::{Case, Op};
@@ -11,12 +11,12 @@ pub fn run(case: &Case, op: Op) -> Run<'_> {
     let mut y = vec![0.0f32; case.x.len()];
     match op {
         Op::Moments => {
-            let mut moments = Moments::default();
+            let (mut moments, mut workspace) = (Moments::default(), Workspace::default());
             // The peers hand out arrays of f32, so this does, too.
             let mut means = vec![0.0f32; case.features()];
             let mut variances = means.clone();
             Box::new(move |result| {
-                Path::Auto.moments_into(x, &mut moments);
+                Path::Auto.moments_into(x, &mut moments, &mut workspace);
                 moments.means_into(&mut means).expect("one each");
                 moments.variances_into(0.0, &mut variances).expect("one each");
                 if let Some(result) = result {

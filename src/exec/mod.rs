@@ -1,0 +1,227 @@
+//! How to compute: the choice of a path, and what each path does with a batch.
+//!
+//! This is where generic calls become concrete ([`ByElement`]): everything below is compiled in this crate, for each element
+//! type.
+
+#[cfg(feature = "rayon")]
+mod parallel;
+
+use crate::element::{ByElement, INTERNAL};
+use crate::kernels::map::{Map, Normalize, Parameters, StorePolicy};
+use crate::kernels::reduce::{BatchMoments, Join, Reduction, Serial, Tree};
+use crate::kernels::{Arrays, KernelElement, Variances};
+use crate::lanes::Isa;
+use crate::layout::Layout;
+use crate::moments::Workspace;
+use crate::spec::{Order, scalar};
+#[cfg(feature = "rayon")]
+use crate::tuning::{PARALLEL_MOMENTS, PARALLEL_NORMALIZE};
+use crate::{Batch, Element, Error, Moments, Result};
+
+/// How to compute. The results are the same bits; the time is not.
+///
+/// ```
+/// use batchnorm::{Batch, Isa, Layout, Path};
+///
+/// let data: Vec<f32> = (0..3000).map(|i| (i as f32).sin()).collect();
+/// let x = Batch::new(&data, Layout::nc(600, 5))?;
+/// let reference = Path::Scalar.moments(x);
+/// for isa in Isa::available() {
+///     assert_eq!(Path::Simd(isa).moments(x), reference);
+/// }
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
+///
+/// A setting of whatever computes: [`crate::BatchNorm::with_path`], [`crate::Inference::with_path`],
+/// [`crate::Accumulator::with_path`]; for a bare call, [`Path::moments`] and its like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[must_use]
+#[non_exhaustive]
+pub enum Path {
+    /// `Path::Parallel` where a batch is large enough for threads to pay and rayon's current pool has more than one, else
+    /// [`Path::Simd`]; on the best lanes of the machine. (Without the feature `rayon` always the latter.)
+    #[default]
+    Auto,
+    /// The reference: plain code that explains the algorithm.
+    Scalar,
+    /// Lanes, on the calling thread.
+    Simd(Isa),
+    /// Lanes, on the threads of rayon's current pool: feature columns are shared out, and chunks of rows where there
+    /// are few columns. (Feature `rayon`.)
+    #[cfg(feature = "rayon")]
+    Parallel(Isa),
+}
+
+impl Path {
+    /// Moments of each feature of a batch.
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout, Path};
+    /// let m = Path::Scalar.moments(Batch::new(&[1.0f32, 2.0, 6.0], Layout::nc(3, 1))?);
+    /// assert_eq!((m.mean(0), m.m2(0)), (3.0, 14.0));
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn moments<T: Element>(self, x: Batch<'_, T>) -> Moments {
+        let mut moments = Moments::default();
+        self.moments_into(x, &mut moments, &mut Workspace::default());
+        moments
+    }
+
+    /// [`Path::moments`] into moments that exist, in a workspace that exists: their memory is used again, what they held is
+    /// lost.
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout, Moments, Path, Workspace};
+    /// let (mut m, mut workspace) = (Moments::default(), Workspace::default());
+    /// for batch in [[1.0f32, 3.0], [2.0, 6.0]] {
+    ///     Path::Auto.moments_into(Batch::new(&batch, Layout::nc(2, 1))?, &mut m, &mut workspace);
+    /// }
+    /// assert_eq!(m.mean(0), 4.0);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn moments_into<T: Element>(self, x: Batch<'_, T>, moments: &mut Moments, workspace: &mut Workspace) {
+        match T::input(x.data(), INTERNAL) {
+            ByElement::F32(values) => self::moments(self, values, x.layout(), moments, workspace),
+            ByElement::F64(values) => self::moments(self, values, x.layout(), moments, workspace),
+        }
+    }
+
+    /// [`Moments::update`] by this path.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout, Moments, Path};
+    /// let mut m = Moments::new(1);
+    /// Path::Scalar.update(&mut m, Batch::new(&[1.0f32, 3.0], Layout::nc(2, 1))?)?;
+    /// assert_eq!(m.mean(0), 2.0);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn update<T: Element>(self, moments: &mut Moments, x: Batch<'_, T>) -> Result<()> {
+        let (expected, given) = (moments.num_features(), x.layout().features());
+        if given != expected {
+            return Err(Error::Features { expected, given });
+        }
+        moments.merge(&self.moments(x))
+    }
+
+    /// `m2 / degrees_of_freedom` of every feature, on the calling thread.
+    pub(crate) fn variances(self, moments: &Moments, degrees_of_freedom: f64, to: &mut [f64]) {
+        let moments = moments.slices();
+        if self == Path::Scalar {
+            for (feature, to) in to.iter_mut().enumerate() {
+                *to = scalar::variance(moments.feature(feature).m2, degrees_of_freedom);
+            }
+        } else {
+            self.isa().run(Variances { moments, degrees_of_freedom, to });
+        }
+    }
+
+    /// Normalises `x`, or `y` in place, by mean, scale and bias per feature.
+    pub(crate) fn normalize<T: Element>(
+        self,
+        parameters: &Parameters<f64, 3>,
+        layout: Layout,
+        x: Option<&[T]>,
+        y: &mut [T],
+    ) {
+        match T::in_out(x, y, INTERNAL) {
+            ByElement::F32((x, y)) => normalize(self, parameters, layout, x, y),
+            ByElement::F64((x, y)) => normalize(self, parameters, layout, x, y),
+        }
+    }
+
+    /// Whether threads share this work: if asked to, or where so many values pay.
+    #[cfg(feature = "rayon")]
+    fn forks(self, values: usize, paying: usize) -> bool {
+        match self {
+            Path::Auto => values >= paying && rayon::current_num_threads() > 1,
+            path => matches!(path, Path::Parallel(_)),
+        }
+    }
+
+    /// The lanes of this path.
+    fn isa(self) -> Isa {
+        match self {
+            Path::Auto | Path::Scalar => Isa::detect(),
+            Path::Simd(isa) => isa,
+            #[cfg(feature = "rayon")]
+            Path::Parallel(isa) => isa,
+        }
+    }
+}
+
+/// Moments of all features, by a path.
+fn moments<T: KernelElement>(path: Path, x: &[T], layout: Layout, to: &mut Moments, workspace: &mut Workspace) {
+    // The dimensions of an empty batch may be anything; no tree could be laid over them.
+    let count = if x.is_empty() { 0 } else { layout.count() };
+    let mut out = to.resize(layout.features(), count);
+    if x.is_empty() {
+        return;
+    }
+    let order = &Order::new(layout);
+    if path == Path::Scalar {
+        for feature in 0..layout.features() {
+            out.store(feature, scalar::moments(order, x, feature));
+        }
+        return;
+    }
+    let reduction = BatchMoments { isa: path.isa(), order, x };
+    #[cfg(feature = "rayon")]
+    if path.forks(x.len(), PARALLEL_MOMENTS) {
+        return run(&Tree { reduction, join: parallel::Rayon }, out, workspace);
+    }
+    run(&Tree { reduction, join: Serial }, out, workspace);
+}
+
+fn run<R: Reduction<N>, J: Join, const N: usize>(tree: &Tree<R, J, N>, out: Arrays<'_, N>, workspace: &mut Workspace) {
+    tree.run(out, workspace.of(tree.workspace()));
+}
+
+/// Normalises all values, by a path.
+fn normalize<T: KernelElement>(
+    path: Path,
+    parameters: &Parameters<f64, 3>,
+    layout: Layout,
+    x: Option<&[T]>,
+    y: &mut [T],
+) {
+    if y.is_empty() {
+        return;
+    }
+    if path == Path::Scalar {
+        return scalar::normalize(layout, |feature| parameters.feature(feature), x, y);
+    }
+    let store = StorePolicy::choose(layout, x.is_none(), y);
+    let map = Map { formula: Normalize, parameters, layout, start: 0, inputs: [x], y, store };
+    #[cfg(feature = "rayon")]
+    if path.forks(map.y.len(), PARALLEL_NORMALIZE) {
+        return parallel::map(path.isa(), map);
+    }
+    path.isa().run(map);
+}
+
+impl Moments {
+    /// Adds the rows of another batch: merges its moments, computed by [`Path::Auto`] ([`Path::update`] takes another).
+    ///
+    /// The last bits depend on how the rows were split; [`crate::Accumulator`] gives the bits of one call for any split.
+    /// Many small batches at a mean of 1e15 standard deviations or more lose up to half a unit each; elsewhere the result is
+    /// as accurate as one call's.
+    ///
+    /// # Errors
+    /// [`Error::Features`] where the batch has other features. Nothing changes then.
+    ///
+    /// ```
+    /// use batchnorm::{Batch, Layout, Moments};
+    ///
+    /// let mut m = Moments::new(1);
+    /// m.update(Batch::new(&[1.0f32, 2.0], Layout::nc(2, 1))?)?;
+    /// m.update(Batch::new(&[6.0f32], Layout::nc(1, 1))?)?;
+    /// assert_eq!((m.count(0), m.mean(0), m.variance(0, 1.0)), (3, 3.0, 7.0));
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn update<T: Element>(&mut self, x: Batch<'_, T>) -> Result<()> {
+        Path::Auto.update(self, x)
+    }
+}

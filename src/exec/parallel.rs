@@ -1,0 +1,57 @@
+//! Work on the threads of rayon's current pool. Results do not depend on it: a tree joins the same parts, and each value is
+//! mapped by itself.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::kernels::KernelElement;
+use crate::kernels::map::{Formula, Map};
+use crate::kernels::reduce::Join;
+use crate::lanes::Isa;
+use crate::tuning::{CACHE_LINE, PIECE_VALUES, PIECES_PER_THREAD};
+
+/// Forks by [`rayon::join`].
+pub(super) struct Rayon;
+
+impl Join for Rayon {
+    const FORKS: bool = true;
+
+    fn join(&self, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
+        rayon::join(a, b);
+    }
+}
+
+/// Maps in pieces that end with cache lines of `y`.
+///
+/// The calling thread works, too, from the start: those of the pool may take longer to wake than the work does.
+pub(super) fn map<F, T, const P: usize, const I: usize>(isa: Isa, whole: Map<'_, F, f64, T, P, I>)
+where
+    F: Formula<P, I> + Sync,
+    T: KernelElement,
+{
+    let Map { formula, parameters, layout, inputs, y, store, .. } = whole;
+    let threads = rayon::current_num_threads();
+    let piece = (y.len() / (PIECES_PER_THREAD * threads)).next_multiple_of(PIECE_VALUES).max(PIECE_VALUES);
+    let run = |start: usize, y: &mut [T]| {
+        let inputs = inputs.map(|x| x.map(|x| &x[start..start + y.len()]));
+        isa.run(Map { formula, parameters, layout, start, inputs, y, store });
+    };
+    let head = (y.as_ptr().addr().next_multiple_of(CACHE_LINE) - y.as_ptr().addr()) / size_of::<T>();
+    let (y_head, y) = y.split_at_mut(head.min(y.len()));
+    if !y_head.is_empty() {
+        run(0, y_head);
+    }
+    let pieces = Mutex::new(y.chunks_mut(piece).enumerate());
+    // Nothing panics while it holds the lock.
+    let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some((index, y)) = next() {
+            run(head + index * piece, y);
+        }
+    };
+    rayon::in_place_scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|_| work());
+        }
+        work();
+    });
+}

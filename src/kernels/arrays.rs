@@ -1,0 +1,81 @@
+//! Results per feature, in several arrays of the same length.
+
+use crate::lanes::Lanes;
+use crate::spec::{DoubleDouble, FeatureMoments};
+
+/// `N` arrays to write, with a value each per feature.
+#[derive(Debug)]
+pub(crate) struct Arrays<'a, const N: usize>(pub(crate) [&'a mut [f64]; N]);
+
+/// Moments to write: the words of the means (high, low), then those of m2. Counts are kept beside them.
+pub(crate) type MomentArrays<'a> = Arrays<'a, 4>;
+
+/// Moments to read, in the same order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MomentSlices<'a>(pub(crate) [&'a [f64]; 4]);
+
+impl<'a, const N: usize> Arrays<'a, N> {
+    /// The arrays for some features from the start of a workspace, and the remaining workspace.
+    pub(crate) fn from_workspace(mut space: &'a mut [f64], features: usize) -> (Self, &'a mut [f64]) {
+        let arrays = std::array::from_fn(|_| {
+            let (array, others) = std::mem::take(&mut space).split_at_mut(features);
+            space = others;
+            array
+        });
+        (Arrays(arrays), space)
+    }
+
+    pub(crate) fn features(&self) -> usize {
+        self.0.first().map_or(0, |array| array.len())
+    }
+
+    pub(crate) fn reborrow(&mut self) -> Arrays<'_, N> {
+        Arrays(self.0.each_mut().map(|array| &mut **array))
+    }
+
+    pub(crate) fn split_at(self, feature: usize) -> (Self, Self) {
+        let mut right: [&'a mut [f64]; N] = std::array::from_fn(|_| &mut [][..]);
+        let mut left = self.0;
+        for (left, right) in left.iter_mut().zip(&mut right) {
+            (*left, *right) = std::mem::take(left).split_at_mut(feature);
+        }
+        (Arrays(left), Arrays(right))
+    }
+
+    pub(crate) fn as_slices(&self) -> [&[f64]; N] {
+        self.0.each_ref().map(|array| &**array)
+    }
+}
+
+impl MomentArrays<'_> {
+    pub(crate) fn as_moments(&self) -> MomentSlices<'_> {
+        MomentSlices(self.as_slices())
+    }
+
+    /// Writes one feature, or as many as there are lanes.
+    #[inline(always)]
+    pub(crate) fn store<L: Lanes<Scalar = f64>>(&mut self, feature: usize, moments: FeatureMoments<L>) {
+        let [mean, mean_low, m2, m2_low] = &mut self.0;
+        moments.mean.high.store(&mut mean[feature..]);
+        moments.mean.low.store(&mut mean_low[feature..]);
+        moments.m2.high.store(&mut m2[feature..]);
+        moments.m2.low.store(&mut m2_low[feature..]);
+    }
+}
+
+impl MomentSlices<'_> {
+    /// One feature.
+    pub(crate) fn feature(&self, feature: usize) -> FeatureMoments<f64> {
+        self.load((), feature)
+    }
+
+    /// As many features as there are lanes.
+    #[inline(always)]
+    pub(crate) fn load<L: Lanes<Scalar = f64>>(&self, token: L::Token, feature: usize) -> FeatureMoments<L> {
+        let [mean, mean_low, m2, m2_low] = &self.0;
+        FeatureMoments {
+            mean: DoubleDouble { high: L::load(token, &mean[feature..]), low: L::load(token, &mean_low[feature..]) },
+            m2: DoubleDouble { high: L::load(token, &m2[feature..]), low: L::load(token, &m2_low[feature..]) },
+        }
+    }
+}

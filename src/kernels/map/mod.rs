@@ -1,0 +1,89 @@
+//! Each value by itself, by parameters of its feature: normalising, and whatever else has this shape.
+//!
+//! | | |
+//! |---|---|
+//! | [`formula`] | what a value becomes |
+//! | [`parameters`] | by what, per feature; laid out like a run of columns |
+//! | [`run`] | contiguous values to read and to write |
+//! | [`store`] | whether they are stored past the caches: policy, alignment and fence |
+//! | [`walk`] | the traversal of rows and of planes |
+//!
+//! What is computed in (f64, f32) is the type of the parameters.
+
+mod formula;
+mod parameters;
+mod run;
+mod store;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use crate::kernels::KernelElement;
+use crate::lanes::{Job, LoadStore, Simd};
+use crate::layout::Layout;
+use run::Run;
+use store::{Cached, NonTemporalStore};
+use walk::Walk;
+
+pub(crate) use formula::{Formula, Normalize};
+pub(crate) use parameters::Parameters;
+pub(crate) use store::StorePolicy;
+
+/// Maps a contiguous run of values, from any place of the batch to any other.
+pub(crate) struct Map<'a, F, C, T, const P: usize, const I: usize> {
+    pub(crate) formula: F,
+    pub(crate) parameters: &'a Parameters<C, P>,
+    pub(crate) layout: Layout,
+    /// Where in the batch the run starts.
+    pub(crate) start: usize,
+    /// The runs to read. The first may be `None`: `y` itself, in place.
+    pub(crate) inputs: [Option<&'a [T]>; I],
+    pub(crate) y: &'a mut [T],
+    pub(crate) store: StorePolicy,
+}
+
+/// Computed in f64.
+impl<F: Formula<P, I>, T: KernelElement, const P: usize, const I: usize> Job for Map<'_, F, f64, T, P, I> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.in_lanes::<T::F64<S>>(simd);
+    }
+}
+
+/// Computed in f32.
+impl<F: Formula<P, I>, const P: usize, const I: usize> Job for Map<'_, F, f32, f32, P, I> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.in_lanes::<S::F32>(simd);
+    }
+}
+
+impl<F: Formula<P, I>, C, T, const P: usize, const I: usize> Map<'_, F, C, T, P, I>
+where
+    C: LoadStore<T, Scalar = C, Token = ()> + Default,
+{
+    #[inline(always)]
+    fn in_lanes<L: LoadStore<T, Scalar = C>>(self, token: L::Token) {
+        let Map { formula, parameters, layout, start, inputs, y, store } = self;
+        let (parameters, next_row) = (parameters.columns(), None);
+        if inputs[0].is_none() {
+            // Never with non-temporal stores.
+            let run = Run { inputs: inputs.map(Option::unwrap_or_default), y, next_row };
+            return Walk::<F, L, _, T, P, I, true>::new(token, formula, Cached).batch(parameters, layout, start, run);
+        }
+        let run = Run { inputs: inputs.map(Option::unwrap_or_default), y, next_row };
+        match store {
+            StorePolicy::Cached => {
+                Walk::<F, L, _, T, P, I, false>::new(token, formula, Cached).batch(parameters, layout, start, run);
+            }
+            StorePolicy::NonTemporal => {
+                Walk::<F, L, _, T, P, I, false>::new(token, formula, NonTemporalStore::begin())
+                    .batch(parameters, layout, start, run);
+            }
+        }
+    }
+}

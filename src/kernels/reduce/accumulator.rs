@@ -1,0 +1,104 @@
+//! Step 2 of [`crate::spec::order`] in lanes: the eight values of a group join an accumulator.
+
+use crate::kernels::double_double::{two_sum, two_sum_via_fma};
+use crate::lanes::F64Lanes;
+use crate::spec::DoubleDouble;
+use crate::spec::order::GROUP_ROWS;
+
+/// What lane operations need beside their operands.
+#[derive(Clone, Copy)]
+pub(super) struct LaneContext<L: F64Lanes> {
+    pub(super) token: L::Token,
+    /// 1 in each lane; see [`F64Lanes::sub_via_fma`].
+    pub(super) one: L,
+}
+
+impl<L: F64Lanes> LaneContext<L> {
+    #[inline(always)]
+    pub(super) fn new(token: L::Token) -> Self {
+        LaneContext { token, one: L::splat(token, std::hint::black_box(1.0)) }
+    }
+
+    #[inline(always)]
+    pub(super) fn zero(&self) -> L {
+        L::splat(self.token, 0.0)
+    }
+}
+
+/// A partial sum, and the rounding errors that it made (0 where the sum is not compensated).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accumulator<L> {
+    pub(super) sum: L,
+    pub(super) compensation: L,
+}
+
+impl<L: F64Lanes> Accumulator<L> {
+    #[inline(always)]
+    pub(super) fn zero(ctx: LaneContext<L>) -> Self {
+        Accumulator { sum: ctx.zero(), compensation: ctx.zero() }
+    }
+
+    /// Adds the values of a group.
+    #[inline(always)]
+    pub(super) fn add_pairwise(&mut self, values: [L; GROUP_ROWS]) {
+        self.sum = self.sum.add(pairwise(values));
+    }
+
+    /// Adds the squares of the values.
+    #[inline(always)]
+    pub(super) fn add_squares(&mut self, mut values: [L; GROUP_ROWS]) {
+        for x in &mut values {
+            *x = x.mul(*x);
+        }
+        self.add_pairwise(values);
+    }
+
+    /// [`Accumulator::add_squares`] of values whose squares are exact.
+    #[inline(always)]
+    pub(super) fn add_exact_squares(&mut self, [a, b, c, d, e, f, g, h]: [L; GROUP_ROWS]) {
+        let low = a.mul(a).add_exact_square(b).add(c.mul(c).add_exact_square(d));
+        let high = e.mul(e).add_exact_square(f).add(g.mul(g).add_exact_square(h));
+        self.sum = self.sum.add(low.add(high));
+    }
+
+    /// Adds the values of up to eight rows one by one, compensated. (Zeros, for the rows that are missing, would change
+    /// nothing: sums begin as 0 and never become -0, and the compensation term of an infinite one is NaN already.)
+    #[inline(always)]
+    pub(super) fn add_compensated(&mut self, ctx: LaneContext<L>, values: &[L]) {
+        for x in values {
+            let next = two_sum_via_fma(ctx.one, self.sum, *x);
+            self.sum = next.high;
+            self.compensation = self.compensation.add(next.low);
+        }
+    }
+
+    /// The same with the squares of the values, which are not rounded: the exact square of the upper half joins the sum,
+    /// the small remainder (right to 2^-76 of the square) the compensation term.
+    #[inline(always)]
+    pub(super) fn add_squares_compensated(&mut self, ctx: LaneContext<L>, values: &[L]) {
+        for d in values {
+            let upper = d.upper_half();
+            let remainder = d.sub(upper).mul(d.add(upper));
+            let next = two_sum_via_fma(ctx.one, self.sum, upper.mul(upper));
+            self.sum = next.high;
+            self.compensation = self.compensation.add(remainder.add(next.low));
+        }
+    }
+
+    /// Adds another accumulator.
+    #[inline(always)]
+    pub(super) fn join(&mut self, other: &Self, compensated: bool) {
+        let DoubleDouble { high, low } = two_sum(self.sum, other.sum);
+        self.sum = high;
+        if compensated {
+            self.compensation = self.compensation.add(other.compensation.add(low));
+        }
+    }
+}
+
+#[inline(always)]
+fn pairwise<L: F64Lanes>([a, b, c, d, e, f, g, h]: [L; GROUP_ROWS]) -> L {
+    let low = a.add(b).add(c.add(d));
+    let high = e.add(f).add(g.add(h));
+    low.add(high)
+}

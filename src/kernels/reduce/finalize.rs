@@ -1,0 +1,54 @@
+//! Steps 1, 4 and 5 of [`crate::spec::order`]: from the sums of a sample to a shift, from sums about a shift to moments.
+
+use super::accumulator::Accumulator;
+use crate::kernels::KernelElement;
+use crate::kernels::double_double::{two_difference, two_product, two_sum};
+use crate::lanes::F64Lanes;
+use crate::spec::order::{TINY_SQUARES, zero_shift};
+use crate::spec::{DoubleDouble, FeatureMoments};
+
+/// Step 1: the shift, from the sums of a sample.
+#[inline(always)]
+pub(super) fn shift<T: KernelElement>(sum: f64, squares: f64, count: f64) -> f64 {
+    if T::SQUARES_EXACT && zero_shift(sum, squares, count) {
+        return 0.0;
+    }
+    let shift = T::from_f64(sum * (1.0 / count)).to_f64();
+    if shift.is_finite() { shift } else { 0.0 }
+}
+
+/// Step 4: the moments of as many features as there are lanes, from their sums of deviations and of squares.
+#[inline(always)]
+pub(super) fn finalize<T: KernelElement, L: F64Lanes>(
+    token: L::Token,
+    count: f64,
+    shift: L,
+    [deviations, squares]: [Accumulator<L>; 2],
+) -> FeatureMoments<L> {
+    let count = L::splat(token, count);
+    let offset = deviations.sum.div(count);
+    let mean = two_sum(shift, offset);
+    if !T::COMPENSATED {
+        let m2 = squares.sum.sub(deviations.sum.mul(offset));
+        return FeatureMoments { mean, m2: DoubleDouble { high: m2, low: L::splat(token, 0.0) } };
+    }
+    // `left = sum + compensation - count * offset`: the remainder of the division, and what the sum had lost.
+    let product = two_product(token, count, offset);
+    let left = deviations.sum.sub(product.high).sub(product.low).add(deviations.compensation);
+    // What the sum had lost may be more than the mean's last place.
+    let mean = two_sum(mean.high, mean.low.add(left.div(count)));
+    // The squares about `shift + offset`, which is the mean but for an error that counts squared:
+    // `squares - 2 * offset * (sum + compensation) + count * offset^2 = squares - offset * sum - offset * (left +
+    // compensation)`.
+    let product = two_product(token, deviations.sum, offset);
+    let m2 = two_difference(squares.sum, product.high);
+    let lost = squares.compensation.sub(product.low).sub(offset.mul(left.add(deviations.compensation)));
+    FeatureMoments { mean, m2: two_sum(m2.high, m2.low.add(lost)) }
+}
+
+/// Step 5: m2, or NaN where it has to be computed again, from it and from the sum of squares that it came of.
+#[inline(always)]
+pub(super) fn checked<T: KernelElement>(m2: f64, squares: f64) -> f64 {
+    let conditioned = squares <= T::MAX_CONDITION * m2 && (squares >= TINY_SQUARES || squares == 0.0);
+    if m2.is_finite() && conditioned { m2.max(0.0) } else { f64::NAN }
+}

@@ -1,0 +1,114 @@
+//! Chan's formula: the moments of two sets of rows, merged.
+
+use crate::kernels::double_double::{product, quotient, sum, two_difference, two_product, two_sum};
+use crate::kernels::{MomentArrays, MomentSlices};
+use crate::lanes::{F64Lanes, Job, Simd};
+use crate::spec::{DoubleDouble, FeatureMoments, fallback};
+
+/// Merges `b` into `a`, feature by feature (Chan, Golub & LeVeque 1983):
+///
+/// ```text
+/// delta = mean_b - mean_a
+/// mean  = mean_a + delta * n_b / n
+/// m2    = m2_a + m2_b + delta^2 * n_a * n_b / n
+/// ```
+///
+/// Means and m2 are double-doubles, and so is all between: Welford's loss of digits at a large mean comes from means that
+/// agree in all 53 bits, and what a merge rounds away would grow with the tree's depth. It is done once per chunk, so it
+/// costs nothing. What is left is the rounding of the low words: part of a unit of the standard deviation where that is
+/// near the mean's last place, nothing elsewhere.
+pub(crate) struct Merge<'a> {
+    pub(crate) a: MomentArrays<'a>,
+    pub(crate) count_a: u64,
+    pub(crate) b: MomentSlices<'a>,
+    pub(crate) count_b: u64,
+}
+
+/// What the formula needs of the counts.
+#[derive(Clone, Copy)]
+struct Weights {
+    /// `n`
+    count: f64,
+    /// `n_b / n`
+    share: DoubleDouble<f64>,
+    /// `n_a * n_b / n`
+    spread: DoubleDouble<f64>,
+}
+
+impl Weights {
+    fn new(count_a: u64, count_b: u64) -> Self {
+        let (a, b) = (count_a as f64, count_b as f64);
+        let count = a + b;
+        let share = quotient((), DoubleDouble { high: b, low: 0.0 }, count);
+        Weights { count, share, spread: quotient((), two_product((), a, b), count) }
+    }
+}
+
+impl Job for Merge<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.in_lanes::<S::F64>(simd);
+    }
+}
+
+impl Merge<'_> {
+    #[inline(always)]
+    fn in_lanes<L: F64Lanes>(self, token: L::Token) {
+        let Merge { mut a, b, count_a, count_b } = self;
+        let weights = Weights::new(count_a, count_b);
+        // Infinities and NaN, or sums that overflow: feature by feature.
+        if !all_merge_plainly(&a.as_moments(), &b, weights.count) {
+            return merge_by_feature(weights, &mut a, &b);
+        }
+        let features = a.features();
+        let full = features - features % L::LANES;
+        for at in (0..full).step_by(L::LANES) {
+            let merged = chan::<L>(token, a.as_moments().load(token, at), b.load(token, at), weights);
+            a.store(at, merged);
+        }
+        for at in full..features {
+            let merged = chan::<f64>((), a.as_moments().load((), at), b.load((), at), weights);
+            a.store(at, merged);
+        }
+    }
+}
+
+#[inline(always)]
+fn all_merge_plainly(a: &MomentSlices<'_>, b: &MomentSlices<'_>, count: f64) -> bool {
+    let ([mean_a, _, m2_a, _], [mean_b, _, m2_b, _]) = (a.0, b.0);
+    let mut all = true;
+    for (((mean_a, m2_a), mean_b), m2_b) in mean_a.iter().zip(m2_a).zip(mean_b).zip(m2_b) {
+        all &= fallback::merges_plainly(*mean_a, *m2_a, *mean_b, *m2_b, count);
+    }
+    all
+}
+
+#[inline(always)]
+fn chan<L: F64Lanes>(
+    token: L::Token,
+    a: FeatureMoments<L>,
+    b: FeatureMoments<L>,
+    weights: Weights,
+) -> FeatureMoments<L> {
+    let gap = two_difference(b.mean.high, a.mean.high);
+    let delta = two_sum(gap.high, gap.low.add(b.mean.low.sub(a.mean.low)));
+    let step = product(token, delta, splat(token, weights.share));
+    let between = product(token, product(token, delta, delta), splat(token, weights.spread));
+    FeatureMoments { mean: sum(a.mean, step), m2: sum(sum(a.m2, b.m2), between) }
+}
+
+#[inline(always)]
+fn splat<L: F64Lanes>(token: L::Token, x: DoubleDouble<f64>) -> DoubleDouble<L> {
+    DoubleDouble { high: L::splat(token, x.high), low: L::splat(token, x.low) }
+}
+
+#[cold]
+#[inline(never)]
+fn merge_by_feature(weights: Weights, a: &mut MomentArrays<'_>, b: &MomentSlices<'_>) {
+    for at in 0..a.features() {
+        let (of_a, of_b) = (a.as_moments().feature(at), b.feature(at));
+        a.store(at, fallback::merge(of_a, of_b, weights.count, |a, b| chan((), a, b, weights)));
+    }
+}

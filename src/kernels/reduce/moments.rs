@@ -1,0 +1,342 @@
+//! Moments of a batch: the steps of [`crate::spec::order`] for each chunk, and Chan's formula between chunks.
+
+use std::ops::Range;
+
+use super::accumulator::LaneContext;
+use super::finalize::{checked, finalize, shift};
+use super::merge::Merge;
+use super::planes::{PlaneSums, Planes};
+use super::rows::{RowSums, Rows};
+use super::term::{Shifted, Unshifted};
+use super::tree::Reduction;
+use crate::kernels::{Arrays, KernelElement, MomentArrays};
+use crate::lanes::{F64Lanes, Isa, Job, LoadStore, Simd};
+use crate::spec::order::{ChunkRange, GROUP_ROWS, ROW_ACCUMULATORS, View, sample_group};
+use crate::spec::{FeatureMoments, Order, fallback};
+use crate::tuning::{
+    CACHE_LINE, ROW_PREFETCH_FAR, ROW_PREFETCH_NEAR, SECOND_LEVEL_BYTES, THIRD_LEVEL_BYTES, TILE_COLUMNS, TILE_PLANES,
+};
+
+/// The moments of a batch, as a tree of chunks computes them.
+pub(crate) struct BatchMoments<'a, T> {
+    pub(crate) isa: Isa,
+    pub(crate) order: &'a Order,
+    pub(crate) x: &'a [T],
+}
+
+impl<T: KernelElement> Reduction<4> for BatchMoments<'_, T> {
+    fn order(&self) -> &Order {
+        self.order
+    }
+
+    fn tile(&self) -> usize {
+        match self.order.view {
+            View::Rows { .. } => TILE_COLUMNS / self.order.layout.inner().max(1),
+            View::Planes => TILE_PLANES,
+        }
+    }
+
+    fn workspace(&self, features: usize) -> usize {
+        match self.order.view {
+            View::Rows { .. } => RowSums::<2>::workspace(self.order.accumulators(features), T::COMPENSATED),
+            // As many for any lanes.
+            View::Planes => features * PlaneSums::<f64, 2>::workspace(T::COMPENSATED),
+        }
+    }
+
+    fn chunk(&self, range: ChunkRange, features: Range<usize>, out: MomentArrays<'_>, workspace: &mut [f64]) {
+        Chunk { batch: self, range, features, out, workspace }.run();
+    }
+
+    fn merge(&self, a: MomentArrays<'_>, count_a: u64, b: MomentArrays<'_>, count_b: u64) {
+        self.isa.run(Merge { a, count_a, b: b.as_moments(), count_b });
+    }
+}
+
+/// One chunk, for a range of features.
+struct Chunk<'a, T> {
+    batch: &'a BatchMoments<'a, T>,
+    range: ChunkRange,
+    features: Range<usize>,
+    out: MomentArrays<'a>,
+    workspace: &'a mut [f64],
+}
+
+/// Where the shifts come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shifts {
+    /// Step 1.
+    OfSample,
+    /// Step 5: the means that `out` holds.
+    Given,
+}
+
+impl<T: KernelElement> Chunk<'_, T> {
+    /// Steps 1 to 5.
+    fn run(mut self) {
+        self.batch.isa.run(Sweep { chunk: self.reborrow(), shifts: Shifts::OfSample });
+        if self.rejected().iter().any(|m2| m2.is_nan()) {
+            self.recompute();
+        }
+    }
+
+    fn reborrow(&mut self) -> Chunk<'_, T> {
+        let (range, features) = (self.range.clone(), self.features.clone());
+        Chunk { batch: self.batch, range, features, out: self.out.reborrow(), workspace: self.workspace }
+    }
+
+    /// The m2 of every feature: NaN where step 5 rejected it.
+    fn rejected(&self) -> &[f64] {
+        let [.., m2s, _] = &self.out.0;
+        m2s
+    }
+
+    /// Step 5, second half: the features that were rejected are computed about the means that were found; those that are
+    /// rejected once more, by the fallback.
+    #[cold]
+    #[inline(never)]
+    fn recompute(&mut self) {
+        let (isa, mut at) = (self.batch.isa, 0);
+        while let Some(rejected) = self.rejected()[at..].iter().position(|m2| m2.is_nan()) {
+            let some = self.swept_with(at + rejected);
+            at = some.end;
+            let mut scratch = [0.0; 4 * ROW_ACCUMULATORS];
+            let (mut again, _) = Arrays::from_workspace(&mut scratch, some.len());
+            again.0[0].copy_from_slice(&self.out.0[0][some.clone()]);
+            let features = self.features.start + some.start..self.features.start + some.end;
+            let chunk = Chunk { features: features.clone(), out: again.reborrow(), ..self.reborrow() };
+            isa.run(Sweep { chunk, shifts: Shifts::Given });
+            for ((i, to), feature) in some.enumerate().zip(features) {
+                let first = self.out.as_moments().feature(to);
+                if first.m2.high.is_nan() {
+                    let second = again.as_moments().feature(i);
+                    let rejected = second.m2.high.is_nan();
+                    self.out.store(to, if rejected { self.fallback(feature, first.mean.high) } else { second });
+                }
+            }
+        }
+    }
+
+    /// The features that are computed in one sweep with a rejected one: cache lines of them as long as each has a rejected
+    /// one, or all where outer blocks are interleaved.
+    fn swept_with(&self, rejected: usize) -> Range<usize> {
+        let (all, m2s) = (self.features.len(), self.rejected());
+        let line = match self.batch.order.view {
+            View::Rows { interleave: 1 } => (CACHE_LINE / size_of::<f64>() / self.batch.order.layout.inner()).max(1),
+            View::Rows { .. } => return 0..all,
+            View::Planes => return rejected..rejected + 1,
+        };
+        let start = rejected - rejected % line;
+        let mut end = (start + line).min(all);
+        while end < all.min(start + ROW_ACCUMULATORS) && m2s[end..all.min(end + line)].iter().any(|m2| m2.is_nan()) {
+            end = all.min(end + line);
+        }
+        start..end
+    }
+
+    fn fallback(&self, feature: usize, mean: f64) -> FeatureMoments<f64> {
+        if T::SQUARES_EXACT && !mean.is_finite() {
+            // Sums of f32 values do not overflow.
+            return fallback::not_finite(mean);
+        }
+        fallback::moments(self.batch.order.values(self.batch.x, &self.range, feature))
+    }
+}
+
+/// Steps 1 to 4 and the first half of step 5: rejected features have an m2 that is NaN.
+struct Sweep<'a, T> {
+    chunk: Chunk<'a, T>,
+    shifts: Shifts,
+}
+
+impl<T: KernelElement> Job for Sweep<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        match self.chunk.batch.order.view {
+            View::Rows { interleave } => self.rows::<T::F64<S>>(simd, interleave),
+            View::Planes => self.planes::<T::F64<S>>(simd),
+        }
+    }
+}
+
+impl<T: KernelElement> Sweep<'_, T> {
+    #[inline(always)]
+    fn rows<L: F64Lanes + LoadStore<T>>(self, token: L::Token, interleave: usize) {
+        let Chunk { batch, range, features, mut out, workspace } = self.chunk;
+        let prefetch = row_prefetch(batch, features.len()).filter(|_| self.shifts == Shifts::OfSample);
+        let (ctx, rows) = (LaneContext::<L>::new(token), rows_of(batch, interleave, &features, &range, prefetch));
+        let accumulators = batch.order.accumulators(rows.features);
+        let mut sums = RowSums::<2>::new(accumulators, T::COMPENSATED, workspace);
+        if self.shifts == Shifts::Given || !sample_rows::<L, T>(ctx, &rows, &mut sums, out.0[0]) {
+            sums.lay_out_shifts(&rows, out.0[0]);
+            if rows.prefetch.is_some() {
+                rows.prefetch_next_sample();
+            }
+            sums.accumulate::<Shifted<T>, L, T, 1>(ctx, &rows);
+        }
+        finalize_rows::<L, T>(token, &sums, range.count() as f64, &mut out);
+    }
+
+    #[inline(always)]
+    fn planes<L: F64Lanes + LoadStore<T>>(self, token: L::Token) {
+        let ctx = LaneContext::<L>::new(token);
+        let far = size_of_val(self.chunk.batch.x) > THIRD_LEVEL_BYTES && self.chunk.range.outer.len() > 1;
+        if far && self.shifts == Shifts::OfSample {
+            self.planes_side_by_side(ctx);
+        } else {
+            self.planes_one_by_one(ctx);
+        }
+    }
+
+    /// Each feature by itself: its accumulators stay in registers.
+    #[inline(always)]
+    fn planes_one_by_one<L: F64Lanes + LoadStore<T>>(self, ctx: LaneContext<L>) {
+        let Chunk { batch, range, features, mut out, .. } = self.chunk;
+        let sample_range = range.sample();
+        for (i, feature) in features.enumerate() {
+            let planes = planes_of(batch, feature, &range);
+            let mut shift = out.0[0][i];
+            if self.shifts == Shifts::OfSample {
+                let sample = planes_of(batch, feature, &sample_range);
+                let sums = sample.accumulate::<Unshifted<T>, L, 2>(ctx, 0.0);
+                shift = self::shift::<T>(sums[0].sum, sums[1].sum, sample.count());
+                if is_own_shift::<T>(shift) && sample.count() == planes.count() {
+                    finalize_plane::<T>(planes.count(), shift, sums, &mut out, i);
+                    continue;
+                }
+            }
+            let sums = planes.accumulate::<Shifted<T>, L, 2>(ctx, shift);
+            finalize_plane::<T>(planes.count(), shift, sums, &mut out, i);
+        }
+    }
+
+    /// All features together, in the order in which they lie in memory.
+    #[inline(always)]
+    fn planes_side_by_side<L: F64Lanes + LoadStore<T>>(self, ctx: LaneContext<L>) {
+        let Chunk { batch, range, features, mut out, workspace } = self.chunk;
+        let sample_range = range.sample();
+        for (i, feature) in features.clone().enumerate() {
+            let sample = planes_of(batch, feature, &sample_range);
+            let sums = sample.accumulate::<Unshifted<T>, L, 2>(ctx, 0.0);
+            out.0[0][i] = shift::<T>(sums[0].sum, sums[1].sum, sample.count());
+        }
+        let first = planes_of(batch, features.start, &range);
+        let all = Planes { positions: features.len() * first.positions, ..first };
+        let progress = all.accumulate_side_by_side::<Shifted<T>, L, 2>(ctx, out.0[0], workspace);
+        let spaces = workspace.chunks_exact(PlaneSums::<L, 2>::workspace(T::COMPENSATED));
+        for (i, space) in (0..features.len()).zip(spaces) {
+            let sums = PlaneSums::<L, 2>::loaded(ctx, progress, space, T::COMPENSATED).reduced(T::COMPENSATED);
+            let shift = out.0[0][i];
+            finalize_plane::<T>(first.count(), shift, sums, &mut out, i);
+        }
+    }
+}
+
+/// Step 1 in the row view: the shifts of the features. Gives whether all of the chunk is summed already.
+#[inline(always)]
+fn sample_rows<L: F64Lanes + LoadStore<T>, T: KernelElement>(
+    ctx: LaneContext<L>,
+    rows: &Rows<'_, T, 1>,
+    sums: &mut RowSums<'_, 2>,
+    shifts: &mut [f64],
+) -> bool {
+    let count = sums.accumulate_group::<Unshifted<T>, L, T, 1>(ctx, rows, sample_group(rows.rows));
+    let mut own_shifts = true;
+    for ((sum, squares), to) in sums.sum(0).iter().zip(sums.sum(1)).zip(shifts) {
+        *to = shift::<T>(*sum, *squares, count);
+        own_shifts &= is_own_shift::<T>(*to);
+    }
+    own_shifts && rows.rows <= GROUP_ROWS
+}
+
+/// Whether the sums of the values themselves are those about the shift, squares included.
+#[inline(always)]
+fn is_own_shift<T: KernelElement>(shift: f64) -> bool {
+    T::SQUARES_EXACT && shift == 0.0
+}
+
+/// Steps 4 and 5 in the row view. `out` holds the shifts as means.
+#[inline(always)]
+fn finalize_rows<L: F64Lanes, T: KernelElement>(
+    token: L::Token,
+    sums: &RowSums<'_, 2>,
+    count: f64,
+    out: &mut MomentArrays<'_>,
+) {
+    let features = out.features();
+    let full = features - features % L::LANES;
+    for at in (0..full).step_by(L::LANES) {
+        let shift = L::load(token, &out.0[0][at..]);
+        out.store(at, finalize::<T, L>(token, count, shift, sums.features(token, at)));
+    }
+    for at in full..features {
+        let shift = out.0[0][at];
+        out.store(at, finalize::<T, f64>((), count, shift, sums.features((), at)));
+    }
+    let [.., m2s, _] = &mut out.0;
+    for (m2, squares) in m2s.iter_mut().zip(sums.sum(1)) {
+        *m2 = checked::<T>(*m2, *squares);
+    }
+}
+
+/// Steps 4 and 5 of one feature in the plane view.
+#[inline(always)]
+fn finalize_plane<T: KernelElement>(
+    count: f64,
+    shift: f64,
+    sums: [super::accumulator::Accumulator<f64>; 2],
+    out: &mut MomentArrays<'_>,
+    at: usize,
+) {
+    let mut moments = finalize::<T, f64>((), count, shift, sums);
+    moments.m2.high = checked::<T>(moments.m2.high, sums[1].sum);
+    out.store(at, moments);
+}
+
+/// Some features' part of a chunk in the row view.
+#[inline(always)]
+fn rows_of<'a, T>(
+    batch: &BatchMoments<'a, T>,
+    interleave: usize,
+    features: &Range<usize>,
+    range: &ChunkRange,
+    prefetch: Option<usize>,
+) -> Rows<'a, T, 1> {
+    let layout = batch.order.layout;
+    Rows {
+        inputs: [batch.x],
+        stride: interleave * layout.features() * layout.inner(),
+        column: features.start * layout.inner(),
+        first: range.outer.start / interleave,
+        rows: range.outer.len().div_ceil(interleave),
+        batch_rows: layout.outer().div_ceil(interleave),
+        interleave,
+        features: features.len(),
+        inner: layout.inner(),
+        prefetch,
+    }
+}
+
+/// The prefetch distance in rows, if any: not of a batch that is in a near cache.
+#[inline(always)]
+fn row_prefetch<T>(batch: &BatchMoments<'_, T>, features: usize) -> Option<usize> {
+    let (bytes, row) = (size_of_val(batch.x), batch.order.accumulators(features) * size_of::<T>());
+    let distance = if bytes > THIRD_LEVEL_BYTES { ROW_PREFETCH_FAR } else { ROW_PREFETCH_NEAR };
+    (bytes > SECOND_LEVEL_BYTES).then(|| distance.div_ceil(row).next_multiple_of(GROUP_ROWS))
+}
+
+/// A feature's part of a chunk in the plane view.
+#[inline(always)]
+fn planes_of<'a, T>(batch: &BatchMoments<'a, T>, feature: usize, range: &ChunkRange) -> Planes<'a, T, 1> {
+    let layout = batch.order.layout;
+    let (inner, stride) = (layout.inner(), layout.features() * layout.inner());
+    Planes {
+        inputs: [batch.x],
+        start: range.outer.start * stride + feature * inner + range.positions.start,
+        stride,
+        planes: range.outer.len(),
+        positions: range.positions.len(),
+    }
+}

@@ -1,0 +1,125 @@
+//! One lane: the end of a slice that no longer fills wider lanes runs through the same kernel.
+
+use super::{F64Lanes, Lanes, LoadStore, NonTemporal, UPPER_HALF};
+use crate::Element;
+
+/// Both types have the same arithmetic.
+macro_rules! one_lane {
+    ($scalar:ty) => {
+        impl Lanes for $scalar {
+            type Scalar = $scalar;
+            type Token = ();
+            const LANES: usize = 1;
+
+            #[inline(always)]
+            fn splat((): (), x: $scalar) -> Self {
+                x
+            }
+
+            #[inline(always)]
+            fn load((): (), from: &[$scalar]) -> Self {
+                from[0]
+            }
+
+            #[inline(always)]
+            fn store(self, to: &mut [$scalar]) {
+                to[0] = self;
+            }
+
+            #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                self + other
+            }
+
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self {
+                self - other
+            }
+
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self {
+                self * other
+            }
+
+            #[inline(always)]
+            fn blend(self, first: usize, other: Self) -> Self {
+                if first == 0 { other } else { self }
+            }
+        }
+    };
+}
+
+one_lane!(f64);
+one_lane!(f32);
+
+impl F64Lanes for f64 {
+    #[inline(always)]
+    fn sub_via_fma(self, _: Self, other: Self) -> Self {
+        self - other
+    }
+
+    #[inline(always)]
+    fn add_exact_square(self, x: Self) -> Self {
+        self + x * x
+    }
+
+    #[inline(always)]
+    fn upper_half(self) -> Self {
+        f64::from_bits(self.to_bits() & UPPER_HALF)
+    }
+
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self / other
+    }
+
+    #[inline(always)]
+    fn all_zero(self) -> bool {
+        self == 0.0
+    }
+}
+
+impl<T: Element> LoadStore<T> for f64 {
+    #[inline(always)]
+    fn load_from((): (), from: &[T]) -> Self {
+        from[0].to_f64()
+    }
+
+    #[inline(always)]
+    fn load_partial((): (), from: &[T], fill: Self) -> Self {
+        from.first().map_or(fill, |x| x.to_f64())
+    }
+
+    #[inline(always)]
+    fn store_to(self, to: &mut [T]) {
+        to[0] = T::from_f64(self);
+    }
+
+    #[inline(always)]
+    fn store_non_temporal([a, b]: [Self; 2], to: &mut [T], _: &NonTemporal) {
+        a.store_to(to);
+        b.store_to(&mut to[1..]);
+    }
+}
+
+impl LoadStore<f32> for f32 {
+    #[inline(always)]
+    fn load_from((): (), from: &[f32]) -> Self {
+        from[0]
+    }
+
+    #[inline(always)]
+    fn load_partial((): (), from: &[f32], fill: Self) -> Self {
+        from.first().copied().unwrap_or(fill)
+    }
+
+    #[inline(always)]
+    fn store_to(self, to: &mut [f32]) {
+        to[0] = self;
+    }
+
+    #[inline(always)]
+    fn store_non_temporal([a, b]: [Self; 2], to: &mut [f32], _: &NonTemporal) {
+        (to[0], to[1]) = (a, b);
+    }
+}

@@ -1,0 +1,281 @@
+//! The scalar path: the algorithm as one would explain it, one feature at a time, in plain code.
+//!
+//! Read this to know what is computed; the kernels say how it is made fast. The two share the definition of the order
+//! ([`crate::spec::order`]: which outer blocks make a chunk) and what happens to values that sums cannot handle
+//! ([`crate::spec::fallback`]), but no other arithmetic, so that comparing them means something.
+
+use std::ops::Range;
+
+use super::order::{
+    ChunkRange, GROUP_POSITIONS, GROUP_ROWS, Order, PLANE_ACCUMULATORS, SEGMENT_GROUPS, Span, TINY_SQUARES, View,
+    sample_group, zero_shift,
+};
+use super::{DoubleDouble, ElementRules, FeatureMoments, fallback};
+use crate::{Element, Layout};
+
+/// Mean and m2 of a feature of a batch that has values.
+pub(crate) fn moments<T: ElementRules>(order: &Order, x: &[T], feature: usize) -> FeatureMoments<f64> {
+    tree(order, x, feature, &order.root()).moments
+}
+
+/// Up to this, for m2 and for degrees of freedom from 1 on, nothing that [`variance`] computes can overflow: its largest
+/// step is 2^27 times as far.
+pub(crate) const VARIANCE_RANGE: f64 = 1e270;
+
+/// `m2 / degrees_of_freedom`, rounded once: with the low word of m2, and with the remainder of the quotient.
+pub(crate) fn variance(m2: DoubleDouble<f64>, degrees_of_freedom: f64) -> f64 {
+    // Scaled by a power of two where halves of numbers might overflow.
+    let scale = if m2.high > VARIANCE_RANGE { 2f64.powi(-128) } else { 1.0 };
+    let quotient = quotient(DoubleDouble { high: m2.high * scale, low: m2.low * scale }, degrees_of_freedom);
+    let variance = quotient.high + quotient.low;
+    // Halves of degrees of freedom that are not a number of values may overflow, too.
+    (if variance.is_finite() { variance } else { quotient.high }) / scale
+}
+
+/// `y = (x - mean) * scale + bias` for every value, with the parameters of its feature in this order. Without `x` in place.
+pub(crate) fn normalize<T: Element>(
+    layout: Layout,
+    parameters: impl Fn(usize) -> [f64; 3],
+    x: Option<&[T]>,
+    y: &mut [T],
+) {
+    for at in 0..y.len() {
+        let [mean, scale, bias] = parameters(at / layout.inner() % layout.features());
+        let deviation = x.map_or(y[at], |x| x[at]).to_f64() - mean;
+        y[at] = T::from_f64(deviation * scale + bias);
+    }
+}
+
+/// The moments of some chunks of a feature.
+struct Part {
+    count: usize,
+    moments: FeatureMoments<f64>,
+}
+
+/// Chunks are merged in a binary tree: rounding errors grow with its depth alone, and threads can share the work.
+fn tree<T: ElementRules>(order: &Order, x: &[T], feature: usize, span: &Span) -> Part {
+    match span.split() {
+        Some((left, right)) => merge(&tree(order, x, feature, &left), &tree(order, x, feature, &right)),
+        None => chunk(order, x, feature, &order.chunk(span)),
+    }
+}
+
+/// Chan's formula, with means and m2 as double-doubles.
+fn merge(a: &Part, b: &Part) -> Part {
+    let (count_a, count_b) = (a.count as f64, b.count as f64);
+    let count = count_a + count_b;
+    let chan = |a: FeatureMoments<f64>, b: FeatureMoments<f64>| {
+        let gap = two_sum(b.mean.high, -a.mean.high);
+        let delta = two_sum(gap.high, gap.low + (b.mean.low - a.mean.low));
+        let share = quotient(DoubleDouble { high: count_b, low: 0.0 }, count);
+        let weight = quotient(two_product(count_a, count_b), count);
+        let between = product(product(delta, delta), weight);
+        FeatureMoments { mean: sum(a.mean, product(delta, share)), m2: sum(sum(a.m2, b.m2), between) }
+    };
+    Part { count: a.count + b.count, moments: fallback::merge(a.moments, b.moments, count, chan) }
+}
+
+/// Sums about a shift near the mean: as small as the data allow, so that nothing cancels.
+fn chunk<T: ElementRules>(order: &Order, x: &[T], feature: usize, range: &ChunkRange) -> Part {
+    let grid = Grid::new(order, x, feature, range.clone());
+    let count = range.count();
+
+    // 1. The shift: a rough mean, or 0.
+    let mut shift = shift(&grid);
+    for _ in 0..2 {
+        // 2. and 3. Deviations and their squares, summed per accumulator and then over these.
+        let sum = grid.sum(T::COMPENSATED, |x| (x - shift, 0.0));
+        let square = |d: f64| if T::COMPENSATED { fallback::square(d) } else { (d * d, 0.0) };
+        let squares = grid.sum(T::COMPENSATED, |x| square(x - shift));
+
+        // 4. What the shift missed is added to the mean and taken out of the squares.
+        let FeatureMoments { mean, m2 } = finalize::<T>(shift, count as f64, sum, squares);
+
+        // 5. Unless too little was left of them: then again, about this mean.
+        let sizes = squares.sum == 0.0 || squares.sum >= TINY_SQUARES;
+        let conditioned = sizes && squares.sum <= T::MAX_CONDITION * m2.high;
+        if m2.high.is_finite() && conditioned {
+            let m2 = DoubleDouble { high: m2.high.max(0.0), ..m2 };
+            return Part { count, moments: FeatureMoments { mean, m2 } };
+        }
+        shift = mean.high;
+    }
+    // Values that this cannot handle.
+    Part { count, moments: fallback::moments(order.values(x, range, feature)) }
+}
+
+/// The mean of a sample in the middle (the mean of all is near, also where the values rise or fall), as an element, so
+/// that a constant feature has deviations of exactly 0; or 0, where that is near enough.
+fn shift<T: ElementRules>(grid: &Grid<'_, T>) -> f64 {
+    let sample = grid.sample();
+    let of = |term: fn(f64) -> f64| sample.sum(false, |x| (term(x), 0.0)).sum;
+    let (sum, squares, count) = (of(|x| x), of(|x| x * x), of(|_| 1.0));
+    if T::SQUARES_EXACT && zero_shift(sum, squares, count) {
+        return 0.0;
+    }
+    let shift = T::from_f64(sum * (1.0 / count)).to_f64();
+    if shift.is_finite() { shift } else { 0.0 }
+}
+
+/// From sums about a shift to mean and m2; for f64 values all rounding errors are kept.
+fn finalize<T: ElementRules>(shift: f64, count: f64, sum: Accumulator, squares: Accumulator) -> FeatureMoments<f64> {
+    let offset = sum.sum / count;
+    let mean = two_sum(shift, offset);
+    if !T::COMPENSATED {
+        return FeatureMoments { mean, m2: DoubleDouble { high: squares.sum - sum.sum * offset, low: 0.0 } };
+    }
+    let product = two_product(count, offset);
+    let left = sum.sum - product.high - product.low + sum.compensation;
+    let mean = two_sum(mean.high, mean.low + left / count);
+    let product = two_product(sum.sum, offset);
+    let m2 = two_sum(squares.sum, -product.high);
+    let lost = squares.compensation - product.low - offset * (left + sum.compensation);
+    FeatureMoments { mean, m2: two_sum(m2.high, m2.low + lost) }
+}
+
+/// A partial sum, and the rounding errors that it made (kept for f64 values only: squares of f32 values fit f64 with room
+/// to spare).
+#[derive(Clone, Copy, Default)]
+struct Accumulator {
+    sum: f64,
+    compensation: f64,
+}
+
+impl Accumulator {
+    fn add(self, other: Accumulator, compensated: bool) -> Accumulator {
+        let DoubleDouble { high: sum, low: error } = two_sum(self.sum, other.sum);
+        let compensation = if compensated { self.compensation + (other.compensation + error) } else { 0.0 };
+        Accumulator { sum, compensation }
+    }
+}
+
+/// One feature of a chunk or of a part of one, as groups of eight rows.
+struct Grid<'a, T> {
+    order: &'a Order,
+    x: &'a [T],
+    feature: usize,
+    range: ChunkRange,
+    groups: Range<usize>,
+}
+
+impl<'a, T: ElementRules> Grid<'a, T> {
+    fn new(order: &'a Order, x: &'a [T], feature: usize, range: ChunkRange) -> Self {
+        let groups = match order.view {
+            View::Rows { interleave } => range.outer.len().div_ceil(interleave).div_ceil(GROUP_ROWS),
+            View::Planes => range.outer.len() * range.positions.len().div_ceil(GROUP_POSITIONS),
+        };
+        Grid { order, x, feature, range, groups: 0..groups }
+    }
+
+    /// The part that the shift comes from.
+    fn sample(&self) -> Self {
+        let Grid { order, x, feature, .. } = *self;
+        match order.view {
+            View::Rows { interleave } => {
+                let group = sample_group(self.range.outer.len().div_ceil(interleave));
+                Grid { order, x, feature, range: self.range.clone(), groups: group..group + 1 }
+            }
+            View::Planes => Grid::new(order, x, feature, self.range.sample()),
+        }
+    }
+
+    /// The value that a row of a group gives to an accumulator, unless the data end before.
+    fn value(&self, group: usize, row: usize, accumulator: usize) -> Option<f64> {
+        let layout = self.order.layout;
+        let (outer, position) = match self.order.view {
+            View::Rows { interleave } => {
+                let row = group * GROUP_ROWS + row;
+                (row * interleave + accumulator / layout.inner(), accumulator % layout.inner())
+            }
+            View::Planes => {
+                let groups = self.range.positions.len().div_ceil(GROUP_POSITIONS);
+                (group / groups, group % groups * GROUP_POSITIONS + row * PLANE_ACCUMULATORS + accumulator)
+            }
+        };
+        if outer >= self.range.outer.len() || position >= self.range.positions.len() {
+            return None;
+        }
+        let plane = (self.range.outer.start + outer) * layout.features() + self.feature;
+        Some(self.x[plane * layout.inner() + self.range.positions.start + position].to_f64())
+    }
+
+    /// Sums `term` of all values, and the small remainder that it has; what is missing adds 0.
+    fn sum(&self, compensated: bool, term: impl Fn(f64) -> (f64, f64)) -> Accumulator {
+        let accumulate = |accumulator| {
+            // Of the segments so far, and of the present one.
+            let (mut before, mut segment) = (None::<Accumulator>, Accumulator::default());
+            let joined = |before: Option<Accumulator>, segment| before.map_or(segment, |b| b.add(segment, compensated));
+            for (index, group) in self.groups.clone().enumerate() {
+                if index > 0 && index % SEGMENT_GROUPS == 0 {
+                    before = Some(joined(before, segment));
+                    segment = Accumulator::default();
+                }
+                let t = |row| {
+                    let (sum, compensation) = self.value(group, row, accumulator).map_or((0.0, 0.0), &term);
+                    Accumulator { sum, compensation }
+                };
+                if compensated {
+                    segment = (0..GROUP_ROWS).map(t).fold(segment, |segment, x| segment.add(x, true));
+                } else {
+                    let pair = |row| t(row).sum + t(row + 1).sum;
+                    let sum = (pair(0) + pair(2)) + (pair(4) + pair(6));
+                    segment = segment.add(Accumulator { sum, compensation: 0.0 }, false);
+                }
+            }
+            joined(before, segment)
+        };
+        self.reduce((0..self.order.accumulators(1)).map(accumulate).collect(), compensated)
+    }
+
+    /// Horizontal reduction, in halves: over the outer blocks of a row first, then over the positions.
+    fn reduce(&self, mut sums: Vec<Accumulator>, compensated: bool) -> Accumulator {
+        let inner = self.order.layout.inner();
+        while sums.len() > 1 {
+            let half = if sums.len() > inner { sums.len() / 2 } else { sums.len().next_power_of_two() / 2 };
+            let upper = sums.split_off(half);
+            for (low, high) in sums.iter_mut().zip(upper) {
+                *low = low.add(high, compensated);
+            }
+        }
+        sums[0]
+    }
+}
+
+/// `a + b` as a rounded sum and its exact error (Knuth 1969).
+fn two_sum(a: f64, b: f64) -> DoubleDouble<f64> {
+    let high = a + b;
+    let b_part = high - a;
+    DoubleDouble { high, low: (a - (high - b_part)) + (b - b_part) }
+}
+
+/// `a * b` as a rounded product and its error (Dekker 1971).
+fn two_product(a: f64, b: f64) -> DoubleDouble<f64> {
+    // The upper 26 bits of a number and the rest (Veltkamp 1968), so that products of parts are exact.
+    let split = |x: f64| {
+        let large = x * 134_217_729.0; // 2^27 + 1
+        let high = large - (large - x);
+        (high, x - high)
+    };
+    let high = a * b;
+    let ((a, a_low), (b, b_low)) = (split(a), split(b));
+    DoubleDouble { high, low: a * b - high + a * b_low + a_low * b + a_low * b_low }
+}
+
+/// The sum of two double-doubles.
+fn sum(a: DoubleDouble<f64>, b: DoubleDouble<f64>) -> DoubleDouble<f64> {
+    let s = two_sum(a.high, b.high);
+    two_sum(s.high, s.low + (a.low + b.low))
+}
+
+/// The product of two double-doubles.
+fn product(a: DoubleDouble<f64>, b: DoubleDouble<f64>) -> DoubleDouble<f64> {
+    let p = two_product(a.high, b.high);
+    two_sum(p.high, p.low + (a.high * b.low + a.low * b.high))
+}
+
+/// A double-double divided by a number.
+fn quotient(a: DoubleDouble<f64>, b: f64) -> DoubleDouble<f64> {
+    let quotient = a.high / b;
+    let p = two_product(quotient, b);
+    DoubleDouble { high: quotient, low: (a.high - p.high - p.low + a.low) / b }
+}
