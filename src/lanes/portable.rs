@@ -175,13 +175,13 @@ impl LoadStore<f32> for PortableF32 {
     }
 }
 
-/// The elements of a slice that is no longer than the lanes, then those of `lanes`.
+/// The elements of a slice that is no longer than the lanes, then those of `fill`. (Lane by lane, because a vector that is
+/// loaded right after parts of it were stored waits for them.)
 #[inline(always)]
-fn partial<T: Element>(from: &[T], mut lanes: [f64; LANES]) -> [f64; LANES] {
-    for (lane, x) in lanes.iter_mut().zip(from) {
-        *lane = x.to_f64();
-    }
-    lanes
+fn partial<T: Element>(from: &[T], fill: [f64; LANES]) -> [f64; LANES] {
+    let [a, b, c, d] = fill;
+    let lane = |i: usize, fill| from.get(i).map_or(fill, |x: &T| x.to_f64());
+    [lane(0, a), lane(1, b), lane(2, c), lane(3, d)]
 }
 
 #[inline(always)]

@@ -8,7 +8,12 @@ use crate::spec::same_bits;
 use crate::tuning::{CACHE_LINE, LAID_OUT_COLUMNS};
 
 /// How much of its beginning is repeated behind an array of parameters: two vectors of the widest lanes.
-pub(super) const REPEATED: usize = 32;
+pub(super) const fn repeated<C>() -> usize {
+    2 * 64 / size_of::<C>()
+}
+
+/// That of the narrowest type.
+const MOST_REPEATED: usize = repeated::<f32>();
 
 /// `P` arrays of parameters with a value each per feature, of the type `C` that is computed in.
 ///
@@ -38,7 +43,7 @@ impl<C: Copy + Default, const P: usize> Parameters<C, P> {
 
     /// Values of each array.
     fn len(&self) -> usize {
-        if self.features == 0 { 0 } else { (self.features + REPEATED).next_multiple_of(Self::LINE) }
+        if self.features == 0 { 0 } else { (self.features + repeated::<C>()).next_multiple_of(Self::LINE) }
     }
 
     /// Sizes the arrays, has `fill` set a value per feature in each, and repeats their beginnings.
@@ -103,7 +108,7 @@ fn repeat<C: Copy>(array: &mut [C], period: usize) {
     }
 }
 
-/// Parameters of some columns; more may follow, as many as [`REPEATED`].
+/// Parameters of some columns; more may follow, as many as are [`repeated`].
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a, C, const P: usize>([&'a [C]; P]);
 
@@ -141,12 +146,12 @@ impl<'a, C: Copy, const P: usize> Columns<'a, C, P> {
 
 /// Parameters repeated like the values of a run of columns.
 #[repr(align(64))]
-pub(super) struct LaidOut<C, const P: usize>([[C; LAID_OUT_COLUMNS + REPEATED]; P]);
+pub(super) struct LaidOut<C, const P: usize>([[C; LAID_OUT_COLUMNS + MOST_REPEATED]; P]);
 
 impl<C: Copy + Default, const P: usize> LaidOut<C, P> {
     #[inline(always)]
     pub(super) fn new() -> Self {
-        LaidOut([[C::default(); LAID_OUT_COLUMNS + REPEATED]; P])
+        LaidOut([[C::default(); LAID_OUT_COLUMNS + MOST_REPEATED]; P])
     }
 
     #[inline(always)]
@@ -168,7 +173,7 @@ impl<C: Copy + Default, const P: usize> LaidOut<C, P> {
                 to[at..at + inner].fill(from[feature]);
                 feature = if feature + 1 == features { 0 } else { feature + 1 };
             }
-            repeat(&mut to[..columns.len() + REPEATED], columns.len());
+            repeat(&mut to[..columns.len() + repeated::<C>()], columns.len());
         }
     }
 }

@@ -1,1 +1,107 @@
+//! One map for every formula, element type and type that is computed in: against plain loops, on every instruction set,
+//! with either store policy, from any place of a batch.
 
+use super::{Formula, Map, Normalize, Parameters, StorePolicy};
+use crate::Element;
+use crate::kernels::KernelElement;
+use crate::lanes::{Isa, Job, Lanes};
+use crate::layout::Layout;
+
+/// An epilogue with a second input: a residual that is added.
+#[derive(Clone, Copy)]
+struct Residual<F>(F);
+
+impl<F: Formula<3, 1>> Formula<3, 2> for Residual<F> {
+    #[inline(always)]
+    fn apply<L: Lanes>(self, parameters: [L; 3], [x, residual]: [L; 2]) -> L {
+        self.0.apply(parameters, [x]).add(residual)
+    }
+}
+
+/// Layouts of every walk: planes, tiles, rows, and parameters that are laid out, whole rows or in parts.
+fn layouts() -> impl Iterator<Item = Layout> {
+    let narrow = (1..40).map(|features| Layout::nc(300 / features + 2, features));
+    let planes = (2..40).map(|inner| Layout::ncl(5, 3, inner));
+    let wide = [Layout::nc(3, 1500), Layout::nc(2, 4099), Layout::ncl(4, 150, 3), Layout::ncl(3, 90, 15)];
+    let large = [Layout::nc(9, 200), Layout::nchw(2, 3, 14, 14), Layout::ncl(2, 2, 1001)];
+    narrow.chain(planes).chain(wide).chain(large)
+}
+
+fn values<C: Copy>(len: usize, seed: usize, of: impl Fn(f64) -> C) -> Vec<C> {
+    (0..len).map(|i| of((((i + seed) * 7919) % 1009) as f64 * 0.37 - 150.0)).collect()
+}
+
+fn parameters<C: Copy + Default>(features: usize, of: impl Fn(f64) -> C + Copy) -> Parameters<C, 3> {
+    let mut parameters = Parameters::default();
+    parameters.set(features, |arrays| {
+        for (seed, array) in arrays.into_iter().enumerate() {
+            array.copy_from_slice(&values(features, 31 * seed, of));
+        }
+    });
+    parameters
+}
+
+/// Runs both formulas, in place and out of place, from several starts, and compares with `expected(parameters, x)`.
+fn check<C, T>(layout: Layout, of: impl Fn(f64) -> C + Copy, expected: impl Fn([C; 3], T) -> C, narrow: impl Fn(C) -> T)
+where
+    C: Copy + Default + std::ops::Add<Output = C> + 'static,
+    T: KernelElement,
+    for<'a> Map<'a, Normalize, C, T, 3, 1>: Job<Output = ()>,
+    for<'a> Map<'a, Residual<Normalize>, C, T, 3, 2>: Job<Output = ()>,
+{
+    let len = layout.checked_len().expect("small");
+    let (x, parameters) = (values(len, 3, T::from_f64), parameters(layout.features(), of));
+    let residual = of(0.5);
+    let one = |at: usize| expected(parameters.feature(at / layout.inner() % layout.features()), x[at]);
+    let plain: Vec<T> = (0..len).map(|at| narrow(one(at))).collect();
+    let added: Vec<T> = (0..len).map(|at| narrow(one(at) + residual)).collect();
+    let second = vec![T::from_f64(0.5); len];
+    let parameters = &parameters;
+    for isa in Isa::available() {
+        for (start, store) in [0, 1, 5, 16, 37]
+            .into_iter()
+            .flat_map(|start| [StorePolicy::Cached, StorePolicy::NonTemporal].map(|store| (start.min(len), store)))
+        {
+            let (x, second) = (&x[start..], &second[start..]);
+            let mut y = vec![T::from_f64(0.0); len - start];
+            let map = Map { formula: Normalize, parameters, layout, start, inputs: [Some(x)], y: &mut y, store };
+            isa.run(map);
+            assert_eq!(y, plain[start..], "{layout} from {start}, {isa}, {store:?}");
+
+            let (formula, inputs) = (Residual(Normalize), [Some(x), Some(second)]);
+            isa.run(Map { formula, parameters, layout, start, inputs, y: &mut y, store });
+            assert_eq!(y, added[start..], "residual, {layout} from {start}, {isa}, {store:?}");
+
+            y.copy_from_slice(x);
+            isa.run(Map { formula: Normalize, parameters, layout, start, inputs: [None], y: &mut y, store });
+            assert_eq!(y, plain[start..], "in place, {layout} from {start}, {isa}");
+
+            y.copy_from_slice(x);
+            let inputs = [None, Some(second)];
+            isa.run(Map { formula, parameters, layout, start, inputs, y: &mut y, store });
+            assert_eq!(y, added[start..], "residual in place, {layout} from {start}, {isa}");
+        }
+    }
+}
+
+#[test]
+fn maps_agree_with_plain_loops() {
+    for layout in layouts() {
+        let of_f64 = |[mean, scale, bias]: [f64; 3], x: f64| (x - mean) * scale + bias;
+        check::<f64, f64>(layout, |x| x, of_f64, |y| y);
+        check::<f64, f32>(layout, |x| x, |parameters, x: f32| of_f64(parameters, x.into()), f32::from_f64);
+        check::<f32, f32>(layout, f32::from_f64, |[mean, scale, bias], x| (x - mean) * scale + bias, |y| y);
+    }
+}
+
+/// The policy: large outputs bypass the caches, but not in place, and not where rows are mapped in parts.
+#[test]
+fn only_large_outputs_bypass_the_caches() {
+    let y = vec![0f32; 4 << 20];
+    let choose = StorePolicy::choose::<f32>;
+    assert_eq!(choose(Layout::nc(1 << 15, 128), false, &y), StorePolicy::NonTemporal);
+    assert_eq!(choose(Layout::nc(1 << 15, 128), true, &y), StorePolicy::Cached);
+    assert_eq!(choose(Layout::nc(1 << 10, 128), false, &y[..1 << 17]), StorePolicy::Cached);
+    assert_eq!(choose(Layout::ncl(1 << 10, 512, 8), false, &y), StorePolicy::Cached);
+    assert_eq!(choose(Layout::ncl(1 << 10, 64, 64), false, &y), StorePolicy::NonTemporal);
+}

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::Formula;
-use super::parameters::{Columns, LaidOut, REPEATED};
+use super::parameters::{Columns, LaidOut, repeated};
 use super::run::Run;
 use super::store::Store;
 use crate::lanes::{Lanes, LoadStore};
@@ -183,12 +183,12 @@ where
         mut run: Run<'_, T, I, IN_PLACE>,
     ) {
         // The first tile is longer by what lets the others begin where pairs may, if rows are so long that they all can.
-        let extra = (start % width + self.store.head(run.y)) % REPEATED;
+        let extra = (start % width + self.store.head(run.y)) % repeated::<L::Scalar>();
         let mut first = 0;
         while first < width {
             let columns =
                 first..(if first == 0 { extra + MAP_TILE_COLUMNS } else { first + MAP_TILE_COLUMNS }).min(width);
-            let parameters = parameters.part(first, columns.len() + REPEATED);
+            let parameters = parameters.part(first, columns.len() + repeated::<L::Scalar>());
             for (column, part) in parts(start, run.len(), width, &columns) {
                 let part = Run { next_row: Some(width), ..run.part(part) };
                 self.rows(parameters, columns.len(), column, part);

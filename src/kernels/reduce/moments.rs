@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::accumulator::LaneContext;
+use super::accumulator::{Accumulator, LaneContext};
 use super::finalize::{checked, finalize, shift};
 use super::merge::Merge;
 use super::planes::{PlaneSums, Planes};
-use super::rows::{RowSums, Rows};
+use super::rows::{self, FeatureSums, RowSums, Rows};
 use super::term::{Shifted, Unshifted};
 use super::tree::Reduction;
 use crate::kernels::{Arrays, KernelElement, MomentArrays};
@@ -38,7 +38,7 @@ impl<T: KernelElement> Reduction<4> for BatchMoments<'_, T> {
 
     fn workspace(&self, features: usize) -> usize {
         match self.order.view {
-            View::Rows { .. } => RowSums::<2>::workspace(self.order.accumulators(features), T::COMPENSATED),
+            View::Rows { .. } => rows::workspace::<Shifted<T>, 1, 2>(self.order.accumulators(features)),
             // As many for any lanes.
             View::Planes => features * PlaneSums::<f64, 2>::workspace(T::COMPENSATED),
         }
@@ -165,18 +165,23 @@ impl<T: KernelElement> Sweep<'_, T> {
     #[inline(always)]
     fn rows<L: F64Lanes + LoadStore<T>>(self, token: L::Token, interleave: usize) {
         let Chunk { batch, range, features, mut out, workspace } = self.chunk;
-        let prefetch = row_prefetch(batch, features.len()).filter(|_| self.shifts == Shifts::OfSample);
-        let (ctx, rows) = (LaneContext::<L>::new(token), rows_of(batch, interleave, &features, &range, prefetch));
-        let accumulators = batch.order.accumulators(rows.features);
-        let mut sums = RowSums::<2>::new(accumulators, T::COMPENSATED, workspace);
-        if self.shifts == Shifts::Given || !sample_rows::<L, T>(ctx, &rows, &mut sums, out.0[0]) {
-            sums.lay_out_shifts(&rows, out.0[0]);
-            if rows.prefetch.is_some() {
-                rows.prefetch_next_sample();
+        let (count, sampled) = (range.count() as f64, self.shifts == Shifts::OfSample);
+        let prefetch = row_prefetch(batch, features.len()).filter(|_| sampled);
+        let (ctx, rows) =
+            (LaneContext::<L>::new(token), Rows::of(batch.order, [batch.x], interleave, &features, &range, prefetch));
+        if sampled {
+            let sums = RowSums::<Unshifted<T>, L, T, 1, 2>::new(ctx, rows, workspace);
+            let (sums, sample) = sums.accumulate_group(sample_group(rows.rows));
+            if shifts_of_sample::<T>(&sums, sample, out.0[0]) && rows.rows <= GROUP_ROWS {
+                // The sample is all of the chunk.
+                return finalize_rows::<L, T>(token, &sums, count, &mut out);
             }
-            sums.accumulate::<Shifted<T>, L, T, 1>(ctx, &rows);
         }
-        finalize_rows::<L, T>(token, &sums, range.count() as f64, &mut out);
+        if prefetch.is_some() {
+            rows.prefetch_next_sample();
+        }
+        let sums = RowSums::<Shifted<T>, L, T, 1, 2>::new(ctx, rows, workspace).accumulate(out.0[0]);
+        finalize_rows::<L, T>(token, &sums, count, &mut out);
     }
 
     #[inline(always)]
@@ -196,10 +201,10 @@ impl<T: KernelElement> Sweep<'_, T> {
         let Chunk { batch, range, features, mut out, .. } = self.chunk;
         let sample_range = range.sample();
         for (i, feature) in features.enumerate() {
-            let planes = planes_of(batch, feature, &range);
+            let planes = Planes::of(batch.order, [batch.x], feature, &range);
             let mut shift = out.0[0][i];
             if self.shifts == Shifts::OfSample {
-                let sample = planes_of(batch, feature, &sample_range);
+                let sample = Planes::of(batch.order, [batch.x], feature, &sample_range);
                 let sums = sample.accumulate::<Unshifted<T>, L, 2>(ctx, 0.0);
                 shift = self::shift::<T>(sums[0].sum, sums[1].sum, sample.count());
                 if is_own_shift::<T>(shift) && sample.count() == planes.count() {
@@ -218,37 +223,32 @@ impl<T: KernelElement> Sweep<'_, T> {
         let Chunk { batch, range, features, mut out, workspace } = self.chunk;
         let sample_range = range.sample();
         for (i, feature) in features.clone().enumerate() {
-            let sample = planes_of(batch, feature, &sample_range);
+            let sample = Planes::of(batch.order, [batch.x], feature, &sample_range);
             let sums = sample.accumulate::<Unshifted<T>, L, 2>(ctx, 0.0);
             out.0[0][i] = shift::<T>(sums[0].sum, sums[1].sum, sample.count());
         }
-        let first = planes_of(batch, features.start, &range);
-        let all = Planes { positions: features.len() * first.positions, ..first };
-        let progress = all.accumulate_side_by_side::<Shifted<T>, L, 2>(ctx, out.0[0], workspace);
-        let spaces = workspace.chunks_exact(PlaneSums::<L, 2>::workspace(T::COMPENSATED));
+        let first = Planes::of(batch.order, [batch.x], features.start, &range);
+        let count = first.count();
+        let progress =
+            first.side_by_side(features.len()).accumulate_side_by_side::<Shifted<T>, L, 2>(ctx, out.0[0], workspace);
+        let spaces = workspace.chunks_exact_mut(PlaneSums::<L, 2>::workspace(T::COMPENSATED));
         for (i, space) in (0..features.len()).zip(spaces) {
             let sums = PlaneSums::<L, 2>::loaded(ctx, progress, space, T::COMPENSATED).reduced(T::COMPENSATED);
             let shift = out.0[0][i];
-            finalize_plane::<T>(first.count(), shift, sums, &mut out, i);
+            finalize_plane::<T>(count, shift, sums, &mut out, i);
         }
     }
 }
 
-/// Step 1 in the row view: the shifts of the features. Gives whether all of the chunk is summed already.
+/// Step 1 in the row view. Gives whether all shifts are those of the values themselves.
 #[inline(always)]
-fn sample_rows<L: F64Lanes + LoadStore<T>, T: KernelElement>(
-    ctx: LaneContext<L>,
-    rows: &Rows<'_, T, 1>,
-    sums: &mut RowSums<'_, 2>,
-    shifts: &mut [f64],
-) -> bool {
-    let count = sums.accumulate_group::<Unshifted<T>, L, T, 1>(ctx, rows, sample_group(rows.rows));
+fn shifts_of_sample<T: KernelElement>(sums: &FeatureSums<'_, 2>, count: f64, shifts: &mut [f64]) -> bool {
     let mut own_shifts = true;
     for ((sum, squares), to) in sums.sum(0).iter().zip(sums.sum(1)).zip(shifts) {
         *to = shift::<T>(*sum, *squares, count);
         own_shifts &= is_own_shift::<T>(*to);
     }
-    own_shifts && rows.rows <= GROUP_ROWS
+    own_shifts
 }
 
 /// Whether the sums of the values themselves are those about the shift, squares included.
@@ -261,7 +261,7 @@ fn is_own_shift<T: KernelElement>(shift: f64) -> bool {
 #[inline(always)]
 fn finalize_rows<L: F64Lanes, T: KernelElement>(
     token: L::Token,
-    sums: &RowSums<'_, 2>,
+    sums: &FeatureSums<'_, 2>,
     count: f64,
     out: &mut MomentArrays<'_>,
 ) {
@@ -269,11 +269,11 @@ fn finalize_rows<L: F64Lanes, T: KernelElement>(
     let full = features - features % L::LANES;
     for at in (0..full).step_by(L::LANES) {
         let shift = L::load(token, &out.0[0][at..]);
-        out.store(at, finalize::<T, L>(token, count, shift, sums.features(token, at)));
+        out.store(at, finalize::<T, L>(token, count, shift, sums.load(token, at)));
     }
     for at in full..features {
         let shift = out.0[0][at];
-        out.store(at, finalize::<T, f64>((), count, shift, sums.features((), at)));
+        out.store(at, finalize::<T, f64>((), count, shift, sums.load((), at)));
     }
     let [.., m2s, _] = &mut out.0;
     for (m2, squares) in m2s.iter_mut().zip(sums.sum(1)) {
@@ -286,7 +286,7 @@ fn finalize_rows<L: F64Lanes, T: KernelElement>(
 fn finalize_plane<T: KernelElement>(
     count: f64,
     shift: f64,
-    sums: [super::accumulator::Accumulator<f64>; 2],
+    sums: [Accumulator<f64>; 2],
     out: &mut MomentArrays<'_>,
     at: usize,
 ) {
@@ -295,48 +295,10 @@ fn finalize_plane<T: KernelElement>(
     out.store(at, moments);
 }
 
-/// Some features' part of a chunk in the row view.
-#[inline(always)]
-fn rows_of<'a, T>(
-    batch: &BatchMoments<'a, T>,
-    interleave: usize,
-    features: &Range<usize>,
-    range: &ChunkRange,
-    prefetch: Option<usize>,
-) -> Rows<'a, T, 1> {
-    let layout = batch.order.layout;
-    Rows {
-        inputs: [batch.x],
-        stride: interleave * layout.features() * layout.inner(),
-        column: features.start * layout.inner(),
-        first: range.outer.start / interleave,
-        rows: range.outer.len().div_ceil(interleave),
-        batch_rows: layout.outer().div_ceil(interleave),
-        interleave,
-        features: features.len(),
-        inner: layout.inner(),
-        prefetch,
-    }
-}
-
 /// The prefetch distance in rows, if any: not of a batch that is in a near cache.
 #[inline(always)]
 fn row_prefetch<T>(batch: &BatchMoments<'_, T>, features: usize) -> Option<usize> {
     let (bytes, row) = (size_of_val(batch.x), batch.order.accumulators(features) * size_of::<T>());
     let distance = if bytes > THIRD_LEVEL_BYTES { ROW_PREFETCH_FAR } else { ROW_PREFETCH_NEAR };
     (bytes > SECOND_LEVEL_BYTES).then(|| distance.div_ceil(row).next_multiple_of(GROUP_ROWS))
-}
-
-/// A feature's part of a chunk in the plane view.
-#[inline(always)]
-fn planes_of<'a, T>(batch: &BatchMoments<'a, T>, feature: usize, range: &ChunkRange) -> Planes<'a, T, 1> {
-    let layout = batch.order.layout;
-    let (inner, stride) = (layout.inner(), layout.features() * layout.inner());
-    Planes {
-        inputs: [batch.x],
-        start: range.outer.start * stride + feature * inner + range.positions.start,
-        stride,
-        planes: range.outer.len(),
-        positions: range.positions.len(),
-    }
 }

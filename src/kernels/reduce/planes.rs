@@ -5,23 +5,42 @@ use super::accumulator::{Accumulator, LaneContext};
 use super::horizontal::Columns;
 use super::term::Term;
 use crate::lanes::{F64Lanes, LoadStore, prefetch};
-use crate::spec::order::{GROUP_POSITIONS, GROUP_ROWS, PLANE_ACCUMULATORS, SEGMENT_GROUPS};
+use crate::spec::Order;
+use crate::spec::order::{ChunkRange, GROUP_POSITIONS, GROUP_ROWS, PLANE_ACCUMULATORS, SEGMENT_GROUPS};
 use crate::tuning::{CACHE_LINE, PLANE_PREFETCH};
 
-/// Some positions of some planes of one feature; or of several features, which lie one behind the other.
-#[derive(Clone, Copy)]
+/// Some positions of some planes of one feature; or the planes of several features, which lie one behind the other.
 pub(super) struct Planes<'a, T, const INPUTS: usize> {
     /// The whole batches.
-    pub(super) inputs: [&'a [T]; INPUTS],
+    inputs: [&'a [T]; INPUTS],
     /// Where the first plane's first position is.
-    pub(super) start: usize,
+    start: usize,
     /// Values from one plane to the next.
-    pub(super) stride: usize,
-    pub(super) planes: usize,
-    pub(super) positions: usize,
+    stride: usize,
+    planes: usize,
+    positions: usize,
 }
 
-impl<T, const INPUTS: usize> Planes<'_, T, INPUTS> {
+impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
+    /// A feature's part of a chunk.
+    #[inline(always)]
+    pub(super) fn of(order: &Order, inputs: [&'a [T]; INPUTS], feature: usize, range: &ChunkRange) -> Self {
+        let (features, inner) = (order.layout.features(), order.layout.inner());
+        Planes {
+            inputs,
+            start: (range.outer.start * features + feature) * inner + range.positions.start,
+            stride: features * inner,
+            planes: range.outer.len(),
+            positions: range.positions.len(),
+        }
+    }
+
+    /// The whole planes of several features as one, from this feature's on.
+    #[inline(always)]
+    pub(super) fn side_by_side(self, features: usize) -> Self {
+        Planes { positions: features * self.positions, ..self }
+    }
+
     /// Values per feature, of one feature.
     #[inline(always)]
     pub(super) fn count(&self) -> f64 {
@@ -63,21 +82,12 @@ impl<T, const INPUTS: usize> Planes<'_, T, INPUTS> {
         shift: f64,
     ) -> [Accumulator<f64>; SUMS] {
         if K::UNSHIFTED_IS_CHEAPER && shift == 0.0 {
-            self.accumulate_about::<K::Unshifted, L, SUMS>(ctx, ctx.zero())
-        } else {
-            self.accumulate_about::<K, L, SUMS>(ctx, L::splat(ctx.token, shift))
+            return self.accumulate::<K::Unshifted, L, SUMS>(ctx, shift);
         }
-    }
-
-    #[inline(always)]
-    fn accumulate_about<K: Term<INPUTS, SUMS>, L: F64Lanes + LoadStore<T>, const SUMS: usize>(
-        &self,
-        ctx: LaneContext<L>,
-        shift: L,
-    ) -> [Accumulator<f64>; SUMS] {
         let mut sums = PlaneSums::new(ctx);
         for plane in 0..self.planes {
-            sums.add_plane::<K, T, INPUTS>(ctx, self.plane(self.start_of(plane), self.positions), shift, self, None);
+            let values = self.plane(self.start_of(plane), self.positions);
+            sums.add_plane::<K, T, INPUTS>(values, L::splat(ctx.token, shift), self, None);
         }
         sums.reduced(K::COMPENSATED)
     }
@@ -105,9 +115,9 @@ impl<T, const INPUTS: usize> Planes<'_, T, INPUTS> {
                 }
                 let (plane, target) = (self.plane(start + i * inner, inner), Some((&target, i * inner)));
                 if K::UNSHIFTED_IS_CHEAPER && *shift == 0.0 {
-                    sums.add_plane::<K::Unshifted, T, INPUTS>(ctx, plane, ctx.zero(), self, target);
+                    sums.add_plane::<K::Unshifted, T, INPUTS>(plane, ctx.zero(), self, target);
                 } else {
-                    sums.add_plane::<K, T, INPUTS>(ctx, plane, L::splat(ctx.token, *shift), self, target);
+                    sums.add_plane::<K, T, INPUTS>(plane, L::splat(ctx.token, *shift), self, target);
                 }
                 sums.store(space, K::COMPENSATED);
                 next = sums.progress();
@@ -146,14 +156,15 @@ pub(super) struct Progress {
     left: usize,
 }
 
-/// Vectors that hold a sum's accumulators: two of four lanes, or one of eight and another that is not used.
-type Vectors<L> = [Accumulator<L>; PLANE_ACCUMULATORS / 4];
+/// The accumulators of a feature: two vectors of four lanes for each sum, or one of eight and another that is not used.
+type Vectors<L, const SUMS: usize> = [[Accumulator<L>; SUMS]; PLANE_ACCUMULATORS / 4];
 
 /// The accumulators of a feature while its planes pass: of the present segment, and of those before it.
 #[derive(Clone, Copy)]
-pub(super) struct PlaneSums<L, const SUMS: usize> {
-    segment: [Vectors<L>; SUMS],
-    before: Option<[Vectors<L>; SUMS]>,
+pub(super) struct PlaneSums<L: F64Lanes, const SUMS: usize> {
+    ctx: LaneContext<L>,
+    segment: Vectors<L, SUMS>,
+    before: Option<Vectors<L, SUMS>>,
     left: usize,
 }
 
@@ -168,19 +179,18 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
 
     #[inline(always)]
     fn new(ctx: LaneContext<L>) -> Self {
-        PlaneSums { segment: Self::zero(ctx), before: None, left: SEGMENT_GROUPS }
+        PlaneSums { ctx, segment: Self::zero(ctx), before: None, left: SEGMENT_GROUPS }
     }
 
     #[inline(always)]
-    fn zero(ctx: LaneContext<L>) -> [Vectors<L>; SUMS] {
-        [[Accumulator::zero(ctx); PLANE_ACCUMULATORS / 4]; SUMS]
+    fn zero(ctx: LaneContext<L>) -> Vectors<L, SUMS> {
+        [[Accumulator::zero(ctx); SUMS]; PLANE_ACCUMULATORS / 4]
     }
 
     /// Adds a plane of one feature, and prefetches what lies some way after a position of `block`.
     #[inline(always)]
     fn add_plane<K: Term<I, SUMS>, T, const I: usize>(
         &mut self,
-        ctx: LaneContext<L>,
         plane: [&[T]; I],
         shift: L,
         block: &Planes<'_, T, I>,
@@ -194,7 +204,7 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
         while at < len {
             if self.left == 0 {
                 let before = Some(self.joined(K::COMPENSATED));
-                *self = PlaneSums { segment: Self::zero(ctx), before, left: SEGMENT_GROUPS };
+                *self = PlaneSums { before, ..Self::new(self.ctx) };
             }
             let end = whole.min(at + self.left * GROUP_POSITIONS);
             self.left -= (end - at) / GROUP_POSITIONS;
@@ -202,98 +212,94 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
                 if let Some((target, position)) = target {
                     block.prefetch(target, position + at, GROUP_POSITIONS);
                 }
-                self.add_group::<K, T, I>(ctx, plane, at, shift);
+                self.add_group::<K, T, I>(plane, at, shift);
                 at += GROUP_POSITIONS;
             }
             if at == whole && at < len && self.left > 0 {
                 if let Some((target, position)) = target {
                     block.prefetch(target, position + at, len - at);
                 }
-                self.add_tail::<K, T, I>(ctx, plane, at, shift);
+                self.add_tail::<K, T, I>(plane, at, shift);
                 self.left -= 1;
                 at = len;
             }
         }
     }
 
-    /// The inner loop's body: 64 values.
+    /// The inner loop's body: 64 values. (A constant names the vector, so that it is a register, not a place in memory.)
     #[inline(always)]
-    fn add_group<K: Term<I, SUMS>, T, const I: usize>(
+    fn add_group<K: Term<I, SUMS>, T, const I: usize>(&mut self, plane: [&[T]; I], at: usize, shift: L)
+    where
+        L: LoadStore<T>,
+    {
+        self.add_to_vector::<K, T, I, 0>(plane, at, shift);
+        if Self::VECTORS == 2 {
+            self.add_to_vector::<K, T, I, 1>(plane, at, shift);
+        }
+    }
+
+    #[inline(always)]
+    fn add_to_vector<K: Term<I, SUMS>, T, const I: usize, const VECTOR: usize>(
         &mut self,
-        ctx: LaneContext<L>,
         plane: [&[T]; I],
         at: usize,
         shift: L,
     ) where
         L: LoadStore<T>,
     {
-        for vector in 0..Self::VECTORS {
-            let mut inputs = [[shift; GROUP_ROWS]; I];
-            for (values, x) in inputs.iter_mut().zip(plane) {
-                let group = &x[at..][..GROUP_POSITIONS];
-                for (row, value) in values.iter_mut().enumerate() {
-                    *value = L::load_from(ctx.token, &group[row * PLANE_ACCUMULATORS + vector * L::LANES..]);
-                }
+        let mut inputs = [[shift; GROUP_ROWS]; I];
+        for (values, x) in inputs.iter_mut().zip(plane) {
+            let group = &x[at..][..GROUP_POSITIONS];
+            for (row, value) in values.iter_mut().enumerate() {
+                *value = L::load_from(self.ctx.token, &group[row * PLANE_ACCUMULATORS + VECTOR * L::LANES..]);
             }
-            self.add::<K, I>(ctx, vector, inputs, shift, GROUP_ROWS);
+        }
+        K::add(self.ctx, inputs, shift, GROUP_ROWS, &mut self.segment[VECTOR]);
+    }
+
+    /// [`PlaneSums::add_group`] for fewer values, the last ones of a plane.
+    #[inline(always)]
+    fn add_tail<K: Term<I, SUMS>, T, const I: usize>(&mut self, plane: [&[T]; I], at: usize, shift: L)
+    where
+        L: LoadStore<T>,
+    {
+        self.add_tail_to_vector::<K, T, I, 0>(plane, at, shift);
+        if Self::VECTORS == 2 {
+            self.add_tail_to_vector::<K, T, I, 1>(plane, at, shift);
         }
     }
 
-    /// The same for fewer values, the last ones of a plane.
     #[inline(always)]
-    fn add_tail<K: Term<I, SUMS>, T, const I: usize>(
+    fn add_tail_to_vector<K: Term<I, SUMS>, T, const I: usize, const VECTOR: usize>(
         &mut self,
-        ctx: LaneContext<L>,
         plane: [&[T]; I],
         at: usize,
         shift: L,
     ) where
         L: LoadStore<T>,
     {
-        let neutral = K::neutral(ctx, shift);
-        for vector in 0..Self::VECTORS {
-            let mut inputs = [[shift; GROUP_ROWS]; I];
-            for ((values, x), neutral) in inputs.iter_mut().zip(plane).zip(neutral) {
-                let tail = &x[at..];
-                for (row, value) in values.iter_mut().enumerate() {
-                    *value = match tail.get(row * PLANE_ACCUMULATORS + vector * L::LANES..) {
-                        Some(tail) if tail.len() >= L::LANES => L::load_from(ctx.token, tail),
-                        Some(tail) if !tail.is_empty() => L::load_partial(ctx.token, tail, neutral),
-                        _ => neutral,
-                    };
-                }
+        let mut inputs = [[shift; GROUP_ROWS]; I];
+        for ((values, x), neutral) in inputs.iter_mut().zip(plane).zip(K::neutral(self.ctx, shift)) {
+            let tail = &x[at..];
+            for (row, value) in values.iter_mut().enumerate() {
+                *value = match tail.get(row * PLANE_ACCUMULATORS + VECTOR * L::LANES..) {
+                    Some(tail) if tail.len() >= L::LANES => L::load_from(self.ctx.token, tail),
+                    Some(tail) if !tail.is_empty() => L::load_partial(self.ctx.token, tail, neutral),
+                    _ => neutral,
+                };
             }
-            let rows = (plane[0].len() - at).div_ceil(PLANE_ACCUMULATORS);
-            self.add::<K, I>(ctx, vector, inputs, shift, rows);
         }
-    }
-
-    #[inline(always)]
-    fn add<K: Term<I, SUMS>, const I: usize>(
-        &mut self,
-        ctx: LaneContext<L>,
-        vector: usize,
-        inputs: [[L; GROUP_ROWS]; I],
-        shift: L,
-        rows: usize,
-    ) {
-        let mut sums = [Accumulator::zero(ctx); SUMS];
-        for (to, from) in sums.iter_mut().zip(&self.segment) {
-            *to = from[vector];
-        }
-        K::add(ctx, inputs, shift, rows, &mut sums);
-        for (from, to) in sums.iter().zip(&mut self.segment) {
-            to[vector] = *from;
-        }
+        let rows = (plane[0].len() - at).div_ceil(PLANE_ACCUMULATORS);
+        K::add(self.ctx, inputs, shift, rows, &mut self.segment[VECTOR]);
     }
 
     /// The sums of the segments before, with those of the present one.
     #[inline(always)]
-    fn joined(&self, compensated: bool) -> [Vectors<L>; SUMS] {
+    fn joined(&self, compensated: bool) -> Vectors<L, SUMS> {
         let Some(mut joined) = self.before else { return self.segment };
-        for (all, segment) in joined.iter_mut().zip(&self.segment) {
-            for vector in 0..Self::VECTORS {
-                all[vector].join(&segment[vector], compensated);
+        for (all, segment) in joined.iter_mut().zip(&self.segment).take(Self::VECTORS) {
+            for (all, segment) in all.iter_mut().zip(segment) {
+                all.join(segment, compensated);
             }
         }
         joined
@@ -302,13 +308,15 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
     /// Step 3.
     #[inline(always)]
     pub(super) fn reduced(&self, compensated: bool) -> [Accumulator<f64>; SUMS] {
-        let mut reduced = [Accumulator { sum: 0.0, compensation: 0.0 }; SUMS];
-        for (to, vectors) in reduced.iter_mut().zip(self.joined(compensated)) {
-            let mut space = [0.0; 2 * PLANE_ACCUMULATORS];
-            store_all(&[vectors], &mut space, true);
-            let (sum, compensation) = space.split_at_mut(PLANE_ACCUMULATORS);
-            let kept = if compensated { &mut *compensation } else { &mut [] };
-            Columns { sum, compensation: kept }.reduce(1, 1, PLANE_ACCUMULATORS);
+        let (joined, mut reduced) = (self.joined(compensated), [Accumulator { sum: 0.0, compensation: 0.0 }; SUMS]);
+        for (index, to) in reduced.iter_mut().enumerate() {
+            let (mut sum, mut compensation) = ([0.0; PLANE_ACCUMULATORS], [0.0; PLANE_ACCUMULATORS]);
+            for (i, vector) in joined.iter().take(Self::VECTORS).enumerate() {
+                vector[index].sum.store(&mut sum[i * L::LANES..]);
+                vector[index].compensation.store(&mut compensation[i * L::LANES..]);
+            }
+            let kept = if compensated { &mut compensation[..] } else { &mut [] };
+            Columns { sum: &mut sum, compensation: kept }.reduce(1, 1, PLANE_ACCUMULATORS);
             *to = Accumulator { sum: sum[0], compensation: compensation[0] };
         }
         reduced
@@ -319,66 +327,52 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
         Progress { later: self.before.is_some(), left: self.left }
     }
 
+    /// To where [`PlaneSums::loaded`] finds them.
     #[inline(always)]
-    fn store(&self, to: &mut [f64], compensated: bool) {
+    fn store(&mut self, to: &mut [f64], compensated: bool) {
         let (segment, before) = to.split_at_mut(Self::workspace(compensated) / 2);
-        store_all(&self.segment, segment, compensated);
-        if let Some(sums) = &self.before {
-            store_all(sums, before, compensated);
+        transfer::<true, L, SUMS>(&mut self.segment, self.ctx, segment, compensated);
+        if let Some(sums) = &mut self.before {
+            transfer::<true, L, SUMS>(sums, self.ctx, before, compensated);
         }
     }
 
     /// What [`PlaneSums::store`] wrote.
     #[inline(always)]
-    pub(super) fn loaded(ctx: LaneContext<L>, progress: Progress, from: &[f64], compensated: bool) -> Self {
-        let (segment, before) = from.split_at(Self::workspace(compensated) / 2);
+    pub(super) fn loaded(ctx: LaneContext<L>, progress: Progress, from: &mut [f64], compensated: bool) -> Self {
+        let (segment, before) = from.split_at_mut(Self::workspace(compensated) / 2);
         let mut sums = PlaneSums { left: progress.left, ..Self::new(ctx) };
-        load_all(ctx, &mut sums.segment, segment, compensated);
+        transfer::<false, L, SUMS>(&mut sums.segment, ctx, segment, compensated);
         if progress.later {
             let mut all = Self::zero(ctx);
-            load_all(ctx, &mut all, before, compensated);
+            transfer::<false, L, SUMS>(&mut all, ctx, before, compensated);
             sums.before = Some(all);
         }
         sums
     }
 }
 
-/// Lays out the sums, then the compensation terms where they are kept.
+/// Stores accumulators, or loads them: the sums, then the compensation terms where these are kept.
 #[inline(always)]
-fn store_all<L: F64Lanes, const SUMS: usize>(sums: &[Vectors<L>; SUMS], to: &mut [f64], compensated: bool) {
-    let (to_sums, to_terms) = to.split_at_mut(SUMS * PLANE_ACCUMULATORS);
-    for (vectors, to) in sums.iter().zip(to_sums.chunks_exact_mut(PLANE_ACCUMULATORS)) {
-        for (vector, to) in vectors.iter().zip(to.chunks_exact_mut(L::LANES)) {
-            vector.sum.store(to);
-        }
-    }
-    if compensated {
-        for (vectors, to) in sums.iter().zip(to_terms.chunks_exact_mut(PLANE_ACCUMULATORS)) {
-            for (vector, to) in vectors.iter().zip(to.chunks_exact_mut(L::LANES)) {
-                vector.compensation.store(to);
-            }
-        }
-    }
-}
-
-/// What [`store_all`] wrote.
-#[inline(always)]
-fn load_all<L: F64Lanes, const SUMS: usize>(
+fn transfer<const STORE: bool, L: F64Lanes, const SUMS: usize>(
+    vectors: &mut Vectors<L, SUMS>,
     ctx: LaneContext<L>,
-    sums: &mut [Vectors<L>; SUMS],
-    from: &[f64],
+    memory: &mut [f64],
     compensated: bool,
 ) {
-    let (from_sums, from_terms) = from.split_at(SUMS * PLANE_ACCUMULATORS);
-    for (vectors, from) in sums.iter_mut().zip(from_sums.chunks_exact(PLANE_ACCUMULATORS)) {
-        for (vector, from) in vectors.iter_mut().zip(from.chunks_exact(L::LANES)) {
-            vector.sum = L::load(ctx.token, from);
-        }
-    }
-    if compensated {
-        for (vectors, from) in sums.iter_mut().zip(from_terms.chunks_exact(PLANE_ACCUMULATORS)) {
-            for (vector, from) in vectors.iter_mut().zip(from.chunks_exact(L::LANES)) {
-                vector.compensation = L::load(ctx.token, from);
+    let (of_sums, of_terms) = memory.split_at_mut(SUMS * PLANE_ACCUMULATORS);
+    for (i, vector) in vectors.iter_mut().take(PLANE_ACCUMULATORS / L::LANES).enumerate() {
+        for (index, sum) in vector.iter_mut().enumerate() {
+            let at = index * PLANE_ACCUMULATORS + i * L::LANES;
+            if STORE {
+                sum.sum.store(&mut of_sums[at..]);
+            } else {
+                sum.sum = L::load(ctx.token, &of_sums[at..]);
+            }
+            if STORE && compensated {
+                sum.compensation.store(&mut of_terms[at..]);
+            } else if compensated {
+                sum.compensation = L::load(ctx.token, &of_terms[at..]);
             }
         }
     }

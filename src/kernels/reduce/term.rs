@@ -13,6 +13,9 @@ pub(super) trait Term<const INPUTS: usize, const SUMS: usize> {
     /// Whether accumulators keep a compensation term.
     const COMPENSATED: bool;
 
+    /// How many of the sums the term adds to: the others stay 0.
+    const ADDS_TO: usize = SUMS;
+
     /// The same sums where the shift is 0, if [`Term::UNSHIFTED_IS_CHEAPER`]; else the term itself.
     type Unshifted: Term<INPUTS, SUMS>;
     /// Whether to look for shifts of 0.
@@ -70,6 +73,7 @@ impl<T: KernelElement> Term<1, 2> for Shifted<T> {
 
 impl<T: KernelElement> Term<1, 2> for Unshifted<T> {
     const COMPENSATED: bool = false;
+    const ADDS_TO: usize = if T::SQUARES_EXACT { 2 } else { 1 };
     type Unshifted = Self;
     const UNSHIFTED_IS_CHEAPER: bool = false;
 

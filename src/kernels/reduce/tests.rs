@@ -1,1 +1,281 @@
+//! A new sum is a new term: two that the crate does not have, through both traversals, the tree, and every instruction set.
 
+use std::ops::Range;
+
+use super::accumulator::{Accumulator, LaneContext};
+use super::planes::{PlaneSums, Planes};
+use super::rows::{self, RowSums, Rows};
+use super::term::Term;
+use super::tree::{Join, Reduction, Serial, Tree};
+use crate::kernels::Arrays;
+use crate::kernels::double_double::two_sum;
+use crate::lanes::{F64Lanes, Isa, Job, Simd};
+use crate::layout::Layout;
+use crate::spec::Order;
+use crate::spec::order::{ChunkRange, GROUP_ROWS, View};
+
+/// What a backward pass sums, of the inputs `dy` and `x` with the mean as the shift: `dy` and `dy * (x - mean)`.
+struct Gradients;
+
+impl Term<2, 2> for Gradients {
+    const COMPENSATED: bool = false;
+    type Unshifted = Self;
+    const UNSHIFTED_IS_CHEAPER: bool = false;
+
+    #[inline(always)]
+    fn neutral<L: F64Lanes>(ctx: LaneContext<L>, shift: L) -> [L; 2] {
+        [ctx.zero(), shift]
+    }
+
+    #[inline(always)]
+    fn add<L: F64Lanes>(
+        _: LaneContext<L>,
+        [dy, mut x]: [[L; GROUP_ROWS]; 2],
+        shift: L,
+        _: usize,
+        sums: &mut [Accumulator<L>; 2],
+    ) {
+        for (x, dy) in x.iter_mut().zip(dy) {
+            *x = x.sub(shift).mul(dy);
+        }
+        sums[0].add_pairwise(dy);
+        sums[1].add_pairwise(x);
+    }
+}
+
+/// Weighted moments, of the inputs `w` and `x`: `w`, `w * d` and `w * d * d` with `d = x - shift`, compensated.
+struct Weighted;
+
+impl Term<2, 3> for Weighted {
+    const COMPENSATED: bool = true;
+    type Unshifted = Self;
+    const UNSHIFTED_IS_CHEAPER: bool = false;
+
+    #[inline(always)]
+    fn neutral<L: F64Lanes>(ctx: LaneContext<L>, shift: L) -> [L; 2] {
+        [ctx.zero(), shift]
+    }
+
+    #[inline(always)]
+    fn add<L: F64Lanes>(
+        ctx: LaneContext<L>,
+        [w, mut d]: [[L; GROUP_ROWS]; 2],
+        shift: L,
+        rows: usize,
+        sums: &mut [Accumulator<L>; 3],
+    ) {
+        for x in &mut d {
+            *x = x.sub(shift);
+        }
+        sums[0].add_compensated(ctx, &w[..rows]);
+        for (wd, w) in d.iter_mut().zip(w) {
+            let d = *wd;
+            *wd = d.mul(w);
+            sums[2].add_compensated(ctx, &[wd.mul(d)]);
+        }
+        sums[1].add_compensated(ctx, &d[..rows]);
+    }
+}
+
+/// The sums of a term over a batch: a sum and its compensation term for each, `N = 2 * SUMS` arrays.
+struct SumsOf<'a, K, const SUMS: usize> {
+    isa: Isa,
+    order: &'a Order,
+    inputs: [&'a [f32]; 2],
+    shifts: &'a [f64],
+    /// Whether planes are summed side by side.
+    side_by_side: bool,
+    term: std::marker::PhantomData<fn() -> K>,
+}
+
+struct ChunkSums<'a, K, const SUMS: usize, const N: usize> {
+    batch: &'a SumsOf<'a, K, SUMS>,
+    range: ChunkRange,
+    features: Range<usize>,
+    out: Arrays<'a, N>,
+    workspace: &'a mut [f64],
+}
+
+impl<K: Term<2, SUMS>, const SUMS: usize, const N: usize> Job for ChunkSums<'_, K, SUMS, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let ChunkSums { batch, range, features, mut out, workspace } = self;
+        let ctx = LaneContext::<S::F64>::new(simd);
+        let shifts = &batch.shifts[features.clone()];
+        match batch.order.view {
+            View::Rows { interleave } => {
+                let rows = Rows::of(batch.order, batch.inputs, interleave, &features, &range, Some(8));
+                let sums = RowSums::<K, S::F64, f32, 2, SUMS>::new(ctx, rows, workspace).accumulate(shifts);
+                for feature in 0..features.len() {
+                    set(&mut out, feature, sums.load::<f64>((), feature));
+                }
+            }
+            // Cut planes do not lie side by side.
+            View::Planes if batch.side_by_side && range.positions.len() == batch.order.layout.inner() => {
+                let planes = Planes::of(batch.order, batch.inputs, features.start, &range).side_by_side(features.len());
+                let progress = planes.accumulate_side_by_side::<K, S::F64, SUMS>(ctx, shifts, workspace);
+                let spaces = workspace.chunks_exact_mut(PlaneSums::<S::F64, SUMS>::workspace(K::COMPENSATED));
+                for (feature, space) in (0..features.len()).zip(spaces) {
+                    let sums =
+                        PlaneSums::<S::F64, SUMS>::loaded(ctx, progress, space, K::COMPENSATED).reduced(K::COMPENSATED);
+                    set(&mut out, feature, sums);
+                }
+            }
+            View::Planes => {
+                for (i, feature) in features.enumerate() {
+                    let planes = Planes::of(batch.order, batch.inputs, feature, &range);
+                    set(&mut out, i, planes.accumulate::<K, S::F64, SUMS>(ctx, shifts[i]));
+                }
+            }
+        }
+    }
+}
+
+fn set<const SUMS: usize, const N: usize>(out: &mut Arrays<'_, N>, feature: usize, sums: [Accumulator<f64>; SUMS]) {
+    for (arrays, sum) in out.0.chunks_exact_mut(2).zip(sums) {
+        (arrays[0][feature], arrays[1][feature]) = (sum.sum, sum.compensation);
+    }
+}
+
+impl<K: Term<2, SUMS>, const SUMS: usize, const N: usize> Reduction<N> for SumsOf<'_, K, SUMS> {
+    fn order(&self) -> &Order {
+        self.order
+    }
+
+    fn tile(&self) -> usize {
+        if matches!(self.order.view, View::Rows { interleave: 2.. }) { usize::MAX } else { 3 }
+    }
+
+    fn workspace(&self, features: usize) -> usize {
+        match self.order.view {
+            View::Rows { .. } => rows::workspace::<K, 2, SUMS>(self.order.accumulators(features)),
+            View::Planes => features * PlaneSums::<f64, SUMS>::workspace(K::COMPENSATED),
+        }
+    }
+
+    fn chunk(&self, range: ChunkRange, features: Range<usize>, out: Arrays<'_, N>, workspace: &mut [f64]) {
+        self.isa.run(ChunkSums { batch: self, range, features, out, workspace });
+    }
+
+    fn merge(&self, mut a: Arrays<'_, N>, _: u64, mut b: Arrays<'_, N>, _: u64) {
+        for (a, b) in a.0.chunks_exact_mut(2).zip(b.0.chunks_exact_mut(2)) {
+            for feature in 0..a[0].len() {
+                let sum = two_sum(a[0][feature], b[0][feature]);
+                a[0][feature] = sum.high;
+                a[1][feature] += b[1][feature] + sum.low;
+            }
+        }
+    }
+}
+
+/// Two halves at the same time, whatever their size.
+struct Threads;
+
+impl Join for Threads {
+    const FORKS: bool = true;
+
+    fn join(&self, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
+        std::thread::scope(|scope| {
+            scope.spawn(a);
+            b();
+        });
+    }
+}
+
+const LAYOUTS: [Layout; 8] = [
+    Layout::nc(1, 1),
+    Layout::nc(2100, 7),
+    Layout::nc(1030, 131),
+    Layout::ncl(60, 20, 9),
+    Layout::nchw(3, 5, 7, 7),
+    Layout::nchw(90, 4, 23, 19),
+    Layout::new(2, 3, 40_000),
+    Layout::new(700, 2, 33),
+];
+
+/// Small integers: every sum of theirs is exact, in any order.
+fn integers(len: usize, seed: usize) -> Vec<f32> {
+    (0..len).map(|i| ((i * 37 + seed * 11) % 23) as f32 - 9.0).collect()
+}
+
+fn every_way<K: Term<2, SUMS>, const SUMS: usize, const N: usize>(
+    layout: Layout,
+    inputs: [&[f32]; 2],
+    shifts: &[f64],
+) -> Vec<[Vec<f64>; N]> {
+    let (order, mut results) = (&Order::new(layout), Vec::new());
+    for isa in Isa::available() {
+        for side_by_side in [false, true] {
+            let sums =
+                || SumsOf::<K, SUMS> { isa, order, inputs, shifts, side_by_side, term: std::marker::PhantomData };
+            results.push(run(Tree { reduction: sums(), join: Serial }, layout.features()));
+            results.push(run(Tree { reduction: sums(), join: Threads }, layout.features()));
+        }
+    }
+    results
+}
+
+fn run<R: Reduction<N>, J: Join, const N: usize>(tree: Tree<R, J, N>, features: usize) -> [Vec<f64>; N] {
+    let mut out = [const { Vec::new() }; N].map(|_: Vec<f64>| vec![f64::NAN; features]);
+    tree.run(Arrays(out.each_mut().map(|array| &mut array[..])), &mut vec![f64::NAN; tree.workspace()]);
+    out
+}
+
+fn naive(layout: Layout, feature: usize, term: impl Fn(usize) -> f64) -> f64 {
+    let (features, inner) = (layout.features(), layout.inner());
+    let at = |outer, i| (outer * features + feature) * inner + i;
+    (0..layout.outer()).flat_map(|outer| (0..inner).map(move |i| at(outer, i))).map(term).sum()
+}
+
+#[test]
+fn gradients_are_a_term() {
+    for layout in LAYOUTS {
+        let len = layout.checked_len().expect("small");
+        let (dy, x, means) = (integers(len, 1), integers(len, 2), vec![4.0; layout.features()]);
+        for [of_dys, _, of_products, _] in every_way::<Gradients, 2, 4>(layout, [&dy, &x], &means) {
+            for (feature, given) in of_dys.into_iter().zip(of_products).enumerate() {
+                let of_dy = naive(layout, feature, |at| f64::from(dy[at]));
+                let of_product = naive(layout, feature, |at| f64::from(dy[at]) * (f64::from(x[at]) - 4.0));
+                assert_eq!(given, (of_dy, of_product), "{layout}, feature {feature}");
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_are_a_term() {
+    for layout in LAYOUTS {
+        let len = layout.checked_len().expect("small");
+        let (w, x, shifts) = (integers(len, 3), integers(len, 4), vec![-2.0; layout.features()]);
+        for [weights, _, firsts, _, seconds, _] in every_way::<Weighted, 3, 6>(layout, [&w, &x], &shifts) {
+            for (k, sums) in [weights, firsts, seconds].into_iter().enumerate() {
+                for (feature, sum) in sums.into_iter().enumerate() {
+                    let d = |at: usize| f64::from(x[at]) + 2.0;
+                    let expected = naive(layout, feature, |at| f64::from(w[at]) * d(at).powi(k as i32));
+                    assert_eq!(sum, expected, "{layout}, feature {feature}, sum {k}");
+                }
+            }
+        }
+    }
+}
+
+/// Values whose sums round: the same bits on all lanes and threads, and near a sum in higher precision.
+#[test]
+fn sums_of_any_values_have_the_same_bits() {
+    let layout = Layout::nchw(40, 5, 23, 19);
+    let len = layout.checked_len().expect("small");
+    let dy: Vec<f32> = (0..len).map(|i| ((i * i) as f32).sin()).collect();
+    let x: Vec<f32> = (0..len).map(|i| (i as f32).cos() + 3.0).collect();
+    let shifts = [3.0, 0.0, 3.1, -7.5, 3.0];
+    let results = every_way::<Weighted, 3, 6>(layout, [&dy, &x], &shifts);
+    for sums in &results {
+        assert_eq!(sums, &results[0]);
+    }
+    for (feature, shift) in shifts.into_iter().enumerate() {
+        let expected = naive(layout, feature, |at| f64::from(dy[at]) * (f64::from(x[at]) - shift));
+        let given = results[0][2][feature] + results[0][3][feature];
+        assert!((given - expected).abs() < 1e-9, "{given} for {expected}");
+    }
+}

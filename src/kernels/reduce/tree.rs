@@ -12,7 +12,7 @@ pub(crate) trait Reduction<const N: usize>: Sync {
     /// The order of the batch.
     fn order(&self) -> &Order;
 
-    /// Features that are taken through all chunks together.
+    /// Features that are taken through all chunks together: all of them where rows are interleaved.
     fn tile(&self) -> usize;
 
     /// f64 values that a chunk of so many features needs to compute in.
