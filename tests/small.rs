@@ -1,0 +1,114 @@
+//! Every operation on small batches: quick enough for Miri, which looks for undefined behaviour in what it runs
+//! (`cargo +nightly miri test --test small`). Other tests look at the numbers; here, paths need only agree.
+
+use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path, Workspace, moments};
+
+/// One layout for each traversal of the kernels: rows, interleaved rows, tails, planes, cut rows, and nothing at all.
+const LAYOUTS: [Layout; 12] = [
+    Layout::nc(0, 3),
+    Layout::nc(1, 1),
+    Layout::nc(6, 5),
+    Layout::nc(9, 67),
+    Layout::nc(3, 130),
+    Layout::nc(70, 2),
+    Layout::ncl(3, 2, 5),
+    Layout::ncl(2, 30, 9),
+    Layout::ncl(2, 3, 32),
+    Layout::nchw(2, 2, 7, 7),
+    Layout::ncl(1, 2, 131),
+    Layout::new(2, 0, 4),
+];
+
+/// Values that no sum is exact for, some of them large.
+fn values<T: Element>(layout: Layout) -> Vec<T> {
+    let len = layout.checked_len().expect("small");
+    (0..len).map(|i| T::from_f64(1e3 + ((i * 7919) % 1009) as f64 / 7.0)).collect()
+}
+
+fn paths() -> impl Iterator<Item = Path> {
+    [Path::Scalar, Path::Auto].into_iter().chain(Isa::available().map(Path::Simd))
+}
+
+/// The results of every operation, as bits.
+fn results<T: Element>(path: Path, data: &[T], layout: Layout) -> (Moments, Vec<u64>) {
+    let (x, features) = (Batch::new(data, layout).expect("x"), layout.features());
+    let mut m = Moments::default();
+    path.moments_into(x, &mut m, &mut Workspace::default());
+    let mut bits = Vec::new();
+    let mut collect = |values: &[T]| bits.extend(values.iter().map(|x| x.to_f64().to_bits()));
+    let mut bn = BatchNorm::new(features).with_path(path);
+    let mut y = data.to_vec();
+    if layout.count() > 1 && features > 0 {
+        bn.forward_train(x, BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+        collect(&y);
+        bn.forward_train_in_place(BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+        collect(&y);
+    }
+    bn.forward_eval(x, BatchMut::new(&mut y, layout).expect("y")).expect("runs");
+    collect(&y);
+    bn.to_inference().forward_in_place(BatchMut::new(&mut y, layout).expect("y")).expect("runs");
+    collect(&y);
+    let mut results = vec![T::from_f64(0.0); features];
+    m.means_into(&mut results).expect("one per feature");
+    collect(&results);
+    m.variances_into(0.0, &mut results).expect("one per feature");
+    collect(&results);
+    (m, bits)
+}
+
+fn every_path_agrees<T: Element>() {
+    for layout in LAYOUTS {
+        let data = values::<T>(layout);
+        let expected = results(Path::Scalar, &data, layout);
+        for path in paths() {
+            let given = results(path, &data, layout);
+            assert!(given == expected, "{layout}, {path:?}, {}", std::any::type_name::<T>());
+        }
+    }
+}
+
+#[test]
+fn every_path_agrees_on_small_f32_batches() {
+    every_path_agrees::<f32>();
+}
+
+#[test]
+fn every_path_agrees_on_small_f64_batches() {
+    every_path_agrees::<f64>();
+}
+
+#[test]
+fn small_pieces_give_the_bits_of_one_call() {
+    for (features, inner) in [(3, 1), (70, 1), (2, 5), (2, 40)] {
+        let (width, rows) = (features * inner, 23);
+        let data = values::<f32>(Layout::new(rows, features, inner));
+        let mut pieces = Accumulator::new(features, inner).expect("a shape");
+        for piece in data.chunks(5 * width) {
+            let layout = Layout::new(piece.len() / width, features, inner);
+            pieces.update(Batch::new(piece, layout).expect("rows")).expect("the same shape");
+        }
+        let whole = moments(Batch::new(&data, Layout::new(rows, features, inner)).expect("a batch"));
+        assert_eq!(pieces.moments(), whole);
+        let mut merged = Moments::new(features);
+        for piece in data.chunks(5 * width) {
+            let layout = Layout::new(piece.len() / width, features, inner);
+            merged.update(Batch::new(piece, layout).expect("rows")).expect("the same features");
+        }
+        assert_eq!(merged.counts(), whole.counts());
+        assert_eq!(Moments::from_parts(merged.parts()).expect("their own parts"), merged);
+    }
+}
+
+/// NaN and infinities take the fallback.
+#[test]
+fn poisoned_small_batches_agree() {
+    let layout = Layout::nc(11, 9);
+    for poison in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
+        let mut data = values::<f64>(layout);
+        (data[4], data[40]) = (poison, poison);
+        let expected = Path::Scalar.moments(Batch::new(&data, layout).expect("a batch"));
+        for path in paths() {
+            assert_eq!(path.moments(Batch::new(&data, layout).expect("a batch")), expected, "{path:?}, {poison}");
+        }
+    }
+}
