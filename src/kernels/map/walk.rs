@@ -212,8 +212,11 @@ where
             run.split_at(head)
         };
         self.few_positions(parameters, &mut plane, head);
-        let mut here = parameters.splat::<L>(self.token, plane.feature);
         let mut at = 0;
+        if W::VECTORS == 1 && !IN_PLACE && plane.left == layout.inner() {
+            at = self.whole_planes(parameters, layout.inner(), &mut plane, &mut run);
+        }
+        let mut here = parameters.splat::<L>(self.token, plane.feature);
         while run.len() - at >= Self::STEP {
             let steps = (plane.left / Self::STEP).min((run.len() - at) / Self::STEP);
             self.plane(here, run.part(at..at + steps * Self::STEP));
@@ -239,6 +242,34 @@ where
             here = next;
         }
         self.few_positions(parameters, &mut plane, run.split_at(at).1);
+    }
+
+    /// Whole planes from the start of a run, each by itself: the last vector of a plane covers some values again, which is
+    /// cheaper than one with the parameters of two planes. Returns how many values those were.
+    #[inline(always)]
+    fn whole_planes(
+        &self,
+        parameters: Columns<'_, L::Scalar, P>,
+        inner: usize,
+        plane: &mut Plane,
+        run: &mut Run<'_, T, I, IN_PLACE>,
+    ) -> usize {
+        let mut at = 0;
+        while run.len() - at >= inner {
+            let here = parameters.splat::<L>(self.token, plane.feature);
+            let mut whole = run.part(at..at + inner);
+            let mut position = 0;
+            while inner - position >= L::LANES {
+                self.one::<L>(self.token, here, &mut whole, position);
+                position += L::LANES;
+            }
+            if position < inner {
+                self.one::<L>(self.token, here, &mut whole, inner - L::LANES);
+            }
+            at += inner;
+            plane.feature = plane.next_feature();
+        }
+        at
     }
 
     /// The same for few values, without non-temporal stores.
