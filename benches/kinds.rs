@@ -1,12 +1,14 @@
-//! How speed depends on the data: moments of columns that are hard on sums, by the best lanes of this machine.
+//! How speed depends on the data: moments of numerically difficult columns, with the best instruction set of this
+//! machine.
 //!
 //! ```text
 //! cargo bench --bench kinds
 //! ```
 //!
-//! GB/s, and in brackets the share of a plain sum over the same bytes in the same run (`common/limits.rs`): the minimum of
-//! the rounds. A chunk whose pivot is far from its mean is read again, and one that no pivot is good for (NaN, infinities,
-//! overflow, digits that end) is left to plain code: see step 5 of the order in `src/order.rs`.
+//! Prints GB/s and, in brackets, the speed relative to a plain sum over the same bytes in the same run
+//! (`common/limits.rs`), both from the fastest round. A chunk whose shift is far from its mean is read again. A chunk
+//! for which no shift is good (NaN, infinities, overflow, underflow) takes the fallback, which is plain code: see step
+//! 5 of the order in `src/spec/order.rs`.
 
 mod common;
 

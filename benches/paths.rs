@@ -1,5 +1,6 @@
-//! Criterion: every operation by every path over the usual shapes, with the machine's limits as benches of their own.
-//! Throughput counts the bytes that must move. `cargo bench --bench table` gives the ratios at a glance.
+//! Criterion benchmarks of every operation by every path over the usual shapes, with the machine's limits as separate
+//! benchmarks. Throughput counts the bytes that must be moved. `cargo bench --bench table` gives the ratios at a
+//! glance.
 
 mod common;
 

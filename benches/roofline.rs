@@ -1,12 +1,12 @@
-//! Bandwidth against batch size, for every operation and path, beside the machine's limits: one picture.
+//! Plots bandwidth against batch size, for every operation and path, together with the machine's limits.
 //!
 //! ```text
-//! cargo bench --bench roofline              # a minute or two; writes roofline.svg to the target directory
-//! cargo bench --bench roofline -- FILE.svg  # or to a file, from the package's directory
+//! cargo bench --bench roofline              # takes a minute or two; writes roofline.svg to the target directory
+//! cargo bench --bench roofline -- FILE.svg  # writes to FILE.svg, relative to the package's directory
 //! ```
 //!
-//! Batches are f32, `[N, 128]`. Bandwidth counts the bytes that must move: of the batch, and of the output where there is
-//! one. What is compared runs in turn, and the fastest round counts. Limits: `common/limits.rs`.
+//! Batches are f32, `[N, 128]`. Bandwidth counts the bytes that must be moved: those of the batch and, if there is one,
+//! of the output. All contenders run in turn, and the fastest round counts. The limits are those of `common/limits.rs`.
 
 #[path = "roofline/chart.rs"]
 mod chart;
@@ -28,11 +28,11 @@ const FEATURES: usize = 128;
 
 const EFFORT: Effort = Effort { rounds: 15, seconds: 2.0, turn: 2e-3 };
 
-/// A path whose call has taken longer, in seconds, is not tried with larger batches.
+/// A path that takes longer than this per call, in seconds, does not run on larger batches.
 const SLOW: f64 = 0.1;
 
 struct Options {
-    /// Measure next to nothing, to see that everything runs.
+    /// Measure almost nothing, to check that everything runs.
     test: bool,
     file: PathBuf,
 }
@@ -42,7 +42,7 @@ impl Options {
         let (mut test, mut file) = (false, None);
         for arg in args {
             match arg.as_str() {
-                // Cargo's own.
+                // Cargo passes this.
                 "--bench" => {}
                 "--test" => test = true,
                 svg if svg.ends_with(".svg") && file.is_none() => file = Some(PathBuf::from(svg)),
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), String> {
     let unwritable = |error| format!("cannot write {}: {error}", options.file.display());
-    // Known before time is spent; what an older file holds stays until then.
+    // Check this before spending time. An existing file keeps its contents until the end.
     std::fs::OpenOptions::new().append(true).create(true).open(&options.file).map_err(unwritable)?;
     let panels: Vec<_> = Op::ALL.into_iter().map(|op| panel(op, options.test)).collect();
     let svg = chart::draw(&panels, &notes()).map_err(|error| format!("cannot draw: {error}"))?;
@@ -76,7 +76,7 @@ fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// What is drawn of each operation: a name, a look, and the path, or the path whose limit it is.
+/// A line in the chart of each operation: its name, its look, and the path, or the path whose limit it is.
 struct Subject {
     name: String,
     look: Look,
@@ -84,7 +84,7 @@ struct Subject {
     limit: bool,
 }
 
-/// Colours that differ to colour-blind eyes, too (Okabe and Ito).
+/// Returns the lines of the charts, in colours that colour-blind readers can tell apart (Okabe and Ito).
 fn subjects() -> Vec<Subject> {
     let best = Isa::detect();
     let subject = |name: String, (r, g, b), path, limit| Subject {
@@ -146,7 +146,7 @@ fn panel(op: Op, test: bool) -> Panel {
     }
 }
 
-/// What stands under the legend.
+/// Returns the notes below the legend.
 fn notes() -> Vec<String> {
     let version = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
     let commit = machine::commit().map(|commit| format!(" ({commit})")).unwrap_or_default();

@@ -1,13 +1,13 @@
-//! Every operation by every path, beside the machine's limits in the same run.
+//! Measures every operation by every path, together with the machine's limits in the same run.
 //!
 //! ```text
 //! cargo bench --bench table                       # everything
 //! cargo bench --bench table -- --only moments,64  # rows whose "shape operation path type" has all of these words
 //! ```
 //!
-//! The figures are the minimum and the median of the rounds. The limits are those of `common/limits.rs`, over the same
-//! bytes: `plain` is a sum of them, or `memcpy`; `best` is the fastest way of reading or copying them that is known here,
-//! which from memory may be 1.5 times as fast.
+//! The figures are the minimum and the median over the rounds. The limits are those of `common/limits.rs`, over the
+//! same bytes: `plain` is a plain sum, or `memcpy`; `best` is the fastest known way to read or copy them, which from
+//! memory may be 1.5 times as fast.
 
 mod common;
 

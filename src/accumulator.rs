@@ -1,15 +1,16 @@
-//! Moments of rows that arrive in pieces, with the bits of one call.
+//! Moments of rows that arrive in pieces, bit-identical to those of a single call.
 
 use std::fmt;
 
 use crate::spec::Order;
 use crate::{Batch, Element, Error, Layout, Moments, Path, Result};
 
-/// Collects rows in any split and gives the bits that one call on all of them would give.
+/// Computes moments from batches of any size. The result is bit-identical to a single call on all rows.
 ///
-/// It keeps the rows of the chunk that is not full yet and the moments of the whole subtrees so far: at most
-/// `log2(chunks) + 1` times four f64 per feature, and less than one chunk of rows. That is 512 rows, or 32,768 to 65,536
-/// values where there are fewer than 64 columns; where `inner >= 32`, 32,768 values of each feature, or one plane.
+/// An accumulator keeps the rows of the last, incomplete chunk and the moments of the complete subtrees so far. The
+/// moments take at most `log2(chunks) + 1` times four f64 and a count per feature. The rows are fewer than one chunk,
+/// which is 512 rows if there are at least 64 columns, 32,768 to 65,536 values if there are fewer, and, where
+/// `inner >= 32`, 32,768 values of each feature or one plane if that is longer.
 ///
 /// ```
 /// use batchnorm::{Accumulator, Batch, Layout, moments};
@@ -28,19 +29,20 @@ pub struct Accumulator<T> {
     path: Path,
     features: usize,
     inner: usize,
-    /// Outer blocks of a chunk.
+    /// Outer blocks per chunk.
     chunk_outer: usize,
-    /// Outer blocks after the last whole chunk, fewer than a chunk.
+    /// Values of the outer blocks after the last complete chunk: fewer than a chunk.
     pending: Vec<T>,
-    /// Whole subtrees, largest first: chunks (a power of two) and their moments.
+    /// Complete subtrees, largest first: their number of chunks (a power of two) and their moments.
     subtrees: Vec<(usize, Moments)>,
 }
 
 impl<T: Element> Accumulator<T> {
-    /// Nothing yet; batches will be `[any, features, inner]`.
+    /// Creates an empty accumulator for batches of shape `[any, features, inner]`.
     ///
     /// # Errors
-    /// [`Error::Overflow`] or [`Error::EmptyTooWide`] where no batch of that shape could have a row.
+    /// [`Error::Overflow`] if a single outer block has more values than a slice can hold, [`Error::EmptyTooWide`] if
+    /// there are more than 2^24 features.
     ///
     /// ```
     /// let rows = batchnorm::Accumulator::<f32>::new(5, 1)?;
@@ -62,7 +64,7 @@ impl<T: Element> Accumulator<T> {
         })
     }
 
-    /// How to compute. Results are the same bits.
+    /// Sets the path (default: [`Path::Auto`]). All paths give bit-identical results; only speed differs.
     ///
     /// ```
     /// # use batchnorm::{Accumulator, Isa, Path};
@@ -75,7 +77,7 @@ impl<T: Element> Accumulator<T> {
         self
     }
 
-    /// How this accumulator computes.
+    /// Returns the path.
     ///
     /// ```
     /// # use batchnorm::{Accumulator, Path};
@@ -86,10 +88,11 @@ impl<T: Element> Accumulator<T> {
         self.path
     }
 
-    /// Adds the rows of a batch behind those before it.
+    /// Adds the rows of a batch after those added before.
     ///
     /// # Errors
-    /// [`Error::LayoutMismatch`] where the batch has other features or another inner size. Nothing changes then.
+    /// [`Error::LayoutMismatch`] if the batch has a different number of features or a different inner size; a failed
+    /// call leaves everything unchanged.
     ///
     /// ```
     /// # use batchnorm::{Accumulator, Batch, Layout};
@@ -122,7 +125,8 @@ impl<T: Element> Accumulator<T> {
             }
         }
         while rows.len() >= chunk {
-            // The largest subtree that starts here and is full: as many chunks as those before are a multiple of.
+            // Add the largest complete subtree that can start here. It has at most as many chunks as the last subtree,
+            // because the number of chunks so far is a multiple of that.
             let before = self.subtrees.last().map_or(usize::MAX, |(chunks, _)| *chunks);
             let chunks = (1 << (rows.len() / chunk).ilog2()).min(before);
             let (head, tail) = rows.split_at(chunks * chunk);
@@ -133,7 +137,7 @@ impl<T: Element> Accumulator<T> {
         Ok(())
     }
 
-    /// Moments of all rows so far. More can be added afterwards.
+    /// Returns the moments of all rows so far. More rows can be added afterwards.
     ///
     /// ```
     /// # use batchnorm::{Accumulator, Batch, Layout};
@@ -152,7 +156,7 @@ impl<T: Element> Accumulator<T> {
         right
     }
 
-    /// Keeps rows until they fill a chunk, in memory for no more than that.
+    /// Keeps rows until they fill a chunk. The buffer never grows beyond one chunk.
     fn keep(&mut self, rows: &[T]) {
         let needed = self.pending.len() + rows.len();
         if needed > self.pending.capacity() {
@@ -162,7 +166,7 @@ impl<T: Element> Accumulator<T> {
         self.pending.extend_from_slice(rows);
     }
 
-    /// Adds whole chunks, a power of two of them, and joins subtrees of equal size.
+    /// Adds `2^k` complete chunks and merges subtrees of equal size.
     fn push(&mut self, rows: &[T]) {
         let mut chunks = rows.len() / self.chunk_values();
         let mut moments = self.path.moments(self.batch(rows));
@@ -184,7 +188,7 @@ impl<T: Element> Accumulator<T> {
     }
 }
 
-/// The shape and how much has come; no values.
+/// Prints the shape and the number of pending values, but not the values.
 impl<T> fmt::Debug for Accumulator<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Accumulator")

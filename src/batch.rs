@@ -1,11 +1,11 @@
-//! Views: a slice and its layout, checked once.
+//! Views of a batch: a slice and its layout, checked against each other once.
 
 use std::fmt;
 
 use crate::{Error, Layout, Result};
 
-/// An empty slice fits a layout of any number of features, and results have that length: a shape read from a hostile
-/// file must not become an allocation of that size.
+/// Most features of an empty batch. An empty slice fits a layout with any number of features, and results have one
+/// value per feature; without this limit, a shape read from a hostile file could cause a huge allocation.
 const MAX_EMPTY_FEATURES: usize = 1 << 24;
 
 /// A read-only batch: a slice and the layout of its values, checked against each other.
@@ -26,11 +26,12 @@ pub struct Batch<'a, T> {
 }
 
 impl<'a, T> Batch<'a, T> {
-    /// Joins a slice and its layout.
+    /// Combines a slice with its layout.
     ///
     /// # Errors
-    /// [`Error::Length`] when the slice has another length than the layout, [`Error::Overflow`] when the layout's
-    /// product does not fit.
+    /// [`Error::Length`] if the slice does not have as many values as the layout, [`Error::Overflow`] if the layout has
+    /// more values than a slice can hold, [`Error::EmptyTooWide`] if the batch is empty but has more than 2^24
+    /// features.
     ///
     /// ```
     /// use batchnorm::{Batch, Layout};
@@ -43,7 +44,7 @@ impl<'a, T> Batch<'a, T> {
         Ok(Batch { data, layout })
     }
 
-    /// The values, as given.
+    /// Returns the values.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout};
@@ -54,7 +55,7 @@ impl<'a, T> Batch<'a, T> {
         self.data
     }
 
-    /// The layout, as given.
+    /// Returns the layout.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout};
@@ -66,7 +67,7 @@ impl<'a, T> Batch<'a, T> {
     }
 }
 
-/// A batch to write: the output of a normalisation, or its input and output when done in place.
+/// A batch to write to: the output of a normalisation, or both its input and its output if it is done in place.
 ///
 /// ```
 /// use batchnorm::{BatchMut, Layout};
@@ -84,10 +85,10 @@ pub struct BatchMut<'a, T> {
 }
 
 impl<'a, T> BatchMut<'a, T> {
-    /// Joins a slice and its layout.
+    /// Combines a slice with its layout.
     ///
     /// # Errors
-    /// As [`Batch::new`].
+    /// The same as for [`Batch::new`].
     ///
     /// ```
     /// use batchnorm::{BatchMut, Layout};
@@ -99,7 +100,7 @@ impl<'a, T> BatchMut<'a, T> {
         Ok(BatchMut { data, layout })
     }
 
-    /// A read-only view of the same values.
+    /// Returns a read-only view of the same values.
     ///
     /// ```
     /// # use batchnorm::{BatchMut, Layout};
@@ -111,7 +112,7 @@ impl<'a, T> BatchMut<'a, T> {
         Batch { data: self.data, layout: self.layout }
     }
 
-    /// The same view for a shorter time, to pass to a call and keep.
+    /// Returns the same view with a shorter lifetime, so that it can be passed to a call and used again afterwards.
     ///
     /// ```
     /// # use batchnorm::{BatchMut, Layout};
@@ -125,7 +126,7 @@ impl<'a, T> BatchMut<'a, T> {
         BatchMut { data: self.data, layout: self.layout }
     }
 
-    /// The values, to write.
+    /// Returns the values for writing.
     ///
     /// ```
     /// # use batchnorm::{BatchMut, Layout};
@@ -138,7 +139,7 @@ impl<'a, T> BatchMut<'a, T> {
         self.data
     }
 
-    /// The layout, as given.
+    /// Returns the layout.
     ///
     /// ```
     /// # use batchnorm::{BatchMut, Layout};
@@ -150,14 +151,14 @@ impl<'a, T> BatchMut<'a, T> {
     }
 }
 
-/// The layout alone: a batch may be large.
+/// Prints the layout only, because a batch may be large.
 impl<T> fmt::Debug for Batch<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch").field("layout", &self.layout).finish_non_exhaustive()
     }
 }
 
-/// The layout alone: a batch may be large.
+/// Prints the layout only, because a batch may be large.
 impl<T> fmt::Debug for BatchMut<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BatchMut").field("layout", &self.layout).finish_non_exhaustive()

@@ -1,6 +1,6 @@
-//! The types of values: `f32` and `f64`.
+//! The element types: `f32` and `f64`.
 
-/// A value of a batch: `f32` or `f64`. Sealed: convert other types to these first.
+/// An element type of batches: `f32` or `f64`. The trait is sealed; convert other types first.
 ///
 /// ```
 /// fn total<T: batchnorm::Element>(values: &[T]) -> f64 {
@@ -9,7 +9,7 @@
 /// assert_eq!(total(&[0.5f32, 0.25]), 0.75);
 /// ```
 pub trait Element: Copy + Send + Sync + std::fmt::Debug + PartialEq + 'static + Concrete {
-    /// The value as `f64`, exactly.
+    /// Converts the value to `f64`, exactly.
     ///
     /// ```
     /// use batchnorm::Element;
@@ -17,7 +17,7 @@ pub trait Element: Copy + Send + Sync + std::fmt::Debug + PartialEq + 'static + 
     /// ```
     fn to_f64(self) -> f64;
 
-    /// The nearest value of this type, ties to even.
+    /// Rounds to the nearest value of this type, ties to even.
     ///
     /// ```
     /// use batchnorm::Element;
@@ -26,31 +26,32 @@ pub trait Element: Copy + Send + Sync + std::fmt::Debug + PartialEq + 'static + 
     fn from_f64(x: f64) -> Self;
 }
 
-/// One variant per element type. Generic calls become concrete ones here, so that kernels are compiled in this crate, with
-/// its optimisation level, and not in a caller's.
+/// One variant per element type. Generic calls become concrete here, so that the kernels are compiled in this crate,
+/// with its optimisation level, and not in the caller's crate.
 pub enum ByElement<A, B> {
-    /// Of `f32`.
+    /// For `f32`.
     F32(A),
-    /// Of `f64`.
+    /// For `f64`.
     F64(B),
 }
 
 /// Values to read.
 pub(crate) type Input<'a> = ByElement<&'a [f32], &'a [f64]>;
 
-/// Values to write, and those to read for them: `None` is in place.
+/// The input and the output. The input is `None` if the operation is in place.
 pub(crate) type InOut<'a> = ByElement<(Option<&'a [f32]>, &'a mut [f32]), (Option<&'a [f64]>, &'a mut [f64])>;
 
-/// Seals [`Element`]. Callers can neither implement it nor call its methods, because they have no [`Internal`].
+/// Seals [`Element`]: callers can neither implement this trait nor call its methods, because they cannot create an
+/// [`Internal`].
 pub trait Concrete: Sized {
-    /// These values, with their type known.
+    /// Wraps values to read with their concrete type.
     fn input(values: &[Self], _: Internal) -> Input<'_>;
 
-    /// These values, with their type known.
+    /// Wraps an input and an output with their concrete type.
     fn in_out<'a>(x: Option<&'a [Self]>, y: &'a mut [Self], _: Internal) -> InOut<'a>;
 }
 
-/// Made in this crate alone.
+/// An argument that only this crate can create.
 pub struct Internal(());
 
 pub(crate) const INTERNAL: Internal = Internal(());

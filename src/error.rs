@@ -1,10 +1,10 @@
-//! The error type. Every variant carries what was given and what was needed.
+//! The error type. Its variants hold what was given and what was expected.
 
 use std::fmt;
 
 use crate::Layout;
 
-/// What [`crate`] functions return.
+/// The result type of this crate's functions.
 ///
 /// ```
 /// fn checked() -> batchnorm::Result<()> { Ok(()) }
@@ -12,9 +12,9 @@ use crate::Layout;
 /// ```
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a call was refused. Nothing was written and no state changed.
+/// Why a call failed. A failed call leaves everything unchanged.
 ///
-/// Variants and fields may be added in minor versions: match with `..`.
+/// Minor versions may add variants and fields, so match with `..`.
 ///
 /// ```
 /// use batchnorm::{Batch, Error, Layout};
@@ -29,39 +29,39 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The slice does not have the length that the layout needs.
+    /// The length of the slice does not match the layout.
     #[non_exhaustive]
     Length {
-        /// The layout asked for.
+        /// The layout.
         layout: Layout,
-        /// Values that the layout holds.
+        /// Number of values in the layout.
         needed: usize,
-        /// Values that the slice has.
+        /// Number of values in the slice.
         given: usize,
     },
-    /// `outer * features * inner` does not fit in memory.
+    /// `outer * features * inner` exceeds `isize::MAX`, the most values that a slice can hold.
     #[non_exhaustive]
     Overflow {
-        /// The layout asked for.
+        /// The layout.
         layout: Layout,
     },
-    /// A batch without values asks for more features than results are made for.
+    /// An empty batch has more features than allowed.
     #[non_exhaustive]
     EmptyTooWide {
-        /// Features allowed in an empty batch.
+        /// Most features allowed in an empty batch.
         most: usize,
-        /// Features asked for.
+        /// Features given.
         given: usize,
     },
-    /// Input and output are laid out differently.
+    /// Input and output have different layouts.
     #[non_exhaustive]
     LayoutMismatch {
         /// Layout of the input.
         input: Layout,
-        /// Layout of the output.
+        /// Layout of the output, or the layout that an [`Accumulator`](crate::Accumulator) expects.
         output: Layout,
     },
-    /// The batch, the statistics or the slice to write to have another number of features than the layer or the moments.
+    /// The batch, the statistics or the output slice has a different number of features from the layer or the moments.
     #[non_exhaustive]
     Features {
         /// Features expected.
@@ -72,14 +72,15 @@ pub enum Error {
     /// A parameter does not have one value per feature.
     #[non_exhaustive]
     ParameterLength {
-        /// The parameter: `weight`, `bias`, `running_mean`, `running_var`, or an array of [`crate::MomentsParts`].
+        /// The parameter: `weight`, `bias`, `running_mean`, `running_var`, or an array of
+        /// [`MomentsParts`](crate::MomentsParts).
         name: &'static str,
-        /// Features of the layer or of the moments.
+        /// Number of features of the layer or of the moments.
         expected: usize,
-        /// Values given.
+        /// Number of values given.
         given: usize,
     },
-    /// Training needs more than one value per feature: the unbiased variance of one value does not exist.
+    /// Training needs at least two values per feature, because the unbiased variance of a single value is undefined.
     #[non_exhaustive]
     TooFewValues {
         /// Values per feature needed.
@@ -87,12 +88,13 @@ pub enum Error {
         /// Values per feature given.
         given: usize,
     },
-    /// An option or a parameter is out of its range.
+    /// An option or a parameter is out of range.
     #[non_exhaustive]
     OutOfRange {
-        /// The option or parameter: `eps`, `momentum`, `running_var`, or an array of [`crate::MomentsParts`].
+        /// The option or parameter: `eps`, `momentum`, `running_var`, or an array of
+        /// [`MomentsParts`](crate::MomentsParts).
         name: &'static str,
-        /// What is allowed, in words.
+        /// The allowed values, in words.
         allowed: &'static str,
         /// The value given.
         given: f64,

@@ -1,11 +1,11 @@
-//! Shapes: every batch norm is `[outer, features, inner]`, contiguous and row-major.
+//! Layouts: every batch is `[outer, features, inner]`, contiguous and row-major.
 
 use std::fmt;
 
-/// Where the values of each feature lie in a contiguous slice: `[outer, features, inner]`, row-major.
+/// The layout of a batch in a contiguous slice: `[outer, features, inner]`, row-major.
 ///
-/// The value `(o, f, i)` is at `(o * features + f) * inner + i`. Layouts are plain data; [`crate::Batch`] checks
-/// them against a slice.
+/// The value `(o, f, i)` is at index `(o * features + f) * inner + i`. A layout is plain data; [`Batch`](crate::Batch)
+/// checks it against a slice.
 ///
 /// | tensor | layout |
 /// |---|---|
@@ -32,7 +32,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The general form. Any of the three may be 0: such a batch is empty.
+    /// Creates a layout from its three dimensions. Any of them may be 0; the batch is then empty.
     ///
     /// ```
     /// assert_eq!(batchnorm::Layout::new(6, 5, 1), batchnorm::Layout::nc(6, 5));
@@ -41,7 +41,7 @@ impl Layout {
         Layout { outer, features, inner }
     }
 
-    /// `[N, C]`: rows of features.
+    /// Creates the layout of `[N, C]`: rows of features.
     ///
     /// ```
     /// assert_eq!(batchnorm::Layout::nc(6, 5).features(), 5);
@@ -50,7 +50,7 @@ impl Layout {
         Self::new(n, c, 1)
     }
 
-    /// `[N, C, L]`: sequences, channels first.
+    /// Creates the layout of `[N, C, L]`: sequences, channels first.
     ///
     /// ```
     /// assert_eq!(batchnorm::Layout::ncl(6, 5, 7).inner(), 7);
@@ -59,7 +59,8 @@ impl Layout {
         Self::new(n, c, l)
     }
 
-    /// `[N, C, H, W]`: images, channels first. A product past `usize::MAX` saturates; [`crate::Batch`] refuses it.
+    /// Creates the layout of `[N, C, H, W]`: images, channels first. If the product exceeds `usize::MAX`, it saturates,
+    /// and [`Batch::new`](crate::Batch::new) rejects the layout.
     ///
     /// ```
     /// assert_eq!(batchnorm::Layout::nchw(2, 3, 4, 5).inner(), 20);
@@ -68,7 +69,8 @@ impl Layout {
         Self::new(n, c, h.saturating_mul(w))
     }
 
-    /// `[N, C, D, H, W]`: volumes, channels first. A product past `usize::MAX` saturates; [`crate::Batch`] refuses it.
+    /// Creates the layout of `[N, C, D, H, W]`: volumes, channels first. If the product exceeds `usize::MAX`, it
+    /// saturates, and [`Batch::new`](crate::Batch::new) rejects the layout.
     ///
     /// ```
     /// assert_eq!(batchnorm::Layout::ncdhw(2, 3, 4, 5, 6).inner(), 120);
@@ -77,7 +79,8 @@ impl Layout {
         Self::new(n, c, product3(d, h, w))
     }
 
-    /// `[N, H, W, C]`: images, channels last. A product past `usize::MAX` saturates; [`crate::Batch`] refuses it.
+    /// Creates the layout of `[N, H, W, C]`: images, channels last. If the product exceeds `usize::MAX`, it saturates,
+    /// and [`Batch::new`](crate::Batch::new) rejects the layout.
     ///
     /// ```
     /// assert_eq!(batchnorm::Layout::nhwc(2, 4, 5, 3), batchnorm::Layout::nc(40, 3));
@@ -86,7 +89,7 @@ impl Layout {
         Self::new(product3(n, h, w), c, 1)
     }
 
-    /// Blocks along the first axis: `N`, or `N * H * W` when channels come last.
+    /// Returns the number of blocks along the first axis: `N`, or `N * H * W` if channels come last.
     ///
     /// ```
     /// assert_eq!(batchnorm::Layout::nhwc(2, 4, 5, 3).outer(), 40);
@@ -95,7 +98,7 @@ impl Layout {
         self.outer
     }
 
-    /// Features: columns or channels, what statistics are taken for.
+    /// Returns the number of features (columns or channels). Each feature has its own statistics.
     ///
     /// ```
     /// assert_eq!(batchnorm::Layout::nhwc(2, 4, 5, 3).features(), 3);
@@ -104,7 +107,7 @@ impl Layout {
         self.features
     }
 
-    /// Contiguous values of one feature: 1, or the size of a plane.
+    /// Returns the number of contiguous values of one feature: 1, or the size of a plane.
     ///
     /// ```
     /// assert_eq!(batchnorm::Layout::nchw(2, 3, 7, 7).inner(), 49);
@@ -113,7 +116,7 @@ impl Layout {
         self.inner
     }
 
-    /// Number of values, or `None` where it is more than a slice can hold (`isize::MAX`).
+    /// Returns the number of values, or `None` if it exceeds `isize::MAX`, the most that a slice can hold.
     ///
     /// ```
     /// use batchnorm::Layout;
@@ -122,7 +125,8 @@ impl Layout {
     /// assert_eq!(Layout::new(usize::MAX, 2, 2).checked_len(), None);
     /// ```
     pub fn checked_len(&self) -> Option<usize> {
-        // Zero wins over overflow: an empty batch is empty whatever its other dimensions are.
+        // Zero takes precedence over overflow: with a dimension of 0 a batch is empty, whatever its other dimensions
+        // are.
         let dimensions = [self.outer, self.features, self.inner];
         if dimensions.contains(&0) {
             return Some(0);
@@ -131,7 +135,8 @@ impl Layout {
         isize::try_from(len).is_ok().then_some(len)
     }
 
-    /// Values of each feature. Saturates; a layout that a [`crate::Batch`] accepted never does.
+    /// Returns the number of values per feature. It saturates on overflow, which cannot happen for a
+    /// [`Batch`](crate::Batch) that has values.
     ///
     /// ```
     /// assert_eq!(batchnorm::Layout::nchw(2, 3, 7, 7).count(), 98);
@@ -148,7 +153,7 @@ impl fmt::Display for Layout {
     }
 }
 
-/// Zero wins over overflow: an empty batch is empty whatever its other dimensions are.
+/// Returns the product, which saturates. Zero takes precedence over overflow.
 const fn product3(a: usize, b: usize, c: usize) -> usize {
     if c == 0 { 0 } else { a.saturating_mul(b).saturating_mul(c) }
 }

@@ -1,13 +1,15 @@
 //! Column means and variances, and batch normalisation, on a CPU.
 //!
-//! For each feature of a batch: count, mean and variance in one pass over memory, and batch normalisation (training and
-//! inference) as PyTorch users know it. Three promises:
+//! The crate computes the count, mean and variance of each feature of a batch in one pass over memory. It also
+//! normalises batches, in training and in inference, with PyTorch's semantics. It makes three promises:
 //!
-//! 1. **Right**: moments accurate to f64 rounding whatever the mean, the length or the layout; a constant feature
-//!    normalises to exactly its bias.
-//! 2. **The same bits everywhere**: scalar, SIMD on any instruction set, any number of threads.
-//! 3. **As fast as memory** on a plain `cargo build`: lanes are chosen at run time. `cargo bench --bench table` prints how
-//!    near each shape comes, `cargo bench --bench roofline` draws it.
+//! 1. **Accurate**: moments are accurate to f64 rounding, whatever the mean, the length or the layout. A constant
+//!    feature normalises to exactly its bias.
+//! 2. **The same bits everywhere**: the scalar path, SIMD on any instruction set and any number of threads give
+//!    bit-identical results.
+//! 3. **As fast as memory**, even on a plain `cargo build`: the instruction set is chosen at run time.
+//!    `cargo bench --bench table` prints how close each shape comes to the machine's limit;
+//!    `cargo bench --bench roofline` plots it.
 //!
 //! ```
 //! use batchnorm::{Batch, BatchMut, BatchNorm, Layout, moments};
@@ -27,10 +29,11 @@
 //! # Ok::<(), batchnorm::Error>(())
 //! ```
 //!
-//! # Where things are
-//! [`Batch`] and [`BatchMut`] join a slice and its [`Layout`]; [`moments()`] gives [`Moments`]; [`Accumulator`] takes rows
-//! in pieces; [`BatchNorm`] is the layer and [`Inference`] its frozen form. [`Path`] is the setting that
-//! chooses how to compute; [`Isa`] is what the SIMD path runs on. All that can go wrong is an [`Error`].
+//! # Overview
+//! [`Batch`] and [`BatchMut`] combine a slice with its [`Layout`]. [`moments()`] returns [`Moments`]. [`Accumulator`]
+//! accepts batches of any size; its result is bit-identical to a single call. [`BatchNorm`] is the layer, and
+//! [`Inference`] is its frozen form. [`Path`] selects how to compute, and [`Isa`] selects the instruction set of the
+//! SIMD path. Every failure is an [`Error`].
 //!
 //! # Numerics
 //!
@@ -38,34 +41,36 @@
 //! The order of every floating-point operation follows from the layout alone. The private module `order` defines it,
 //! and the scalar path is written to be read beside it; in short:
 //!
-//! - A batch is cut along its outer axis into chunks: 512 rows (of at least 64 streams side by side; narrow batches put
-//!   several outer blocks into one row), or, where `inner >= 32`, whole planes of 32,768 values (longer planes are cut),
-//!   read in the order in which they lie.
-//! - In a chunk each feature has a *pivot* near its mean, from a sample in the middle. Streams sum the deviations
-//!   `d = x - pivot` and their squares, eight at a time, and are folded in halves: `mean = pivot + S1 / n`,
-//!   `m2 = S2 - S1^2 / n`. (A corrected two-pass in one pass over memory.) f32 features whose sample has its mean within
-//!   two standard deviations from 0 have a pivot of 0: nothing need be subtracted, and all squares are exact. Sums of
-//!   f32 data are f64; for f64 data each sum carries its rounding errors beside it.
+//! - A batch is cut along its outer axis into chunks: 512 rows (of at least 64 accumulators side by side; narrow
+//!   batches put several outer blocks into one row), or, where `inner >= 32`, whole planes of 32,768 values (longer
+//!   planes are cut), read in the order in which they lie.
+//! - In a chunk each feature has a *shift* near its mean, from a sample in the middle. Accumulators sum the deviations
+//!   `d = x - shift` and their squares, eight at a time, and are reduced horizontally in halves:
+//!   `mean = shift + S1 / n`, `m2 = S2 - S1^2 / n`. (A corrected two-pass in one pass over memory.) f32 features whose
+//!   sample has its mean within two standard deviations from 0 have a shift of 0: nothing need be subtracted, and all
+//!   squares are exact. Sums of f32 data are f64; for f64 data each sum has a compensation term.
 //! - Chunks are joined by the formula of Chan, Golub & LeVeque (1983) in a binary tree whose shape depends on their
 //!   number alone. Mean and m2 are pairs of f64 there.
 //!
-//! Lanes run across streams, threads take subtrees or features: neither can reorder anything. The kernels fuse no
+//! Lanes run across accumulators, threads take subtrees or features: neither can reorder anything. The kernels fuse no
 //! multiplication and addition, but where the product is exact and it makes no difference. Ragged edges use the same
 //! operations with deviations of 0.
 //!
 //! ## Why it is stable
 //! With `u = 2^-53`, for finite data of any distribution and order:
 //!
-//! - *A chunk's condition.* The sums lose at most `kappa = S2 / m2` times what their additions round (Chan, Golub & LeVeque
-//!   1983, on the shifted formula). A pivot that is the mean of `m` of the chunk's `n` values lies within `sqrt(m2 / m)` of
-//!   the chunk's mean (Cauchy and Schwarz), so `kappa <= 1 + n / m <= 65` for any data; for data in no particular order it
-//!   is about 1.1, with a pivot of 0 up to 5. Where it exceeds 16 (2.2 for f64 data) the chunk is computed again about the
-//!   mean that came out, and where that does not help, with care: the condition is checked, not assumed.
-//! - *A chunk, f32 data.* A value passes at most 3 pairwise additions, 64 running ones, 15 joins of totals (planes of
-//!   32; 8 of large ones; none in rows) and 7 folds, and `d` and `d^2` round at most once each: 92 roundings (Higham,
-//!   Accuracy and Stability of Numerical Algorithms, 4.2), which weigh `kappa` in `S2` and `2 sqrt(kappa (kappa - 1))` in
-//!   `S1^2 / n`. That leaves m2 a relative error of at most `47 * 92 u = 4.8e-13`, and the mean one of `4 * 92 u = 4.1e-14`
-//!   standard deviations. Rounding errors of many values do not line up: typical is `3 u`.
+//! - *A chunk's condition.* The sums lose at most `kappa = S2 / m2` times what their additions round (Chan, Golub &
+//!   LeVeque 1983, on the shifted formula). A shift that is the mean of `m` of the chunk's `n` values lies within
+//!   `sqrt(m2 / m)` of the chunk's mean (Cauchy and Schwarz), so `kappa <= 1 + n / m <= 65` for any data; for data in
+//!   no particular order it is about 1.1, with a shift of 0 up to 5. Where it exceeds 16 (2.2 for f64 data) the chunk
+//!   is recomputed about the mean that came out, and where that does not help, by the fallback: the condition is
+//!   checked, not assumed.
+//! - *A chunk, f32 data.* A value passes at most 3 pairwise additions, 64 running ones, 15 additions of segments
+//!   (planes of 32; 8 of large ones; none in rows) and 7 of the horizontal reduction, and `d` and `d^2` round at most
+//!   once each: 92 roundings (Higham, Accuracy and Stability of Numerical Algorithms, 4.2), which weigh `kappa` in `S2`
+//!   and `2 sqrt(kappa (kappa - 1))` in `S1^2 / n`. That leaves m2 a relative error of at most `47 * 92 u = 4.8e-13`,
+//!   and the mean one of `4 * 92 u = 4.1e-14` standard deviations. Rounding errors of many values do not line up:
+//!   typical is `3 u`.
 //! - *A chunk, f64 data.* Additions are compensated, and of each square the part that f64 rounds away is summed, too. What
 //!   is left is that each `d` was rounded, by at most `u |d|`: m2 is within `2 sqrt(kappa) u <= 2.97 u` of the exact one,
 //!   the mean within `sqrt(kappa) u <= 1.49 u` standard deviations (Cauchy and Schwarz; over all values at once, so chunks do
@@ -93,9 +98,9 @@
 //! - f64 data: variances within 4 units in the last place, means within half a unit of themselves plus `2 u` standard
 //!   deviations (what the argument above gives, and what the tests and the fuzz target `oracle` hold). Below 1e-290 variances
 //!   lose digits as f64 itself does, and means of subnormal size are a few of the smallest subnormals off.
-//! - A chunk whose pivot is far from the mean of a feature (a step with few rows on one side, values that wander) is read
-//!   twice, for that feature and some beside it; one that holds NaN, infinities or overflows takes a slower scalar path for
-//!   it, too.
+//! - A chunk whose shift is far from the mean of a feature (a step with few rows on one side, values that wander) is
+//!   read twice, for that feature and some beside it; one that holds NaN, infinities or overflows takes the slower
+//!   scalar fallback for it, too.
 //! - The bits may change between minor versions of the crate (never between machines): a better order is a better
 //!   order.
 //! - A NaN is a NaN: payloads and signs are not part of the promise.
@@ -115,8 +120,8 @@
 //! is 0), and others are untouched. `tests/poisoned.rs` holds all this.
 //!
 //! # Threads
-//! [`Path::Parallel`] and [`Path::Auto`] use rayon's current pool: the global one, or the one they are called in. Set
-//! its size there; no result depends on it.
+//! [`Path::Parallel`] and [`Path::Auto`] use rayon's current thread pool: the pool in which they are called, or else
+//! the global one. To limit the number of threads, configure that pool. Results do not depend on it.
 
 #[cfg(not(feature = "std"))]
 compile_error!("batchnorm needs its feature `std`: builds without the standard library are not supported yet");
@@ -144,7 +149,7 @@ pub use lanes::Isa;
 pub use layout::Layout;
 pub use moments::{Moments, MomentsParts, Workspace};
 
-/// Moments of each feature of a batch, by [`Path::Auto`].
+/// Returns the moments of each feature of a batch, computed by [`Path::Auto`].
 ///
 /// ```
 /// use batchnorm::{Batch, Layout, moments};
@@ -157,7 +162,7 @@ pub fn moments<T: Element>(x: Batch<'_, T>) -> Moments {
     Path::Auto.moments(x)
 }
 
-/// The README's examples run as tests.
+/// Runs the README's examples as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

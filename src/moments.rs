@@ -1,4 +1,4 @@
-//! Mean and variance of each feature, as callers hold them.
+//! Mean and variance of each feature: the types that callers hold.
 
 use std::fmt;
 
@@ -9,12 +9,13 @@ use crate::lanes::Isa;
 use crate::spec::{same_bits, scalar};
 use crate::{Element, Error, Result};
 
-/// Count, mean and sum of squared deviations (m2) of each feature, in f64.
+/// Count, mean and sum of squared deviations from the mean (m2) of each feature, in f64.
 ///
-/// Made by [`crate::moments()`] or [`crate::Path::moments`]; grown by [`Moments::update`] and [`Moments::merge`]. Mean and
-/// m2 are double-doubles (unevaluated sums of two f64), so merging at a large mean loses nothing.
+/// [`moments()`](fn@crate::moments) and [`Path::moments`](crate::Path::moments) compute them; [`Moments::update`] and
+/// [`Moments::merge`] add rows. Mean and m2 are double-doubles (unevaluated sums of two f64), so merging keeps its
+/// accuracy at a large mean.
 ///
-/// `==` compares counts, means and m2 (both words of each) bit for bit, but for NaN, which equals NaN.
+/// `==` compares counts, means and m2 (both words of each) bit for bit, except that any NaN equals any other NaN.
 ///
 /// ```
 /// use batchnorm::{Batch, Layout, moments};
@@ -30,12 +31,12 @@ use crate::{Element, Error, Result};
 #[must_use]
 pub struct Moments {
     counts: Vec<u64>,
-    /// The words of the means (high, low), then those of m2.
+    /// High and low words of the means, then high and low words of m2.
     words: [Vec<f64>; 4],
 }
 
-/// All that [`Moments`] hold, one value per feature in each array: to send them to another process and back with the same
-/// bits.
+/// The contents of [`Moments`], as arrays with one value per feature. Use it to send moments to another process and to
+/// rebuild them there bit for bit.
 ///
 /// ```
 /// use batchnorm::{Batch, Layout, Moments, moments};
@@ -47,20 +48,20 @@ pub struct Moments {
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MomentsParts<'a> {
-    /// Values of each feature.
+    /// Number of values of each feature.
     pub counts: &'a [u64],
-    /// Means: the high words of double-doubles. NaN where there are no values.
+    /// High words of the means. NaN if there are no values.
     pub means: &'a [f64],
-    /// The low words of the means, at most half a unit in the last place of the high ones.
+    /// Low words of the means: each at most half a unit in the last place of its high word.
     pub means_low: &'a [f64],
-    /// Sums of squared deviations from the means: high words. 0 where there are no values.
+    /// High words of the sums of squared deviations from the means (m2). 0 if there are no values.
     pub m2s: &'a [f64],
-    /// Their low words.
+    /// Low words of m2.
     pub m2s_low: &'a [f64],
 }
 
 impl Moments {
-    /// Moments of no rows at all: what [`Moments::merge`] and [`Moments::update`] start from.
+    /// Creates the moments of zero rows, as a start for [`Moments::merge`] and [`Moments::update`].
     ///
     /// ```
     /// let m = batchnorm::Moments::new(5);
@@ -73,12 +74,13 @@ impl Moments {
         moments
     }
 
-    /// Moments from their parts, which another process may have sent: checked, and then the same bits.
+    /// Rebuilds moments from their parts, bit for bit. The parts are checked, because they may come from another
+    /// process.
     ///
     /// # Errors
-    /// [`Error::ParameterLength`] where an array has another length than the counts, [`Error::OutOfRange`] where a value
-    /// cannot be of any batch: a negative m2, a low word that its high word would absorb into another number, an m2
-    /// that is not 0 of fewer than two values.
+    /// [`Error::ParameterLength`] if an array does not have the same length as the counts. [`Error::OutOfRange`] if a
+    /// value cannot come from any batch: a negative m2, a mean of no values that is not NaN, a nonzero m2 of no values
+    /// or of one finite value, or a low word of more than half a unit in the last place of its high word.
     ///
     /// ```
     /// use batchnorm::{Moments, MomentsParts};
@@ -105,7 +107,7 @@ impl Moments {
         Ok(Moments { counts: counts.to_vec(), words: [means, means_low, m2s, m2s_low].map(<[f64]>::to_vec) })
     }
 
-    /// All that these moments hold.
+    /// Returns the contents of these moments.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, moments};
@@ -118,7 +120,7 @@ impl Moments {
         MomentsParts { counts: &self.counts, means, means_low, m2s, m2s_low }
     }
 
-    /// Number of features.
+    /// Returns the number of features.
     ///
     /// ```
     /// assert_eq!(batchnorm::Moments::new(5).num_features(), 5);
@@ -127,10 +129,10 @@ impl Moments {
         self.counts.len()
     }
 
-    /// Number of values of a feature.
+    /// Returns the number of values of a feature.
     ///
     /// # Panics
-    /// Where `feature >= num_features()`, as indexing does.
+    /// If `feature >= num_features()`.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, moments};
@@ -141,7 +143,7 @@ impl Moments {
         self.counts[feature]
     }
 
-    /// [`Moments::count`] of every feature.
+    /// Returns [`Moments::count`] of every feature.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, moments};
@@ -152,11 +154,11 @@ impl Moments {
         &self.counts
     }
 
-    /// Mean of a feature; NaN where there are no values or some are NaN, infinite where infinities of one sign are
-    /// among them.
+    /// Returns the mean of a feature. It is NaN if there are no values, if a value is NaN, or if there are infinities
+    /// of both signs; it is infinite if there are infinities of one sign only.
     ///
     /// # Panics
-    /// As [`Moments::count`].
+    /// If `feature >= num_features()`.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, moments};
@@ -168,7 +170,7 @@ impl Moments {
         self.means()[feature]
     }
 
-    /// [`Moments::mean`] of every feature. ([`Moments::parts`] has the low words, too.)
+    /// Returns [`Moments::mean`] of every feature. ([`Moments::parts`] also returns the low words.)
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, moments};
@@ -180,11 +182,11 @@ impl Moments {
         &self.words[0]
     }
 
-    /// Sum of the squared deviations from the mean; 0 where there are no values, NaN where some are not finite,
-    /// infinite where it exceeds `f64::MAX`.
+    /// Returns the sum of squared deviations from the mean. It is 0 if there are no values, NaN if a value is not
+    /// finite, and infinite if it exceeds `f64::MAX`.
     ///
     /// # Panics
-    /// As [`Moments::count`].
+    /// If `feature >= num_features()`.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, moments};
@@ -196,7 +198,7 @@ impl Moments {
         self.m2s()[feature]
     }
 
-    /// [`Moments::m2`] of every feature. ([`Moments::parts`] has the low words, too.)
+    /// Returns [`Moments::m2`] of every feature. ([`Moments::parts`] also returns the low words.)
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, moments};
@@ -208,12 +210,13 @@ impl Moments {
         &self.words[2]
     }
 
-    /// `m2 / max(0, count - ddof)`, as numpy's `ddof` and PyTorch's `correction`: 0 gives the population variance, 1
-    /// the unbiased one; any real number is allowed. Where `count <= ddof`, a feature that varies gives infinity and
-    /// one that does not gives NaN; without values it is NaN for any `ddof`.
+    /// Returns the variance of a feature: `m2 / max(0, count - ddof)`. `ddof` is numpy's `ddof` and PyTorch's
+    /// `correction`: 0 gives the population variance, 1 the unbiased variance. Any real number is allowed. If
+    /// `count <= ddof`, the result is infinite for a feature that varies and NaN for a constant one. Without values it
+    /// is NaN for any `ddof`.
     ///
     /// # Panics
-    /// As [`Moments::count`].
+    /// If `feature >= num_features()`.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, moments};
@@ -229,10 +232,10 @@ impl Moments {
         }
     }
 
-    /// [`Moments::mean`] of every feature, rounded to the type of `out`.
+    /// Writes [`Moments::mean`] of every feature to `out`, rounded to its element type.
     ///
     /// # Errors
-    /// [`Error::Features`] where `out` is not as long as there are features.
+    /// [`Error::Features`] if `out` does not have one element per feature.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, moments};
@@ -250,11 +253,11 @@ impl Moments {
         Ok(())
     }
 
-    /// [`Moments::variance`] of every feature, rounded to the type of `out`; in lanes, which one by one is not. Runs on
-    /// the calling thread.
+    /// Writes [`Moments::variance`] of every feature to `out`, rounded to its element type. Vectorised, so faster than
+    /// calling `variance` per feature. Runs on the calling thread.
     ///
     /// # Errors
-    /// [`Error::Features`] where `out` is not as long as there are features.
+    /// [`Error::Features`] if `out` does not have one element per feature.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, moments};
@@ -284,10 +287,10 @@ impl Moments {
         Ok(())
     }
 
-    /// Square root of [`Moments::variance`].
+    /// Returns the standard deviation of a feature: the square root of [`Moments::variance`].
     ///
     /// # Panics
-    /// As [`Moments::count`].
+    /// If `feature >= num_features()`.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, moments};
@@ -299,15 +302,17 @@ impl Moments {
         self.variance(feature, ddof).sqrt()
     }
 
-    /// Adds the rows behind other moments: of another shard, another file, another time. Either side may be empty, and
-    /// features may have different counts. Runs on the calling thread.
+    /// Merges the moments of other rows into these: of another shard, another file or a later batch. Both may be empty,
+    /// and features may have different counts. Runs on the calling thread.
     ///
-    /// Shards of whole chunks give the bits of one call where they are merged as one call merges chunks: in order, the left
-    /// one of a power of two of chunks, the right one of no more. A chunk is 512 rows (from 64 columns on; of fewer, 512
-    /// times the power of two that makes them 64), or `32768 / inner` planes, at least one.
+    /// The result is bit-identical to a single call if the shards consist of whole chunks (only the last chunk may be
+    /// incomplete) and are merged in the order in which a single call merges chunks: neighbours only, with `2^k` chunks
+    /// on the left and at most as many on the right. A chunk is 512 rows if there are at least 64 columns
+    /// (`columns = features * inner`). With fewer columns, it is `512 * p` rows, where `p` is the smallest power of two
+    /// with `p * columns >= 64`. Where `inner >= 32`, it is `32768 / inner` planes of each feature, but at least one.
     ///
     /// # Errors
-    /// [`Error::Features`] where the other has other features. Nothing changes then.
+    /// [`Error::Features`] if `other` has a different number of features; a failed call leaves everything unchanged.
     ///
     /// ```
     /// use batchnorm::{Batch, Layout, moments};
@@ -331,7 +336,7 @@ impl Moments {
         Ok(())
     }
 
-    /// Merges features that have the same counts.
+    /// Merges a range of features that all have the same counts.
     fn merge_features(&mut self, features: std::ops::Range<usize>, count_a: u64, other: &Moments, count_b: u64) {
         if count_b == 0 {
             return;
@@ -348,7 +353,7 @@ impl Moments {
         }
     }
 
-    /// The count of all features, where they have the same.
+    /// Returns the count of all features, if it is the same for all.
     pub(crate) fn uniform_count(&self) -> Option<u64> {
         let (first, others) = self.counts.split_first().unwrap_or((&0, &[]));
         others.iter().all(|count| count == first).then_some(*first)
@@ -363,7 +368,8 @@ impl Moments {
         MomentSlices(self.words.each_ref().map(|words| &words[..]))
     }
 
-    /// Sizes the arrays for features of `count` values each; those of none are filled.
+    /// Resizes the arrays for features with `count` values each. If `count` is 0, fills them with the moments of no
+    /// values.
     pub(crate) fn resize(&mut self, num_features: usize, count: usize) -> MomentArrays<'_> {
         self.counts.clear();
         self.counts.resize(num_features, count as u64);
@@ -378,14 +384,14 @@ impl Moments {
     }
 }
 
-/// `max(0, count - ddof)`.
+/// Returns `max(0, count - ddof)`.
 fn degrees_of_freedom(count: u64, ddof: f64) -> f64 {
-    // Not `max`: it would hide a NaN ddof.
-    let freedom = count as f64 - ddof;
-    if freedom < 0.0 { 0.0 } else { freedom }
+    // `f64::max` would turn a NaN `ddof` into 0.
+    let degrees_of_freedom = count as f64 - ddof;
+    if degrees_of_freedom < 0.0 { 0.0 } else { degrees_of_freedom }
 }
 
-/// What few values cannot have, and what no values can have.
+/// Rejects a negative m2, and a mean or an m2 that so few values cannot have.
 fn check_count(count: u64, mean: f64, m2: f64) -> Result<()> {
     if m2 < 0.0 {
         return Err(Error::OutOfRange { name: "m2s", allowed: "NaN or at least 0", given: m2 });
@@ -399,7 +405,7 @@ fn check_count(count: u64, mean: f64, m2: f64) -> Result<()> {
     Ok(())
 }
 
-/// The words of a double-double: the low one is rounded away where the two are added.
+/// Checks the words of a double-double: adding the low word to the high word must round to the high word.
 fn check_words(name: &'static str, high: f64, low: f64) -> Result<()> {
     if low == 0.0 || high + low == high {
         return Ok(());
@@ -407,14 +413,14 @@ fn check_words(name: &'static str, high: f64, low: f64) -> Result<()> {
     Err(Error::OutOfRange { name, allowed: "at most half a unit in the last place of its high word", given: low })
 }
 
-/// Equal where counts, means and m2 (both words of each) are equal, bit for bit but for NaN, which equals NaN.
+/// Compares counts, means and m2 (both words of each) bit for bit, except that any NaN equals any other NaN.
 impl PartialEq for Moments {
     fn eq(&self, other: &Self) -> bool {
         self.counts == other.counts && self.words.iter().zip(&other.words).all(|(a, b)| same_bits(a, b))
     }
 }
 
-/// The first features; there may be many.
+/// Prints the first features only, because there may be many.
 impl fmt::Debug for Moments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 4;
@@ -428,8 +434,8 @@ impl fmt::Debug for Moments {
     }
 }
 
-/// Memory that a call computes in, kept from call to call so that later ones allocate nothing. It grows to what the
-/// largest call needed; a clone begins empty.
+/// Scratch memory that is reused from call to call, so that later calls on one thread allocate nothing. It grows to the
+/// size that the largest call needed. A clone starts empty.
 ///
 /// ```
 /// use batchnorm::{Batch, Layout, Moments, Path, Workspace};
@@ -445,7 +451,7 @@ impl fmt::Debug for Moments {
 pub struct Workspace(Vec<f64>);
 
 impl Workspace {
-    /// So many values, whatever they are.
+    /// Returns `len` values with unspecified contents, growing the memory if needed.
     pub(crate) fn of(&mut self, len: usize) -> &mut [f64] {
         if self.0.len() < len {
             self.0.resize(len, 0.0);

@@ -1,81 +1,84 @@
-//! Every constant that speed alone depends on, with what it was measured on. None of them changes a bit.
+//! Constants that affect speed only, each with the machine on which it was measured. None of them changes a result.
 //!
-//! Machines: *Zen 5* and *Xeon* (Sapphire Rapids), 2 virtual CPUs each, 1 to 2 MiB of second-level and 32 MiB of
-//! third-level cache. To measure one again, change it and compare two builds: `cargo bench --bench table -- --only
-//! moments` (or `inference`, `training`) prints each shape beside the machine's limit in the same run, `cargo bench
-//! --bench roofline` every size.
+//! Machines: *Zen 5* and *Xeon* (Sapphire Rapids), with 2 virtual CPUs each, 1 to 2 MiB of second-level cache and 32
+//! MiB of third-level cache. To measure a constant again, change it and compare two builds.
+//! `cargo bench --bench table -- --only moments` (or `inference`, `training`) prints each shape together with the
+//! machine's limit in the same run; `cargo bench --bench roofline` covers all sizes.
 
-/// Bytes of a cache line. The kernels prefetch, align and share out by it.
+/// Bytes in a cache line: the unit of prefetching, of alignment and of sharing work between threads.
 pub(crate) const CACHE_LINE: usize = 64;
 
 // Sums.
 
-/// Columns whose shifts and sums are kept side by side at most: 24 KiB, or 40 with compensation terms, stay in a
-/// first-level cache. (Zen 5, Xeon; 48 KiB of first-level cache.)
+/// Most columns that are summed together in the row view. Their shifts and sums take 24 KiB (40 KiB with compensation
+/// terms) and stay in the first-level cache. (Zen 5, Xeon; 48 KiB of first-level cache.)
 pub(crate) const TILE_COLUMNS: usize = 1024;
 
-/// Features whose planes are summed side by side at most: their sums (16 KiB, or 32 with compensation terms) stay in a
-/// first-level cache. (Zen 5.)
+/// Most features whose planes are summed side by side. Their accumulators take 16 KiB (32 KiB with compensation terms)
+/// and stay in the first-level cache. (Zen 5.)
 pub(crate) const TILE_PLANES: usize = 64;
 
-/// Batches up to this size stay in a second-level cache, where prefetching costs more than it brings. (Zen 5, Xeon.)
+/// Batches up to this size stay in the second-level cache, where prefetching costs more than it saves. (Zen 5, Xeon.)
 pub(crate) const SECOND_LEVEL_BYTES: usize = 1 << 19;
 
-/// Batches up to this size stay in a third-level cache, which answers sooner than memory, and where it does not matter in
-/// which order planes are read. (Zen 5, Xeon.)
+/// Batches up to this size stay in the third-level cache. It has a lower latency than memory, and there the order in
+/// which planes are read does not matter. (Zen 5, Xeon.)
 pub(crate) const THIRD_LEVEL_BYTES: usize = 8 << 20;
 
-/// Prefetch distance of rows in bytes, for batches in the third-level cache. (Zen 5, of 4 to 96 KiB.)
+/// Prefetch distance in bytes for rows, if the batch stays in the third-level cache. (Zen 5; 4 to 96 KiB were tried.)
 pub(crate) const ROW_PREFETCH_NEAR: usize = 8 << 10;
 
-/// Prefetch distance of rows in bytes, for larger batches. (Zen 5, of 4 to 96 KiB.)
+/// Prefetch distance in bytes for rows of larger batches. (Zen 5; 4 to 96 KiB were tried.)
 pub(crate) const ROW_PREFETCH_FAR: usize = 32 << 10;
 
-/// Prefetch distance of planes in bytes. (Zen 5.)
+/// Prefetch distance in bytes for planes. (Zen 5.)
 pub(crate) const PLANE_PREFETCH: usize = 16 << 10;
 
-/// Features whose variances are computed one by one where a single one of them needs it.
+/// Features per block when variances are computed. If one feature of a block is out of range, the whole block is
+/// computed one feature at a time.
 pub(crate) const VARIANCE_BLOCK: usize = 64;
 
 // Normalising.
 
-/// From this `inner` on, the values of a plane share their parameters in registers; below it, parameters are laid out
-/// like the values. (Two vectors of the widest lanes must fit a plane.)
+/// Smallest `inner` for which the values of a plane share their parameters in registers. Below it, parameters are
+/// expanded to one per value. (A plane must hold two of the widest f64 vectors.)
 pub(crate) const SPLAT_INNER: usize = 16;
 
-/// Columns that parameters are laid out for at a time.
-pub(crate) const LAID_OUT_COLUMNS: usize = 128;
+/// Columns to which parameters are expanded at a time.
+pub(crate) const EXPANDED_COLUMNS: usize = 128;
 
-/// Runs up to this length are not worth laying out anything.
+/// Runs up to this length are too short to be worth expanding parameters for.
 pub(crate) const FEW_VALUES: usize = 64;
 
-/// Columns whose parameters stay in a first-level cache while several rows pass; wider rows are cut to it. (Zen 5, of 512
-/// to 8192.)
+/// Columns per tile of wide rows: the parameters of a tile stay in the first-level cache while several rows are mapped.
+/// (Zen 5; 512 to 8192 were tried.)
 pub(crate) const MAP_TILE_COLUMNS: usize = 1024;
 
-/// Bytes of output from which stores are non-temporal. (Zen 5, 32 MiB of third-level cache: at 8 MiB ordinary stores, which
-/// stay there, are 1.7 times as fast; from 12 MiB on non-temporal ones are, 1.3 times.)
+/// Smallest output in bytes that is written with non-temporal stores. (Zen 5, 32 MiB of third-level cache: at 8 MiB,
+/// ordinary stores, which stay in the cache, are 1.7 times as fast; from 12 MiB on, non-temporal stores are 1.3 times
+/// as fast.)
 pub(crate) const NON_TEMPORAL_BYTES: usize = 12 << 20;
 
-/// Prefetch distance in bytes beside non-temporal stores, which keep the processor from guessing what comes. (Xeon.)
+/// Prefetch distance in bytes when stores are non-temporal. Such stores hinder the processor's own prefetching. (Xeon.)
 pub(crate) const NON_TEMPORAL_PREFETCH: usize = 4096;
 
 // Threads.
 
-/// Values below which a part of a sum is not split between threads: waking one takes as long as reading this much. (Zen
-/// 5.)
+/// Fewest values per thread for which a sum is split between two threads: waking a thread takes as long as reading this
+/// many values. (Zen 5.)
 pub(crate) const FORK_VALUES: usize = 1 << 16;
 
-/// Values from which `Path::Auto` uses threads for moments. (Zen 5, two cores: up to 2^20 f32 values, 4 MiB, they bring
-/// nothing; at 2^21 `parallel` is 1.2 times as fast, at 2^22 1.6 times.)
+/// Fewest values for which `Path::Auto` computes moments on several threads. (Zen 5, two cores: up to 2^20 f32 values,
+/// 4 MiB, threads gain nothing; at 2^21 `parallel` is 1.2 times as fast, at 2^22 1.6 times.)
 pub(crate) const PARALLEL_MOMENTS: usize = 1 << 21;
 
-/// The same for normalising, where the calling thread does not wait for others to wake. (Zen 5, two cores: at 2^18 values
-/// about as fast, at 2^20 1.3 times.)
+/// Fewest values for which `Path::Auto` normalises on several threads. It is smaller than for moments, because the
+/// calling thread does not wait for other threads to wake. (Zen 5, two cores: at 2^18 values `parallel` is about as
+/// fast as one thread, at 2^20 1.3 times as fast.)
 pub(crate) const PARALLEL_NORMALIZE: usize = 1 << 18;
 
-/// Fewest values that one thread normalises at a time: a multiple of a cache line.
+/// Fewest values in a piece of normalising work: a multiple of a cache line.
 pub(crate) const PIECE_VALUES: usize = 1 << 15;
 
-/// Pieces per thread in normalising: enough that a slow thread does not hold up the rest.
+/// Pieces of normalising work per thread: enough that a slow thread does not delay the rest.
 pub(crate) const PIECES_PER_THREAD: usize = 4;

@@ -1,4 +1,4 @@
-//! Calls that can do without allocating do: counted by the allocator.
+//! Calls that need not allocate do not allocate, as the allocator counts.
 #![allow(unsafe_code, reason = "an allocator is unsafe by its trait")]
 
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
@@ -10,22 +10,22 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-    /// Bytes that this thread holds. (What another thread frees is not missed here: it would count as held.)
+    /// Bytes that this thread holds. (Memory that another thread frees would still count as held.)
     static HELD: Cell<isize> = const { Cell::new(0) };
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is passed to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         HELD.set(HELD.get() + memory.size() as isize);
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller guarantees it.
         unsafe { System.alloc(memory) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, memory: Memory) {
         HELD.set(HELD.get() - memory.size() as isize);
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller guarantees it.
         unsafe { System.dealloc(at, memory) }
     }
 }
@@ -83,7 +83,7 @@ fn calls_allocate_nothing_once_they_have_their_memory() {
     }
 }
 
-/// What the documentation says that an accumulator keeps, whatever has passed through it.
+/// Checks that an accumulator holds no more memory than documented, whatever has passed through it.
 fn accumulator_holds(rows: usize, features: usize, inner: usize, chunk_values: usize) {
     let piece = vec![1.5f64; 37 * features * inner];
     let before = HELD.get();
@@ -95,7 +95,7 @@ fn accumulator_holds(rows: usize, features: usize, inner: usize, chunk_values: u
     }
     let chunks = rows * features * inner / chunk_values;
     let subtrees = chunks.max(1).ilog2() as usize + 1;
-    // The list of subtrees itself is beside that: some hundred bytes an entry, with room for twice as many.
+    // In addition there is the list of subtrees: some hundred bytes per entry, with room for twice as many.
     let most = 8 * chunk_values + subtrees * (4 * 8 * features + 400);
     assert!(chunks > 4, "too few rows to see anything: {chunks} chunks");
     assert!(held <= most as isize, "[{rows}, {features}, {inner}]: holds {held} bytes, may hold {most}");
@@ -109,7 +109,7 @@ fn accumulators_hold_less_than_a_chunk_and_few_moments() {
     accumulator_holds(20_000, 7, 5, 512 * 2 * 35);
 }
 
-/// The counter counts.
+/// The counter works.
 #[test]
 fn a_vector_is_an_allocation() {
     assert_eq!(allocations(|| drop(std::hint::black_box(vec![1u8; 100]))), 1);

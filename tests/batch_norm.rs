@@ -1,4 +1,4 @@
-//! The layer: PyTorch's semantics, in closed forms.
+//! The layer: PyTorch's semantics, against closed forms.
 
 mod common;
 
@@ -36,7 +36,7 @@ fn training_in_closed_form() {
     assert_eq!(y, [(3.0 - 0.25) * (inv_std * 2.0) + 10.0]);
 }
 
-/// PyTorch 2.15, x = [0, 2] from running statistics (0, 1): momentum 2 gives (2, 3), momentum -1 gives (-1, 0).
+/// PyTorch 2.15 with x = [0, 2] and running statistics (0, 1): momentum 2 gives (2, 3), momentum -1 gives (-1, 0).
 #[test]
 fn any_momentum() {
     for (momentum, mean, variance) in [(2.0, 2.0, 3.0), (-1.0, -1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 2.0)] {
@@ -46,7 +46,7 @@ fn any_momentum() {
     }
 }
 
-/// PyTorch's `momentum=None`: batches count alike, whatever their size.
+/// PyTorch's `momentum=None`: all batches have equal weight, whatever their size.
 #[test]
 fn cumulative_average() {
     let mut bn = BatchNorm::new(1).with_cumulative_average();
@@ -88,7 +88,7 @@ fn constants_become_their_bias() {
     }
 }
 
-/// Training, then evaluation, on every layout, against the definition in f64.
+/// Training on every layout, against the definition in f64.
 #[test]
 fn every_layout() {
     for layout in [
@@ -120,7 +120,7 @@ fn every_layout() {
     }
 }
 
-/// f32 near 1e30: the variance does not fit f32, the result does (PyTorch gives zeros here).
+/// f32 values near 1e30: the variance does not fit into f32, but the result does (PyTorch gives zeros here).
 #[test]
 fn large_values_keep_their_shape() {
     let y = train(&mut BatchNorm::new(1), &[1e30f32, -1e30], Layout::nc(2, 1));
@@ -135,7 +135,7 @@ fn evaluation_of_few_rows_and_none() {
     assert_eq!(eval::<f32>(&bn, &[], Layout::ncl(4, 2, 0)), []);
 }
 
-/// A layer's whole visible state.
+/// Returns everything that a caller can see of a layer.
 fn state(bn: &BatchNorm) -> String {
     format!(
         "{:?} {:?} {:?} {:?} {:?} {:?} {}",
@@ -190,7 +190,8 @@ fn errors_name_both_numbers_and_change_nothing() {
     }
 }
 
-/// What training on constants, or on NaN, leads to may be set again; without `eps` a variance of 0 gives the bias.
+/// Variances that result from training on constants or on NaN can be set again. Without `eps`, a variance of 0 gives
+/// the bias.
 #[test]
 fn any_variance_that_is_not_negative_may_be_set() {
     let mut bn = BatchNorm::new(4).with_eps(0.0).expect("an eps");
@@ -216,14 +217,14 @@ fn slices_and_layouts_are_checked() {
         assert!(matches!(Batch::new(&[0.0f32; 4], layout), Err(Error::Overflow { .. })), "{layout}");
         assert!(matches!(BatchMut::new(&mut [0.0f64; 4], layout), Err(Error::Overflow { .. })), "{layout}");
     }
-    // A side of 0 empties a batch whatever the others are, but not at any width.
+    // With a dimension of 0 a batch is empty, whatever its other dimensions are; but the number of features is limited.
     assert!(Batch::<f32>::new(&[], Layout::nchw(usize::MAX, 3, usize::MAX, 0)).is_ok());
     assert!(Batch::<f32>::new(&[], Layout::nhwc(0, usize::MAX, 2, 3)).is_ok());
     let wide = Batch::<f32>::new(&[], Layout::nc(0, usize::MAX)).expect_err("refused");
     assert!(matches!(wide, Error::EmptyTooWide { most: 0x100_0000, given: usize::MAX, .. }), "{wide:?}");
 }
 
-/// An inference object outlives its layer, is shared between threads, and does not follow later training.
+/// An inference object outlives its layer, is shared between threads, and does not change with later training.
 #[test]
 fn inference_is_frozen() {
     let layout = Layout::nc(20, 2);
@@ -243,7 +244,8 @@ fn inference_is_frozen() {
     assert_ne!(eval(&bn, &data, layout), expected);
 }
 
-/// Inference objects are equal where they apply the same to each feature. (A mutant of this survived all other tests.)
+/// Inference objects are equal if they have the same parameters for each feature. (A mutant of this survived all other
+/// tests.)
 #[test]
 fn inference_is_compared_by_value() {
     let norm = |features: usize, last_mean: f64| {
@@ -260,7 +262,8 @@ fn inference_is_compared_by_value() {
     assert_ne!(norm(19, 1.0), norm(20, 1.0));
 }
 
-/// Empty batches of hostile shapes, and layers without features: found by fuzzing to overflow where trees are sized.
+/// Empty batches of hostile shapes, and layers without features. (Fuzzing found an overflow where the size of a tree is
+/// computed.)
 #[test]
 fn nothing_in_any_shape() {
     for layout in [

@@ -1,4 +1,4 @@
-//! Data whose moments are known without summing: first the oracle on them, then every path.
+//! Data whose moments are known without summing. Tests the oracle on them first, then every path.
 
 mod common;
 
@@ -16,7 +16,7 @@ fn ratio(numerator: i64, denominator: i64) -> BigRational {
 /// `from + step * i` for `i < n` has mean `from + step * (n - 1) / 2` and m2 `step^2 * n * (n^2 - 1) / 12`.
 #[test]
 fn the_oracle_on_arithmetic_progressions() {
-    // The last ones: eighths are the last places of an f64 at 1e15; subnormals; and the largest numbers.
+    // The last four: eighths, which are the last place of an f64 at 1e15; subnormals; and the largest numbers.
     for (from, step) in [
         (1.0, 1.0),
         (0.0, -3.0),
@@ -62,7 +62,7 @@ fn the_oracle_takes_roots() {
     assert_eq!(root(&rational(6.25)), rational(2.5));
 }
 
-/// Shapes of which any eight rows hold whole pairs of neighbours: columns, narrow and wide tables, small planes, planes
+/// Shapes in which any eight rows hold whole pairs of neighbours: columns, narrow and wide tables, small planes, planes
 /// of several rows, and planes longer than a chunk.
 const LAYOUTS: [Layout; 12] = [
     Layout::nc(2, 3),
@@ -79,7 +79,8 @@ const LAYOUTS: [Layout; 12] = [
     Layout::ncl(1, 1, 32_770),
 ];
 
-/// A batch whose feature `f` is `mean + d, mean - d` in turn, `d = (1 + (pair + f) % 8) / 2`; and the sums of the `d^2`.
+/// Returns a batch whose feature `f` is `mean + d, mean - d` in turn, with `d = (1 + (pair + f) % 8) / 2`, and the sum
+/// of `d^2` over each feature.
 fn pairs<T: Element>(mean: f64, layout: Layout) -> (Vec<T>, Vec<f64>) {
     let (features, inner) = (layout.features(), layout.inner());
     let mut squares = vec![0; features];
@@ -111,8 +112,8 @@ fn check_pairs<T: Element>(mean: f64) {
     }
 }
 
-/// Neighbours of one mean, with few digits, so that sums are exact in any order and equality is the test (a trick of
-/// oneDNN's tests).
+/// Pairs about one mean, with few digits, so that sums are exact in any order and results must be equal (a technique
+/// from oneDNN's tests).
 #[test]
 fn exact_sums_are_exact() {
     for mean in [0.0, 1024.0, -65_536.0] {
@@ -124,7 +125,8 @@ fn exact_sums_are_exact() {
     }
 }
 
-/// `mean + d` and `mean - d` in turn normalise to plus and minus the weight, exactly, where `d` is a power of two.
+/// Checks that `mean + d` and `mean - d` in turn normalise to exactly plus and minus the weight, plus the bias, where
+/// `d` is a power of two.
 fn check_normalised<T: Element>(mean: f64, d: f64) {
     for layout in LAYOUTS {
         let (features, inner) = (layout.features(), layout.inner());
@@ -158,8 +160,8 @@ fn two_points_normalise_exactly() {
     check_normalised::<f64>(1e15, 0.125);
 }
 
-/// Values times a power of two have that times the mean and its square times the variance, to the last bit: also where
-/// results come near the end of f64's range, and halves of products would lie past it.
+/// If values are scaled by a power of two, the mean is scaled by it and the variance by its square, to the last bit.
+/// This holds even for results near the end of f64's range, where products of halves would exceed it.
 #[test]
 fn powers_of_two_scale_results_exactly() {
     for layout in [Layout::nc(2, 50), Layout::nc(2000, 7), Layout::ncl(3, 4, 40_000)] {

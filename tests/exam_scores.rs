@@ -1,6 +1,6 @@
-//! The example prints what it should, and says what is wrong with a file.
+//! The example prints what it should, and reports what is wrong with a file.
 
-// The example's own modules, compiled here a second time.
+// The example's own modules, compiled into this test as well.
 #[path = "../examples/exam_scores/report.rs"]
 mod report;
 #[path = "../examples/exam_scores/scores.rs"]
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use scores::{CsvError, parse_csv};
 
-/// The numbers below a title, row by row, without the names of the rows.
+/// Returns the cells below a title, row by row.
 fn numbers(text: &str, title: &str, rows: usize) -> Vec<Vec<String>> {
     let mut lines = text.lines().skip_while(|line| *line != title);
     assert!(lines.next().is_some(), "no table {title:?} in:\n{text}");
@@ -24,7 +24,7 @@ fn expect(text: &str, title: &str, rows: &[&str]) {
         rows.iter().map(|row| row.split_whitespace().map(String::from).collect()).collect();
     let mut given = numbers(text, title, rows.len());
     if title.starts_with("mean") {
-        // The names of these rows have spaces.
+        // The names of these rows have spaces: compare the numbers only.
         given = given.into_iter().map(|row| row[row.len() - 5..].to_vec()).collect();
     }
     assert_eq!(given, expected, "{title}");
@@ -116,7 +116,7 @@ fn what_is_wrong_with_a_csv() {
     assert!(missing.starts_with("no such file.csv: "), "{missing}");
 }
 
-/// A batch of one row has moments; training on it is refused in words, not in numbers.
+/// A batch of one row has moments, but training on it is refused with a message.
 #[test]
 fn one_row() {
     let text = report::report(&parse("3,4\n").expect("a table")).expect("a report");

@@ -1,4 +1,4 @@
-//! What the moments mean: ddof, merging, streaming, and values that are not ordinary.
+//! The semantics of moments: ddof, merging, accumulating, and special values.
 
 mod common;
 
@@ -13,7 +13,7 @@ fn column<T: Element>(values: &[T]) -> Moments {
     moments(Batch::new(values, Layout::nc(values.len(), 1)).expect("a batch"))
 }
 
-/// Mean and m2 by every path, which must agree before they are looked at.
+/// Returns mean and m2, after checking that all paths agree on them.
 fn mean_m2<T: Element>(values: &[T]) -> (f64, f64) {
     let x = Batch::new(values, Layout::nc(values.len(), 1)).expect("a batch");
     let reference = Path::Scalar.moments(x);
@@ -23,7 +23,7 @@ fn mean_m2<T: Element>(values: &[T]) -> (f64, f64) {
     (reference.mean(0), reference.m2(0))
 }
 
-/// numpy's and PyTorch's `m2 / max(0, n - ddof)`, as both print it.
+/// The variance is `m2 / max(0, n - ddof)`, as in numpy and PyTorch.
 #[test]
 fn ddof() {
     let m = column(&[1.0f64, 2.0, 4.0]);
@@ -46,7 +46,7 @@ fn ddof() {
     assert!(one.variance(0, 1.0).is_nan());
 }
 
-/// What other tests compare with: equal in all that there is, the halves that no method shows included.
+/// Other tests rely on `==`. It compares everything, including the low words, which only [`Moments::parts`] shows.
 #[test]
 fn equality() {
     let differ: [(&str, &[f64], &[f64]); 5] = [
@@ -70,7 +70,8 @@ fn equality() {
     assert_eq!(column(&[f64::NAN]), column(&[-f64::NAN]), "a NaN is a NaN");
 }
 
-/// All at once, where features that need care lie among others, and where none do.
+/// `means_into` and `variances_into` give the same as the methods for one feature, whether some features need the slow
+/// path or none do.
 #[test]
 fn all_features_at_once_are_as_one_by_one() {
     fn check<T: Element>(m: &Moments, ddof: f64) {
@@ -94,7 +95,8 @@ fn all_features_at_once_are_as_one_by_one() {
     {
         let layout = Layout::nc(rows, features);
         let mut data = common::nasty::mixed::<f64>(kind, 1, layout);
-        // Variances near the end of f64's range, where halves of products overflow: of one feature, and of all.
+        // Variances near the end of f64's range, where splitting numbers into halves overflows: of one feature, and of
+        // all.
         let far = |x: &mut f64| *x = 1e153 * x.signum();
         match features {
             43 => data[3..].iter_mut().step_by(features).for_each(far),
@@ -163,7 +165,7 @@ fn constants_are_exact() {
     }
 }
 
-/// NaN and infinities, in first, middle and last places, and where chunks meet.
+/// NaN and infinities in the first, the middle and the last place.
 #[test]
 fn not_finite() {
     for n in [1usize, 9, 700, 20_000] {
@@ -190,7 +192,7 @@ fn not_finite() {
     }
 }
 
-/// Sums and squares past `f64::MAX`: the mean stays right, m2 is infinite as it should be.
+/// Sums and squares exceed `f64::MAX`: the mean stays right, and m2 is infinite, as it should be.
 #[test]
 fn overflow() {
     for n in [2usize, 10, 1000, 20_000] {
@@ -240,8 +242,8 @@ fn merging() {
     assert_eq!(merged, before);
 }
 
-/// Shards of whole chunks (512 rows of 70 columns; 10 planes of 3136), cut and joined as the canonical tree has it: in order,
-/// the left one of a power of two of chunks.
+/// Shards of whole chunks (512 rows of 70 columns; 10 planes of 3136), split and merged like the canonical tree: in
+/// order, with `2^k` chunks on the left.
 #[test]
 fn merging_whole_chunks_gives_the_bits_of_one_call() {
     for (chunk, features, inner) in [(512, 70, 1), (10, 3, 3136)] {
@@ -262,7 +264,7 @@ fn merging_whole_chunks_gives_the_bits_of_one_call() {
     }
 }
 
-/// Shards far from zero, far from each other, of very different counts.
+/// Shards far from zero, with very different counts.
 #[test]
 fn merging_keeps_the_digits() {
     let at = |mean: f64, n: usize| -> Vec<f64> { (0..n).map(|i| mean + (i % 7) as f64).collect() };
@@ -280,7 +282,8 @@ fn merging_keeps_the_digits() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-    /// Any split of the rows gives the bits of one call, and asking in between changes nothing.
+    /// For any split of the rows, the result is bit-identical to a single call, and calls of `moments` in between
+    /// change nothing.
     #[test]
     fn accumulating_in_any_split(
         kind in proptest::sample::select(&KINDS[..]),
@@ -323,7 +326,7 @@ fn accumulators_refuse_other_shapes() {
     assert!(Accumulator::<f32>::new(1 << 40, 1).is_err());
 }
 
-/// Moments are used again for other shapes.
+/// Moments can be reused for other shapes.
 #[test]
 fn moments_into_forgets() {
     let (mut m, mut workspace) = (Moments::default(), Workspace::default());

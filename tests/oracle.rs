@@ -7,14 +7,14 @@ use common::nasty::{self, KINDS, Kind, batch};
 use common::oracle::{Exact, error_in, exact, nearest, rational, root, ulp, ulp_f32};
 use proptest::prelude::*;
 
-/// The values of one feature.
+/// Returns the values of one feature.
 fn column<T: Element>(data: &[T], layout: Layout, feature: usize) -> Vec<f64> {
     let (features, inner) = (layout.features(), layout.inner());
     data.iter().enumerate().filter(|(at, _)| at / inner % features == feature).map(|(_, x)| x.to_f64()).collect()
 }
 
-/// The targets, feature by feature: of a variance in units of its last place, of a mean half a unit of its last place
-/// beside so many 2^-53 of the standard deviation (and a smallest subnormal).
+/// The errors allowed per feature. A variance may be off by `variance_ulp` units in its last place. A mean may be off
+/// by half a unit in its last place plus `mean_sd` times 2^-53 standard deviations (plus the smallest subnormal).
 struct Target {
     variance_ulp: f64,
     mean_sd: f64,
@@ -47,8 +47,8 @@ fn check_moments<T: Element>(kind: Kind, seed: u64, layout: Layout, target: &Tar
     }
 }
 
-/// f32 data are not compensated: 64 ulp, a relative error of 1.4e-14, for the data here. The documented bound for any
-/// data, 4.8e-13, is thirty times that. Their means lose as little, in standard deviations.
+/// Sums of f32 data are not compensated: 64 ulp, a relative error of 1.4e-14, suffice for the data here. The documented
+/// bound for any data, 4.8e-13, is thirty times that. The errors of means are as small, in standard deviations.
 const F32: Target = Target { variance_ulp: 64.0, mean_sd: 32.0 };
 const F64: Target = Target { variance_ulp: 4.0, mean_sd: 2.0 };
 
@@ -70,7 +70,7 @@ proptest! {
     }
 }
 
-/// Every kind at every length about a boundary (the long ones take turns), as a column and as a plane.
+/// Every kind at every length near a boundary (at long lengths, kinds take turns), as a column and as a plane.
 #[test]
 fn every_length_is_right() {
     for (at, len) in nasty::edges().enumerate() {
@@ -108,14 +108,14 @@ fn tall_batches_are_right() {
     }
 }
 
-/// Sums of squares between 2^900 and `f64::MAX`, of many chunks: joined and divided scaled down.
+/// Sums of squares between 2^900 and `f64::MAX`, of many chunks: they are scaled down to be merged and divided.
 #[test]
 fn squares_near_the_end_of_the_range_are_right() {
     for (kind, rows) in [(Kind::Scaled(1e148), 100_000), (Kind::Scaled(3e151), 20_000), (Kind::Scaled(1e137), 40_000)] {
         check_moments::<f64>(kind, 14, Layout::nc(rows, 2), &F64);
         check_moments::<f64>(kind, 15, Layout::ncl(2, 1, rows), &F64);
     }
-    // Steps whose differences, not their deviations, are that large.
+    // Steps whose differences are that large, although their deviations are not.
     let steps: Vec<f64> =
         (0..40_000).map(|row| if row < 13_000 { 1e145 } else { -2e145 } + 1e140 * (row % 7) as f64).collect();
     let exact = exact(steps.iter().copied());
@@ -124,15 +124,16 @@ fn squares_near_the_end_of_the_range_are_right() {
     assert!(error <= F64.variance_ulp, "the variance is {error} ulp off");
 }
 
-/// The case that a plain Welford fails by nine digits: 1e12 + U(0, 1).
+/// Data like 1e12 + U(0, 1), on which a plain Welford algorithm loses nine digits.
 #[test]
 fn a_mean_of_1e12_costs_nothing() {
     check_moments::<f64>(Kind::Offset(1e12), 4, Layout::nc(100_000, 1), &F64);
     check_moments::<f64>(Kind::Offset(-1e15), 5, Layout::nc(10_000, 3), &F64);
 }
 
-/// Few values: -1 where the pivot comes from, others whose deviations from it, 1 and 4, are rounded by half a unit each,
-/// in directions that add up. (Reasoned out. Squares were once rounded too, and 4.8 ulp off.)
+/// A worst case, constructed by hand: -1 where the shift is sampled, and values whose deviations from it, near 1 and 4,
+/// are each rounded by half a unit, in directions that add up. (When squares were rounded, too, the variance was 4.8
+/// ulp off.)
 #[test]
 fn errors_that_line_up() {
     let (near_1, near_4) = (47_453_132.499_9 * f64::EPSILON, 3.0 + 6.0 * f64::EPSILON);
@@ -141,11 +142,11 @@ fn errors_that_line_up() {
     let mut worst = 0f64;
     for (layout, sample) in samples.into_iter().chain([(Layout::ncl(1, 2, 8192), 3840..4352)]) {
         let rows = layout.count();
-        for (pivots, fours) in (0..4).flat_map(|pivots| (0..100).map(move |fours| (pivots, fours))) {
-            // One way to have the others: some more of the pivot, then the ones, then the fours.
-            let (pivots, fours) = (rows * pivots / 8, rows * fours / 200);
+        for (shifts, fours) in (0..4).flat_map(|shifts| (0..100).map(move |fours| (shifts, fours))) {
+            // One arrangement of the other rows: some more with the value of the shift, then the ones, then the fours.
+            let (shifts, fours) = (rows * shifts / 8, rows * fours / 200);
             let value = |row: usize| match row {
-                row if sample.contains(&row) || row < pivots => -1.0,
+                row if sample.contains(&row) || row < shifts => -1.0,
                 row if row >= rows - fours => near_4,
                 _ => near_1,
             };
@@ -156,7 +157,7 @@ fn errors_that_line_up() {
             for ddof in [0, 1] {
                 let variance = exact.variance(ddof);
                 let error = error_in(m.variance(0, ddof as f64), &variance, ulp(&variance));
-                assert!(error <= F64.variance_ulp, "{layout}, {pivots}, {fours}: the variance is {error} ulp off");
+                assert!(error <= F64.variance_ulp, "{layout}, {shifts}, {fours}: the variance is {error} ulp off");
                 worst = worst.max(error);
             }
         }
@@ -191,7 +192,7 @@ fn f32_moments_are_correctly_rounded() {
     assert!(ties * 100 < checked);
 }
 
-/// Columns that are normalised: their values, a weight and a bias.
+/// Columns to normalise: their kind, a weight and a bias.
 const NORMALISED: [(Kind, f64, f64); 9] = [
     (Kind::Normal, 1.0, 0.0),
     (Kind::Normal, -0.7, 3.0),
@@ -212,8 +213,8 @@ struct Layer {
     eps: f64,
 }
 
-/// The worst error of a column's normalised values against exact arithmetic, in parts of what is allowed for the exact `y`
-/// and its `y - bias`.
+/// Returns the worst error of a column's normalised values against exact arithmetic, as a fraction of what is allowed
+/// for the exact `y` and its `y - bias`.
 fn worst_output<T: Element>(data: &[T], exact: &Exact, layer: Layer, allowed: impl Fn(f64, f64) -> f64) -> f64 {
     let layout = Layout::nc(data.len(), 1);
     let mut y = data.to_vec();
@@ -234,7 +235,7 @@ fn worst_output<T: Element>(data: &[T], exact: &Exact, layer: Layer, allowed: im
     worst
 }
 
-/// The bounds that the crate's documentation derives.
+/// Checks outputs against the bounds that the crate's documentation derives.
 fn check_outputs<T: Element>(name: &str, data: &[T], layers: &[Layer]) {
     let (u, element) = (f64::EPSILON / 2.0, std::any::type_name::<T>());
     let exact = exact(data.iter().map(|x| x.to_f64()));
@@ -261,8 +262,8 @@ fn normalised_values_are_within_their_bounds() {
     }
 }
 
-/// One value is a little larger than all others, which lie nearer to the mean than an f64 can tell: what it leaves over is
-/// all that there is of them. (Found by a review: f32 outputs were 2400 ulp off.)
+/// One value is a little larger than all others, which are closer to the mean than the spacing of f64 there, so that
+/// their outputs depend on the low word of the mean alone. (Found by a review: f32 outputs were 2400 ulp off.)
 #[test]
 fn values_near_a_large_mean_are_within_their_bounds() {
     let layers = [(1.0, 0.0, 0.0), (1.0, 0.0, 1e-5), (-3.0, 0.7, 0.0), (-3.0, 0.7, 1e-5)];
@@ -274,14 +275,14 @@ fn values_near_a_large_mean_are_within_their_bounds() {
         check_outputs(&name, &column, &layers);
         let wide: Vec<f64> = column.iter().map(|x| f64::from(*x) + 1e-9).collect();
         check_outputs(&name, &wide, &layers);
-        // The same in units in the last place of an f64.
+        // The same column, but with a difference of one unit in the last place of an f64.
         let unit = f64::from(base).next_up() - f64::from(base);
         let last: Vec<f64> = column.iter().map(|x| f64::from(base) + if *x == up { unit } else { 0.0 }).collect();
         check_outputs(&name, &last, &layers);
     }
 }
 
-/// Path::Scalar is the reference of the equality tests; its accuracy is the accuracy of all.
+/// `Path::Scalar` is the reference of the equality tests, so its accuracy is the accuracy of all paths.
 #[test]
 fn the_scalar_path_is_what_was_measured() {
     let data = batch::<f64>(Kind::Offset(1e8), 8, Layout::nc(3000, 3));

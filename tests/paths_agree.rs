@@ -1,4 +1,5 @@
-//! Scalar, SIMD on every instruction set of this machine, and rayon on 1, 2, 3 and 7 threads give the same bits.
+//! The scalar path, SIMD on every instruction set of this machine, and rayon on 1, 2, 3 and 7 threads give
+//! bit-identical results.
 
 mod common;
 
@@ -7,7 +8,7 @@ use common::nasty::{self, KINDS, Kind, batch};
 use common::{assert_same_bits, by_every_path};
 use proptest::prelude::*;
 
-/// Everything that a path computes of a batch.
+/// Everything that a path computes from a batch.
 struct Outputs<T> {
     moments: Moments,
     trained: Vec<T>,
@@ -87,7 +88,7 @@ proptest! {
     }
 }
 
-/// Widths around every multiple of a lane count, a strip and a group of columns; heights around groups and chunks.
+/// Widths around every multiple of a lane count, a strip and a tile; heights around groups and chunks.
 #[test]
 fn every_edge_agrees() {
     for width in (1..=70).chain([127, 128, 129, 1023, 1024, 1025, 1031]) {
@@ -115,11 +116,11 @@ fn large_batches_agree() {
         Layout::nchw(2, 2, 300, 301),
         Layout::nhwc(4, 56, 56, 64),
         Layout::ncl(900, 30, 9),
-        // Outputs that are written past the caches, with rows and planes that end within the lanes.
+        // Outputs that are written with non-temporal stores, with rows and planes that end within the lanes.
         Layout::nc(420_001, 5),
         Layout::nc(16_001, 131),
         Layout::nchw(720, 61, 7, 7),
-        // Planes that are summed side by side, of more than 64 groups a chunk, with an end within the lanes.
+        // Planes that are summed side by side, with more than 64 groups per chunk, that end within the lanes.
         Layout::nchw(40, 30, 50, 50),
         Layout::nc(33, 65_536),
         Layout::nc(nasty::MILLIONS[2], 1),
@@ -130,8 +131,8 @@ fn large_batches_agree() {
     }
 }
 
-/// What was compared above is what this machine has, and on x86-64 that must include what the processor reports. On
-/// other machines, and where a set is missing, the output says which paths were not run.
+/// The tests above compare what this machine has. On x86-64 that must include everything that the processor reports.
+/// The output says which instruction sets were not run because the machine lacks them.
 #[test]
 fn every_isa_of_this_machine_was_exercised() {
     let ran: Vec<_> = Isa::available().map(Isa::name).collect();
@@ -141,7 +142,7 @@ fn every_isa_of_this_machine_was_exercised() {
     #[cfg(target_arch = "x86_64")]
     {
         let has = |name: &str| ran.contains(&name);
-        // Asked of the processor here, not by the crate.
+        // Asked here, without the crate.
         assert_eq!(has("avx2"), is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"));
         let avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
         assert_eq!(has("avx512"), avx512 && is_x86_feature_detected!("avx512dq"));

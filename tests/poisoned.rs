@@ -1,5 +1,5 @@
-//! The table "Poisoned input" of the crate's documentation: NaN, infinities and overflow, in each operation, by each path;
-//! and that they touch no other feature.
+//! The table "Poisoned input" of the crate's documentation: NaN, infinities and overflow, in each operation, by each
+//! path. Also checks that they affect no other feature.
 
 mod common;
 
@@ -10,10 +10,10 @@ use common::nasty::{Kind, batch};
 const INF: f64 = f64::INFINITY;
 const NAN: f64 = f64::NAN;
 
-/// Of the features of [`LAYOUTS`], the one that is poisoned.
+/// The feature of [`LAYOUTS`] that is poisoned.
 const POISONED: usize = 2;
 
-/// Columns, narrow and wide; small planes; planes of some groups, and with a rest.
+/// Narrow and wide rows; small planes; planes of whole groups, and with a tail.
 const LAYOUTS: [Layout; 5] = [
     Layout::nc(1000, 5),
     Layout::nc(600, 70),
@@ -22,13 +22,13 @@ const LAYOUTS: [Layout; 5] = [
     Layout::nchw(2, 3, 200, 201),
 ];
 
-/// What is put into the feature, and what comes out: a row of the table.
+/// A row of the table: what is put into the feature, and what must come out.
 #[derive(Debug)]
 struct Case {
     poison: &'static [f64],
     mean: f64,
     m2: f64,
-    /// Of training, all of the feature's.
+    /// Every output of the feature in training.
     output: f64,
     running_mean: f64,
     running_var: f64,
@@ -56,7 +56,7 @@ fn feature_of(layout: Layout, at: usize) -> usize {
     at / layout.inner() % layout.features()
 }
 
-/// With the case's values at the start of the feature, in its middle or at its end.
+/// Returns the data with the case's values at the start of the feature, in its middle or at its end.
 fn poisoned<T: Element>(clean: &[T], layout: Layout, case: &Case, place: usize) -> Vec<T> {
     let mut data = clean.to_vec();
     let ours: Vec<usize> = (0..data.len()).filter(|&at| feature_of(layout, at) == POISONED).collect();
@@ -75,7 +75,8 @@ fn same_but_for_rounding(a: f64, b: f64) -> bool {
     same(a, b) || (a - b).abs() <= 1e-14 * a.abs()
 }
 
-/// Moments in one call, of two halves that are merged, and of rows that arrive in pieces: of these the first.
+/// Returns the moments from one call, after comparing them with those of two halves that are merged, and of rows that
+/// arrive in pieces.
 fn measured<T: Element>(path: Path, data: &[T], layout: Layout) -> Moments {
     let one_call = path.moments(x(data, layout));
     let row = layout.features() * layout.inner();
@@ -111,15 +112,15 @@ fn trained<T: Element>(path: Path, data: &[T], layout: Layout) -> (BatchNorm, Ve
     (bn, y)
 }
 
-/// Runs by every path, the scalar one too.
+/// Runs `compute` by every path, including the scalar one.
 fn by_each_path<R: Send>(compute: impl Fn(Path) -> R + Sync) -> Vec<(String, R)> {
     let mut results = by_every_path(&compute);
     results.push(("scalar".into(), compute(Path::Scalar)));
     results
 }
 
-/// That the features of `data` but for the poisoned one have what they have in `clean`, and this one what `is_right`
-/// accepts of its mean, m2, running_mean, running_var, and of each output.
+/// Checks that all features of `data` but the poisoned one have the same results as in `clean`. For the poisoned one,
+/// `is_right` must accept its mean, m2, running_mean and running_var, and each output must be `output`.
 fn check<T: Element>(
     name: &str,
     [clean, data]: [&[T]; 2],
@@ -165,13 +166,13 @@ fn the_table() {
     }
 }
 
-/// The value in a place of so many, as a share of the largest.
+/// Returns the value at a place out of so many, as a fraction of the largest value.
 type Fill = fn(usize, usize) -> f64;
 
-/// An m2 past `f64::MAX`, of f64 values; f32 values cannot have one.
+/// An m2 that exceeds `f64::MAX`. f32 values cannot have one.
 #[test]
 fn overflow_in_the_table() {
-    // Plus and minus, one-sided, and halves that differ: neither has such an m2, but both together.
+    // Plus and minus; one-sided; and two halves that are constant: neither has such an m2, but both together do.
     let signs = |place: usize, _: usize| if place.is_multiple_of(2) { 1.0 } else { -1.0 };
     let one_sided = |place: usize, _: usize| if place.is_multiple_of(2) { 1.0 } else { 0.5 };
     let halves = |place: usize, count: usize| if place < count / 2 { 1.0 } else { 0.75 };
@@ -201,7 +202,7 @@ fn overflow_in_the_table() {
     assert!(y[0].is_nan() && y[1..] == [BIAS; 3], "{y:?}");
 }
 
-/// A momentum of 0 keeps running statistics from all but infinities and NaN, as in PyTorch.
+/// With a momentum of 0, only infinities and NaN change the running statistics, as in PyTorch.
 #[test]
 fn no_momentum() {
     let mut bn = BatchNorm::new(2).with_momentum(0.0).expect("finite");
@@ -233,7 +234,7 @@ fn check_evaluation<T: Element>(layout: Layout) {
     for (name, y) in by_each_path(|path| run(path, &data)) {
         for at in 0..data.len() {
             let x = data[at].to_f64();
-            // Infinity times 0 is NaN, and NaN times anything: the table's last sentence.
+            // Infinity times 0 is NaN, and so is NaN times anything: see the text below the table.
             let wanted = if x.is_finite() { expected[at].to_f64() } else { x * weight[feature_of(layout, at)] };
             assert!(same(y[at].to_f64(), wanted), "{name}, {layout}, output {at} of {x}: {:?}", y[at]);
         }

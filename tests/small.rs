@@ -1,41 +1,43 @@
-//! Every operation on small batches: quick enough for Miri, which looks for undefined behaviour in what it runs
-//! (`cargo +nightly miri test --test small`). Other tests look at the numbers; here, paths need only agree.
+//! Every operation on small batches: quick enough for Miri, which detects undefined behaviour in the code that it runs
+//! (`cargo +nightly miri test --test small`). Other tests check the numbers; here, paths only have to agree.
 
 use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path, Workspace, moments};
 
-/// One layout for each traversal of the kernels: rows, interleaved rows, tails, planes, cut rows, and nothing at all.
-const LAYOUTS: [Layout; 12] = [
+/// One layout for each traversal of the kernels: rows, interleaved rows, tails, planes, cut rows, and empty batches.
+const LAYOUTS: [Layout; 11] = [
     Layout::nc(0, 3),
     Layout::nc(1, 1),
     Layout::nc(6, 5),
-    Layout::nc(9, 67),
-    Layout::nc(3, 130),
+    Layout::nc(9, 65),
     Layout::nc(70, 2),
     Layout::ncl(3, 2, 5),
-    Layout::ncl(2, 30, 9),
+    Layout::ncl(2, 15, 9),
     Layout::ncl(2, 3, 32),
     Layout::nchw(2, 2, 7, 7),
     Layout::ncl(1, 2, 131),
     Layout::new(2, 0, 4),
 ];
 
-/// Values that no sum is exact for, some of them large.
+/// Returns values whose sums are not exact, some of them large.
 fn values<T: Element>(layout: Layout) -> Vec<T> {
     let len = layout.checked_len().expect("small");
     (0..len).map(|i| T::from_f64(1e3 + ((i * 7919) % 1009) as f64 / 7.0)).collect()
 }
 
+/// Returns the SIMD paths. (Under Miri there is only the portable one.)
 fn paths() -> impl Iterator<Item = Path> {
-    [Path::Scalar, Path::Auto].into_iter().chain(Isa::available().map(Path::Simd))
+    Isa::available().map(Path::Simd)
 }
 
-/// The results of every operation, as bits.
+/// Returns the results of every operation, as bits.
 fn results<T: Element>(path: Path, data: &[T], layout: Layout) -> (Moments, Vec<u64>) {
     let (x, features) = (Batch::new(data, layout).expect("x"), layout.features());
     let mut m = Moments::default();
     path.moments_into(x, &mut m, &mut Workspace::default());
     let mut bits = Vec::new();
-    let mut collect = |values: &[T]| bits.extend(values.iter().map(|x| x.to_f64().to_bits()));
+    let mut collect = |values: &[T]| {
+        bits.extend(values.iter().map(|x| x.to_f64()).map(|x| if x.is_nan() { u64::MAX } else { x.to_bits() }))
+    };
     let mut bn = BatchNorm::new(features).with_path(path);
     let mut y = data.to_vec();
     if layout.count() > 1 && features > 0 {
@@ -57,7 +59,9 @@ fn results<T: Element>(path: Path, data: &[T], layout: Layout) -> (Moments, Vec<
 }
 
 fn every_path_agrees<T: Element>() {
-    for layout in LAYOUTS {
+    // Miri takes half of them for each type: it is ten thousand times as slow.
+    let turn = size_of::<T>() / 4 % 2;
+    for (_, layout) in LAYOUTS.into_iter().enumerate().filter(|(at, _)| !cfg!(miri) || at % 2 == turn) {
         let data = values::<T>(layout);
         let expected = results(Path::Scalar, &data, layout);
         for path in paths() {

@@ -1,15 +1,17 @@
-//! What the machine can do: reading and copying the bytes of a batch with nothing else to do.
+//! The limits of the machine: reading or copying the bytes of a batch, and nothing else.
 //!
-//! There is more than one way, and which is the fastest depends on the machine and the size, so all are taken and the
-//! fastest counts. Reading: a plain sum, or one that prefetches. Copying: plain stores, or streamed ones, which do not
-//! read the lines that they fill; and `memcpy` (`copy_from_slice`), which alone is no limit: from memory the streamed
-//! loop was up to 1.5 times as fast as that of glibc 2.36, in the second-level cache it was the other way round.
+//! There are several ways to do this. Which one is the fastest depends on the machine and the size, so all are measured
+//! and the fastest counts. Reading: a plain sum, or a sum with prefetching. Copying: ordinary stores; non-temporal
+//! stores, which do not read the cache lines that they fill; or `memcpy` (`copy_from_slice`). `memcpy` alone is not a
+//! limit: from memory, the loop with non-temporal stores was up to 1.5 times as fast as the `memcpy` of glibc 2.36; in
+//! the second-level cache it was the other way round.
 //!
-//! A path on some instruction set is held against ways with its vectors. `memcpy` takes the widest, so it belongs to the
-//! best instruction set. The scalar path is held against the best one too, and `parallel` and `auto` against it on one
-//! thread or on all, whichever is faster: for small batches threads are no gain.
+//! A path is compared with the ways that use the vectors of its instruction set. `memcpy` uses the widest vectors, so
+//! it counts for the best instruction set only. The scalar path is compared with the best instruction set, too.
+//! `parallel` and `auto` are compared with it on one thread or on all threads, whichever is faster, because small
+//! batches do not gain from threads.
 //!
-//! Threads are not pinned: the minimum over rounds is of those that were left in peace.
+//! Threads are not pinned: the minimum over the rounds comes from a round without interference.
 
 use batchnorm::{Isa, Path};
 use rayon::prelude::*;
@@ -19,13 +21,15 @@ use super::Op;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
     Read,
+    /// With prefetching.
     ReadAhead,
     Memcpy,
     Stores,
+    /// With non-temporal stores.
     Streamed,
 }
 
-/// One way to a limit.
+/// One way to measure a limit.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Limit {
     way: Way,
@@ -34,7 +38,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// The ways to the limit of a path.
+    /// Returns the ways to measure the limit of a path.
     pub fn of(op: Op, path: Path) -> Vec<Limit> {
         let (isa, threads): (_, &[bool]) = match path {
             Path::Simd(isa) => (isa, &[false]),
@@ -54,7 +58,8 @@ impl Limit {
         threads.iter().flat_map(|threads| limit(*threads)).collect()
     }
 
-    /// Those that no tuning went into: a plain sum; `memcpy`, or a copying loop where a path has not the widest vectors.
+    /// Returns the ways without any tuning: a plain sum; `memcpy`, or a copying loop if the path does not have the
+    /// widest vectors.
     pub fn plain_of(op: Op, path: Path) -> Vec<Limit> {
         let limits = Self::of(op, path);
         let way = [Way::Read, Way::Memcpy, Way::Stores].into_iter().find(|way| limits.iter().any(|l| l.way == *way));
@@ -72,7 +77,7 @@ impl Limit {
         format!("limit {way} {}{}", self.isa, if self.threads { ", all threads" } else { "" })
     }
 
-    /// Reads `x`, or copies it to `y`, which is as long.
+    /// Reads `x`, or copies it to `y`, which has the same length.
     pub fn run(self, x: &[u32], y: &mut [u32]) {
         if !self.threads {
             return self.run_here(x, y);
@@ -92,21 +97,21 @@ impl Limit {
     }
 }
 
-/// What needs no intrinsics, for the compiler to turn into the vectors of the caller; a block is four of them, which is
-/// as many sums as keep the adders busy.
+/// Runs a way that needs no intrinsics; the compiler uses the vectors of the caller. A block is four vectors, enough
+/// independent sums to keep the adders busy.
 #[inline(always)]
 fn plain<const BLOCK: usize>(way: Way, x: &[u32], y: &mut [u32]) {
     match way {
         Way::Read | Way::ReadAhead => _ = std::hint::black_box(sum::<BLOCK>(x, way == Way::ReadAhead)),
         Way::Memcpy | Way::Stores | Way::Streamed => {
-            // With a key that it does not know the compiler cannot replace the loop by `memcpy`.
+            // The compiler does not know the key, so it cannot replace the loop by `memcpy`.
             let key = std::hint::black_box(0);
             y.iter_mut().zip(x).for_each(|(y, x)| *y = *x ^ key);
         }
     }
 }
 
-/// Sums integers, which the compiler may reorder.
+/// Sums integers, because the compiler may reorder such sums.
 #[inline(always)]
 fn sum<const BLOCK: usize>(x: &[u32], ahead: bool) -> u32 {
     let (blocks, rest) = x.as_chunks::<BLOCK>();
@@ -127,7 +132,7 @@ fn prefetch<const BLOCK: usize>(block: &[u32; BLOCK]) {
     #[cfg(target_arch = "x86_64")]
     for line in block.chunks(16) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // 1 to 16 KiB ahead were equally good.
+        // Prefetch distances from 1 to 16 KiB were equally good.
         let ahead = line.as_ptr().wrapping_byte_add(4096);
         // SAFETY: a prefetch of any address is allowed.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
@@ -148,7 +153,7 @@ mod x86 {
             "avx2" => avx2,
             _ => sse2,
         };
-        // SAFETY: an `Isa` exists only where the processor has it, and all of this architecture have SSE2.
+        // SAFETY: an `Isa` exists only if the processor has it, and all processors of this architecture have SSE2.
         unsafe { ways(limit.way, x, y) }
     }
 
@@ -159,7 +164,7 @@ mod x86 {
                 if way != Way::Streamed {
                     return super::plain::<$block>(way, x, y);
                 }
-                // SAFETY: integers may be seen as vectors of integers.
+                // SAFETY: integers may be reinterpreted as vectors of integers.
                 let (head, vectors, tail) = unsafe { y.align_to_mut::<$vector>() };
                 let (x_head, x) = x.split_at(head.len());
                 let (x, x_tail) = x.as_chunks::<{ size_of::<$vector>() / 4 }>();

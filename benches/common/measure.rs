@@ -1,4 +1,4 @@
-//! Timing. What is compared runs in turn, round after round, so that a slow moment of the machine meets all of it.
+//! Timing. All contenders run in turn, round after round, so that a slow moment of the machine affects all of them.
 
 use std::time::Instant;
 
@@ -12,16 +12,17 @@ use super::{Bench, Op};
 #[derive(Clone, Copy)]
 pub struct Effort {
     pub rounds: usize,
-    /// Seconds after which no round is begun, unless there were fewer than `FEWEST`.
+    /// Seconds after which no round starts, unless there were fewer than `FEWEST`.
     pub seconds: f64,
-    /// Seconds that each contender runs for in a round at least: the clock's own time must not count.
+    /// Least number of seconds that each contender runs in a round, so that the time of reading the clock is
+    /// negligible.
     pub turn: f64,
 }
 
 const FEWEST: usize = 5;
 
 impl Effort {
-    /// Everything runs once, to see that it does.
+    /// Runs everything once, to check that it works.
     pub const ONCE: Effort = Effort { rounds: 1, seconds: 0.0, turn: 0.0 };
 }
 
@@ -31,7 +32,7 @@ enum Contender {
     Limit(Limit),
 }
 
-/// Seconds per call of the paths of one operation, and of the ways to their limits, in each round.
+/// Seconds per call in each round, for the paths of one operation and for the ways to measure their limits.
 pub struct Rounds {
     op: Op,
     times: Vec<(Contender, Vec<f64>)>,
@@ -61,17 +62,17 @@ impl Rounds {
         Rounds { op, times }
     }
 
-    /// (minimum, median) of the path's rounds.
+    /// Returns the minimum and the median over the path's rounds.
     pub fn path(&self, path: Path) -> (f64, f64) {
         min_median(self.rounds(Contender::Path(path)).to_vec())
     }
 
-    /// The same of the path's limit: in each round, the fastest way to it.
+    /// Returns the minimum and the median of the path's limit. In each round, the fastest way counts.
     pub fn limit(&self, path: Path) -> (f64, f64) {
         self.fastest(&Limit::of(self.op, path))
     }
 
-    /// The same of the plain ways alone: a sum over the values, or `memcpy`.
+    /// Returns the minimum and the median of the plain ways alone: a sum over the values, or `memcpy`.
     pub fn plain(&self, path: Path) -> (f64, f64) {
         self.fastest(&Limit::plain_of(self.op, path))
     }
@@ -88,7 +89,8 @@ impl Rounds {
     }
 }
 
-/// Seconds per call. Calls are doubled until they take long enough; that also warms the caches for the run that counts.
+/// Returns the seconds per call. The number of calls is doubled until they take long enough; this also warms the caches
+/// for the run that counts.
 fn seconds(turn: f64, mut run: impl FnMut()) -> f64 {
     let mut calls = 1u32;
     loop {
@@ -104,7 +106,8 @@ fn seconds(turn: f64, mut run: impl FnMut()) -> f64 {
     }
 }
 
-/// Infinite without any times: what was not measured moved nothing.
+/// Returns the minimum and the median. They are infinite if there are no times, so that what was not measured has no
+/// bandwidth.
 fn min_median(mut times: Vec<f64>) -> (f64, f64) {
     times.sort_by(f64::total_cmp);
     let at = |i: usize| times.get(i).copied().unwrap_or(f64::INFINITY);

@@ -1,4 +1,4 @@
-//! What the benches share: shapes, data, operations by path, the machine's limits, and timing.
+//! What the benches share: shapes, data, operations by path, the limits of the machine, and timing.
 #![allow(dead_code, unreachable_pub, reason = "each bench uses a part of it")]
 
 pub mod limits;
@@ -24,7 +24,7 @@ pub const fn shape(name: &'static str, layout: Layout) -> Shape {
     Shape { name, layout }
 }
 
-/// What users run: tables of every width, and the activations of common networks.
+/// Typical shapes: tables of every width, and the activations of common networks.
 pub const SHAPES: [Shape; 10] = [
     shape("NC 6x5", Layout::nc(6, 5)),
     shape("NC 64x256", Layout::nc(64, 256)),
@@ -38,7 +38,7 @@ pub const SHAPES: [Shape; 10] = [
     shape("NCHW 8x512x7x7", Layout::nchw(8, 512, 7, 7)),
 ];
 
-/// Larger than any cache of the machine, so that memory is what is measured.
+/// Shapes larger than any cache of the machine, to measure memory.
 pub const LARGE: [Shape; 3] = [
     shape("NC 524288x128", Layout::nc(524_288, 128)),
     shape("NC 13421772x5", Layout::nc(13_421_772, 5)),
@@ -63,13 +63,13 @@ impl Op {
         }
     }
 
-    /// Bytes that must at least move: read once, and written once but for moments.
+    /// Returns the number of bytes that must be moved: every value is read once and, except for moments, written once.
     pub fn bytes(self, values: usize, size: usize) -> usize {
         values * size * if self == Op::Moments { 1 } else { 2 }
     }
 }
 
-/// The paths of this machine, the reference first.
+/// Returns the paths of this machine, the reference first.
 pub fn paths() -> Vec<(String, Path)> {
     let mut paths = vec![("scalar".into(), Path::Scalar)];
     paths.extend(Isa::available().map(|isa| (format!("simd {isa}"), Path::Simd(isa))));
@@ -80,8 +80,9 @@ pub fn paths() -> Vec<(String, Path)> {
 
 const PAGE: usize = 4096;
 
-/// Values that begin 16 bytes past a page, where glibc puts large vectors. It puts small ones anywhere, and what then
-/// straddles cache lines, or looks to the processor like the same address in `x` and `y`, is a factor of two.
+/// Values that start 16 bytes past a page boundary, where glibc puts large vectors. It puts small ones anywhere. Values
+/// that straddle cache lines, or addresses in `x` and `y` that look the same to the processor (4 KiB aliasing), then
+/// cost up to a factor of two.
 pub struct Buffer<T> {
     values: Vec<T>,
     start: usize,
@@ -151,7 +152,7 @@ impl<T: Element + Pod> Bench<T> {
         std::hint::black_box((&self.moments, &self.y));
     }
 
-    /// The limit runs over the very bytes of the batch: the same pages, in the same caches.
+    /// Runs a limit over the bytes of the batch itself: the same pages, in the same caches.
     pub fn limit(&mut self, limit: Limit) {
         let x = std::hint::black_box(&self.x[..]);
         limit.run(bytemuck::cast_slice(x), bytemuck::cast_slice_mut(&mut self.y));

@@ -1,11 +1,11 @@
-//! The picture: a panel for each operation, and the legend where a fourth would be.
+//! The chart: one panel per operation, and the legend in place of a fourth panel.
 
 use plotters::coord::Shift;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// As wide as a README.
+/// Width and height in pixels: as wide as a README.
 const SIZE: (u32, u32) = (900, 680);
 
 /// Space at the left of a panel for the y labels, and at the bottom for the x labels.
@@ -14,7 +14,7 @@ const LABELS: (u32, u32) = (50, 42);
 pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) look: Look,
-    /// (bytes of the batch, GB/s)
+    /// Batch size in bytes, and GB/s.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
@@ -27,21 +27,21 @@ pub(crate) struct Look {
 pub(crate) struct Panel {
     pub(crate) title: String,
     pub(crate) lines: Vec<Line>,
-    /// Places on the x axis and their names.
+    /// Names of marks, and their positions on the x axis.
     pub(crate) marks: Vec<(String, f64)>,
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-/// The SVG of three panels; `notes` stand under the legend.
+/// Draws three panels as an SVG, with `notes` below the legend.
 pub(crate) fn draw(panels: &[Panel], notes: &[String]) -> Result<String, Box<dyn std::error::Error>> {
     let mut svg = String::new();
     let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let areas = root.margin(6, 6, 6, 10).split_evenly((2, 2));
     let points = || panels.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.points);
-    // One scale for all panels, with some air.
+    // The same scale for all panels, with some margin.
     let x = span(points().map(|point| point.0), 1.3);
     let y = span(points().map(|point| point.1), 1.3);
     for (panel, area) in panels.iter().zip(&areas) {
@@ -125,7 +125,7 @@ fn draw_legend(lines: &[Line], notes: &[String], area: &Area<'_>) -> Drawn {
     Ok(())
 }
 
-/// 65536 as `64 KiB`.
+/// Formats a size: 65536 as `64 KiB`.
 pub(crate) fn size(bytes: u64) -> String {
     let step = (bytes.max(1).ilog2() / 10).min(3);
     format!("{} {}", bytes >> (10 * step), ["B", "KiB", "MiB", "GiB"][step as usize])

@@ -1,16 +1,16 @@
-//! What a picture must say about where it was measured: read where the system tells it, left out where it does not.
+//! What a chart must say about the machine. It is read from the system, and left out if the system does not provide it.
 
 use std::path::Path;
 use std::process::Command;
 
-/// The processor's name, of Linux on x86.
+/// Returns the processor's name (on Linux, on x86).
 pub(crate) fn processor() -> Option<String> {
     let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = info.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_string()).filter(|name| !name.is_empty())
 }
 
-/// Data caches of the first processor, by name (`L2`) and bytes, of Linux.
+/// Returns the data caches of the first processor: name (`L2`) and size in bytes (on Linux).
 pub(crate) fn caches() -> Vec<(String, u64)> {
     let Ok(entries) = std::fs::read_dir("/sys/devices/system/cpu/cpu0/cache") else {
         return Vec::new();
@@ -27,7 +27,7 @@ fn cache(index: &Path) -> Option<(String, u64)> {
     data.then_some((format!("L{}", read("level")?), kibibytes << 10))
 }
 
-/// The commit of the sources, with a `+` if they have changed since.
+/// Returns the commit of the sources, with a `+` if they have changed since.
 pub(crate) fn commit() -> Option<String> {
     let git = |args: &[&str]| {
         let output = Command::new("git").current_dir(env!("CARGO_MANIFEST_DIR")).args(args).output().ok()?;

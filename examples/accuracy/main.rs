@@ -1,15 +1,15 @@
-//! How far means and variances are from exact arithmetic: this crate beside what is usually written instead.
+//! How far means and variances are from exact arithmetic: this crate, and what is usually written instead.
 //!
 //! ```text
 //! cargo run --release --example accuracy                     # tables, over the columns of tests/common/nasty.rs
 //! cargo run --release --example accuracy -- --svg FILE.svg   # and a plot of the error against mean / sd
 //! ```
 //!
-//! The tables are Markdown. Variances are measured in units in the last place (ulp) of the element type; means in ulp of
-//! themselves plus 2^-53 (f32: 2^-24) standard deviations. Nothing is rounded to the element type before it is compared.
-//! ∞ is an overflow, or a variance that is not 0 where all values are the same.
+//! The tables are Markdown. Errors of variances are in units in the last place (ulp) of the element type; errors of
+//! means are in ulp of the mean plus 2^-53 (f32: 2^-24) standard deviations. Nothing is rounded to the element type
+//! before it is compared. ∞ is an overflow, or a nonzero variance where all values are the same.
 
-// The tests' generator and oracle, compiled here a second time.
+// The tests' generator and oracle, compiled into this example as well.
 #[path = "../../tests/common/nasty.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests use more of it")]
 mod nasty;

@@ -1,19 +1,19 @@
-//! The ways to compute a mean and a variance that are compared.
+//! The methods of computing a mean and a variance that are compared.
 
 use batchnorm::{Batch, Element, Layout, moments};
 use ndarray::{ArrayView2, Axis};
 use num_traits::{Float, FromPrimitive};
 
-/// An element type that all methods take.
+/// An element type that all methods accept.
 pub(crate) trait Value: Element + Float + FromPrimitive {
     /// Bits of the fraction.
     const DIGITS: i32;
 
-    /// The methods for columns of it.
+    /// Returns the methods for columns of this type.
     fn methods() -> Vec<Method<Self>>;
 }
 
-/// A way to get `[mean, variance]` (of the population) of a column.
+/// A method of computing `[mean, variance]` (of the population) of a column.
 pub(crate) struct Method<T> {
     pub(crate) name: &'static str,
     pub(crate) run: fn(&[T]) -> [f64; 2],
@@ -61,7 +61,7 @@ fn with_ndarray<T: Value>(column: &[T]) -> [f64; 2] {
     [mean[0], x.var_axis(Axis(0), T::zero())[0]].map(Element::to_f64)
 }
 
-/// The values in the type that is computed in.
+/// Converts the values to the type of the computation.
 fn values<T: Element, A: Float>(column: &[T]) -> impl Iterator<Item = A> {
     column.iter().map(|x| A::from(x.to_f64()).expect("a float"))
 }

@@ -19,14 +19,15 @@ const SIZE: (u32, u32) = (1200, 560);
 /// Height of the strip that explains the lines, at the bottom.
 const LEGEND: u32 = 40;
 
-/// Values of a column, and columns for one point: the worst is drawn.
+/// Values per column, and columns per point, of which the worst is drawn.
 const LEN: usize = 10_000;
 const COLUMNS: u64 = 5;
 
-/// Relative errors that the plot shows: what is exact lies at its lower end, what is beyond its upper one there.
+/// The range of relative errors in the plot. Errors outside it are drawn at its ends.
 const ERRORS: std::ops::Range<f64> = 1e-17..1e2;
 
-/// Methods, their colours and their strokes. ndarray is a Welford recurrence: its thin line lies upon the other.
+/// Methods, their colours and their line widths. ndarray uses a Welford recurrence, so its thin line lies on top of the
+/// other.
 const STYLES: [(&str, RGBColor, u32); 5] = [
     ("batchnorm", RGBColor(0, 90, 200), 4),
     ("two passes", RGBColor(0, 140, 90), 2),
@@ -41,7 +42,7 @@ pub(crate) fn draw(file: &Path) -> Result<(), Error> {
     let (panels, strip) = root.split_vertically(SIZE.1 - LEGEND);
     let (left, right) = panels.split_horizontally(SIZE.0 / 2);
     panel::<f64>(&left, 1e15)?;
-    // Above that, all values of a column are soon one f32.
+    // Above that, all values of a column soon round to the same f32.
     panel::<f32>(&right, 1e7)?;
     legend(&strip)?;
     root.present()?;
@@ -50,7 +51,7 @@ pub(crate) fn draw(file: &Path) -> Result<(), Error> {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Solid lines in their colours, and what dashes mean.
+/// Draws the lines in their colours, and what dashes mean.
 fn legend(strip: &Area<'_>) -> Result<(), Error> {
     let mut x = 70;
     for (name, color, width) in STYLES {
@@ -97,7 +98,7 @@ fn panel<T: Value>(area: &Area<'_>, largest: f64) -> Result<(), Error> {
 
 type Line = (&'static str, Vec<(f64, f64)>);
 
-/// The points of each method, two for each power of ten.
+/// Returns the points of each method, two for each power of ten.
 fn lines<T: Value>(largest: f64) -> Vec<Line> {
     let methods = T::methods();
     let mut lines: Vec<Line> = methods.iter().map(|method| (method.name, Vec::new())).collect();

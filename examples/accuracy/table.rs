@@ -1,4 +1,4 @@
-//! The worst errors over the nasty columns, as tables.
+//! Tables of the worst errors over the numerically difficult columns.
 
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -9,7 +9,7 @@ use crate::oracle::{error_in, exact, rational, ulp};
 /// Lengths of the columns.
 const LENGTHS: [usize; 4] = [7, 1000, 65_537, 1_000_003];
 
-/// What a table has a row for.
+/// The rows of a table.
 const GROUPS: [&str; 7] = [
     "ordinary",
     "mean/sd from 1e2 to 1e15",
@@ -20,7 +20,7 @@ const GROUPS: [&str; 7] = [
     "near the ends of the type's range",
 ];
 
-/// Where a kind belongs; NaN and infinities belong nowhere.
+/// Returns the row of a kind, or `None` for kinds with NaN and infinities.
 fn group(kind: Kind) -> Option<usize> {
     Some(match kind {
         Kind::Normal | Kind::Few | Kind::Whole => 0,
@@ -35,7 +35,7 @@ fn group(kind: Kind) -> Option<usize> {
     })
 }
 
-/// The worst errors of one method: of means and of variances, per group.
+/// The worst errors of one method: of means, and of variances in each row of the table.
 pub(crate) struct Results {
     name: &'static str,
     mean: f64,
@@ -55,14 +55,14 @@ pub(crate) fn measure<T: Value>() -> Vec<Results> {
                 continue;
             }
             let variance = exact.variance(0);
-            // An f64's units, and those of the element's.
+            // The unit of the element type, in units of f64.
             let coarser = 2f64.powi(52 - T::DIGITS);
             let mean_unit = ulp(&exact.mean) * coarser + exact.sd() * 2f64.powi(-1 - T::DIGITS);
             for (method, results) in methods.iter().zip(&mut results) {
                 let [given_mean, given_variance] = (method.run)(&column);
                 results.mean = results.mean.max(error_in(given_mean, &exact.mean, mean_unit));
                 let error = error_in(given_variance, &variance, ulp(&variance) * coarser);
-                // Of 0 there are no last places: wrong is wrong.
+                // 0 has no last place, so any error is infinite.
                 let error = if variance == rational(0.0) && error > 0.0 { f64::INFINITY } else { error };
                 results.variance[group] = results.variance[group].max(error);
             }

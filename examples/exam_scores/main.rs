@@ -1,4 +1,4 @@
-//! A batch measured and normalised: the exam scores of six pupils, or the numbers of a CSV file.
+//! Computes the moments of a batch and normalises it: the exam scores of six pupils, or the numbers of a CSV file.
 //!
 //! ```text
 //! cargo run --release --example exam_scores

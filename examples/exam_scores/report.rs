@@ -1,4 +1,4 @@
-//! What is printed: moments, three normalisations, and whether all paths agree.
+//! The report: moments, three normalisations, and whether all paths agree.
 
 use std::fmt::Write;
 
@@ -37,7 +37,7 @@ pub(crate) fn report(table: &Table) -> Result<String, batchnorm::Error> {
     Ok(text)
 }
 
-/// Batch normalisation with PyTorch's defaults.
+/// Normalises a batch with PyTorch's defaults.
 fn normalise(path: Path, x: &[f32], layout: Layout) -> Result<Vec<f32>, batchnorm::Error> {
     let mut y = vec![0.0; x.len()];
     let mut bn = BatchNorm::new(layout.features()).with_path(path);
@@ -45,7 +45,7 @@ fn normalise(path: Path, x: &[f32], layout: Layout) -> Result<Vec<f32>, batchnor
     Ok(y)
 }
 
-/// A titled table of numbers to four decimals.
+/// Formats a table of numbers to four decimals, with a title.
 fn grid<'a>(title: &str, columns: &[String], rows: impl Iterator<Item = (&'a str, &'a [f64])>) -> String {
     let mut grid = Grid::new();
     grid.load_style(presets::NOTHING);
@@ -61,7 +61,7 @@ fn grid<'a>(title: &str, columns: &[String], rows: impl Iterator<Item = (&'a str
     format!("{title}\n{body}\n")
 }
 
-/// Computes everything again by every path of this machine and says whether the bits are the same.
+/// Computes everything again by every path of this machine and reports whether the bits are the same.
 fn agreement(x: &[f32], layout: Layout) -> Result<String, batchnorm::Error> {
     let compute = |path: Path| -> Result<(Moments, Option<Vec<u32>>), batchnorm::Error> {
         let y = normalise(path, x, layout).ok();

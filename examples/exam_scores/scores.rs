@@ -10,11 +10,11 @@ use std::path::Path;
 pub(crate) struct Table {
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<String>,
-    /// Row by row.
+    /// The values, row by row.
     pub(crate) values: Vec<f32>,
 }
 
-/// Six pupils, five subjects.
+/// Returns the scores of six pupils in five subjects.
 pub(crate) fn exam() -> Table {
     let scores: [[u8; 5]; 6] = [
         [99, 10, 85, 90, 1],
@@ -31,12 +31,12 @@ pub(crate) fn exam() -> Table {
     }
 }
 
-/// Why a file is no batch. Lines and columns count from 1.
+/// Why a file is not a batch. Lines and columns count from 1.
 #[derive(Debug)]
 pub(crate) enum CsvError {
-    /// The file cannot be read, or is no CSV in UTF-8.
+    /// The file cannot be read, or is not CSV in UTF-8.
     Read(String, csv::Error),
-    /// A cell is no number.
+    /// A cell is not a number.
     Cell { line: u64, column: usize, text: String },
     /// A row is longer or shorter than the first.
     Ragged { line: u64, expected: usize, given: usize },
@@ -68,7 +68,7 @@ pub(crate) fn read_csv(path: &Path) -> Result<Table, Box<dyn Error>> {
     Ok(parse_csv(file, &name)?)
 }
 
-/// Rows of numbers; a first line without any number is a header.
+/// Reads rows of numbers. A first line without any number is a header.
 pub(crate) fn parse_csv(from: impl Read, name: &str) -> Result<Table, CsvError> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(from);
     let mut table = Table { columns: Vec::new(), rows: Vec::new(), values: Vec::new() };

@@ -1,4 +1,4 @@
-//! Any bytes as the example's CSV file: a table or an error that says where, never a panic.
+//! Any bytes as the example's CSV file give a table, or an error that says where, but never a panic.
 #![no_main]
 
 use batchnorm_fuzz::assert_same_bits;
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(!table.rows.is_empty(), "a table without rows is an error");
     assert_eq!(table.values.len(), table.rows.len() * table.columns.len());
 
-    // What was read and written again is read the same.
+    // A table that is written and read again stays the same.
     let mut text = String::new();
     for row in table.values.chunks(table.columns.len()) {
         text += &row.iter().map(f32::to_string).collect::<Vec<_>>().join(",");

@@ -1,4 +1,4 @@
-//! Means, variances and normalised values of a column against exact arithmetic.
+//! Compares means, variances and normalised values of a column with exact arithmetic.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -11,36 +11,37 @@ use batchnorm_fuzz::values::{FromBits, Recipe, Sides};
 use batchnorm_fuzz::{assert_classes, bits};
 use libfuzzer_sys::fuzz_target;
 
-/// How far results may be off.
+/// The errors allowed.
 struct Bounds {
-    /// A variance, in units in its last place.
+    /// Of a variance: in units in its last place.
     variance_ulp: f64,
-    /// A mean: half an ulp of it, and this many 2^-53 of the standard deviation.
+    /// Of a mean: half an ulp of it, plus this many times 2^-53 standard deviations.
     mean_sd: f64,
-    /// A normalised value: as many 2^-53 of `y - bias`, of the weight, of the bias and of itself; an f32 besides half a unit
-    /// in its last place.
+    /// Of a normalised value: multiples of 2^-53 of `y - bias`, of the weight, of the bias and of `y`. For f32, half a
+    /// unit in its last place is added.
     output: [f64; 4],
 }
 
 const F64_BOUNDS: Bounds = Bounds { variance_ulp: 4.0, mean_sd: 2.0, output: [12.0, 2.0, 1.0, 1.0] };
 
-/// Sums of f32 values are not compensated. The documented bounds, 4.8e-13 (4300 ulp) and 370, hold for errors that line
-/// up as no data make them; these notice more.
+/// Sums of f32 values are not compensated. The documented bounds, 4.8e-13 (4300 ulp) and 370, hold even if all rounding
+/// errors line up, which no data cause. These bounds are tighter, so they detect more.
 const F32_BOUNDS: Bounds = Bounds { variance_ulp: 1300.0, mean_sd: 330.0, output: [1300.0, 330.0, 1.0, 0.0] };
 
-/// Smallest subnormals that a mean may be off besides: offsets and merges round to whole ones, half of one each time.
+/// Multiples of the smallest subnormal that are added to the allowed error of a mean: offsets and merges are rounded to
+/// whole multiples, by up to half of one each time.
 const MEAN_SUBNORMALS: u64 = 8;
 
-/// Variances below this have lost digits, and the oracle's roots would, too.
+/// Variances below this have lost digits, and the oracle's square roots would lose digits, too.
 const LEAST_VARIANCE: f64 = 1e-280;
 
-/// Values of a feature whose normalised values are compared.
+/// Most values of a feature whose normalised values are compared.
 const MOST_OUTPUTS: usize = 6;
 
-/// Bytes used of an input: big integers are slow.
+/// Most bytes used of an input, because big integers are slow.
 const MOST_BYTES: usize = 2_000;
 
-/// Values in all features together.
+/// Most values in all features together.
 const MOST_VALUES: usize = 160_000;
 
 #[derive(Debug, Arbitrary)]
@@ -49,33 +50,34 @@ struct Header {
     sides: Sides,
     /// Values per feature, roughly.
     count: u16,
-    /// Values at the start of the column that come once; those after them are repeated.
+    /// Number of values at the start of the column that occur once. Those after them are repeated.
     once: u8,
     recipe: Recipe,
 }
 
-/// A column of values: some once, then the others again and again.
+/// A column of values: some occur once, then the others are repeated.
 struct Runs<'a, T> {
     once: &'a [T],
-    again: &'a [T],
+    repeated: &'a [T],
     count: usize,
 }
 
 impl<T: FromBits> Runs<'_, T> {
     fn values(&self) -> Vec<T> {
-        self.once.iter().chain(self.again.iter().cycle()).take(self.count).copied().collect()
+        self.once.iter().chain(self.repeated.iter().cycle()).take(self.count).copied().collect()
     }
 
     fn exact(&self) -> Column {
         let to_f64 = |values: &[T]| values.iter().map(|x| x.to_f64()).collect::<Vec<_>>();
-        let (once, again) = (to_f64(&self.once[..self.once.len().min(self.count)]), to_f64(self.again));
+        let (once, repeated) = (to_f64(&self.once[..self.once.len().min(self.count)]), to_f64(self.repeated));
         let rest = self.count - once.len();
-        Column::of(&[(&once, 1), (&again, rest / again.len()), (&again[..rest % again.len()], 1)])
+        Column::of(&[(&once, 1), (&repeated, rest / repeated.len()), (&repeated[..rest % repeated.len()], 1)])
     }
 }
 
-/// Every feature has the values of the column, each from another place on: the exact moments are the same for all. Odd
-/// features keep groups of eight rows together, and one of them has the start of the column where a pivot is taken.
+/// Returns a batch in which every feature has the values of the column, but starts at another place in it, so that the
+/// exact moments are the same for all. Odd features keep groups of eight rows together, and one of them has the start
+/// of the column where the shift is sampled.
 fn batch<T: FromBits>(column: &[T], layout: Layout) -> Vec<T> {
     let (features, inner) = (layout.features(), layout.inner());
     let value = |at: usize| {
@@ -91,8 +93,8 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8], bounds: &Bounds) {
     let (features, inner) = (header.sides.features(), header.sides.inner());
     let outer = usize::from(header.count).min(MOST_VALUES / features).div_ceil(inner).max(1);
     let layout = Layout::new(outer, features, inner);
-    let (once, again) = values.split_at(usize::from(header.once).min(values.len() - 1));
-    let runs = Runs { once, again, count: layout.count() };
+    let (once, repeated) = values.split_at(usize::from(header.once).min(values.len() - 1));
+    let runs = Runs { once, repeated, count: layout.count() };
     let column = runs.values();
     let data = batch(&column, layout);
     let m = moments(Batch::new(&data, layout).expect("a batch"));
@@ -139,7 +141,8 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8], bounds: &Bounds) {
     }
 }
 
-/// Trains a layer on the batch: its weight, bias and `eps` depend on the number of values, its feature is the last one.
+/// Trains a layer on the batch and checks the outputs of its last feature. Weight, bias and `eps` depend on the number
+/// of outer blocks.
 fn check_outputs<T: FromBits>(name: &str, exact: &Column, data: &[T], layout: Layout, bounds: &Bounds) {
     let features = layout.features();
     let [weight, bias, eps] = [[1.0, 0.0, 0.0], [-3.0, 0.7, 0.0], [0.1, -40.0, 1e-5]][layout.outer() % 3];
@@ -170,7 +173,7 @@ fn check_outputs<T: FromBits>(name: &str, exact: &Column, data: &[T], layout: La
     }
 }
 
-/// A feature for each different result: exact comparisons are slow.
+/// Returns one feature for each distinct result, because exact comparisons are slow.
 fn different_features(m: &Moments) -> Vec<usize> {
     let mut seen = BTreeSet::new();
     (0..m.num_features()).filter(|&f| seen.insert((bits(m.mean(f)), bits(m.m2(f))))).collect()

@@ -1,4 +1,4 @@
-//! Every path, instruction set and thread count gives the bits of the scalar path, NaNs as a class.
+//! Every path, instruction set and thread count gives the same bits as the scalar path. All NaNs count as equal.
 #![no_main]
 
 use std::sync::OnceLock;
@@ -19,10 +19,10 @@ struct Header {
     recipe: Recipe,
 }
 
-/// Values of an ordinary batch: a few chunks of narrow rows or small planes.
+/// Most values of an ordinary batch: a few chunks of narrow rows or small planes.
 const MOST_VALUES: usize = 100_000;
 
-/// Lengths from here on stand for batches that are large enough for the parallel path to fork. They are slow.
+/// Lengths from here on select batches that are large enough for the parallel path to fork. They are slow.
 const LARGE: u16 = 0xfff0;
 
 impl Header {
@@ -30,12 +30,12 @@ impl Header {
         self.len >= LARGE
     }
 
-    /// Values at most; [`Sides::layout`] rounds down to whole outer blocks.
+    /// Returns the most values of the batch; [`Sides::layout`] rounds down to whole outer blocks.
     fn len(&self) -> usize {
         if self.is_large() {
             135_000 + 4_001 * usize::from(self.len - LARGE)
         } else {
-            // The fourth power, so that most are short: a hundred small batches for the time of a long one.
+            // The fourth power, so that most batches are short: a hundred small ones take as long as a large one.
             let square = (usize::from(self.len) + 1).pow(2) >> 16;
             (MOST_VALUES * square * square) >> 32
         }
@@ -65,7 +65,7 @@ impl Header {
     }
 }
 
-/// Everything that a path computes of a batch.
+/// Everything that a path computes from a batch.
 struct Outputs<T> {
     moments: Moments,
     trained: Vec<T>,
@@ -104,7 +104,7 @@ fn assert_same<T: FromBits>(name: &str, expected: &Outputs<T>, given: &Outputs<T
     assert_same_bits(&format!("{name}: running"), &expected.running, &given.running);
 }
 
-/// Pools of 1 and 3 threads: started once, not per input.
+/// Returns pools of 1 and 3 threads, which are started once, not for every input.
 fn pools() -> &'static [ThreadPool; 2] {
     static POOLS: OnceLock<[ThreadPool; 2]> = OnceLock::new();
     POOLS.get_or_init(|| [1, 3].map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().expect("a pool")))

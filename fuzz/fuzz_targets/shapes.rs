@@ -1,4 +1,4 @@
-//! Hostile sizes and options: errors, never a panic, and nothing has changed after an error.
+//! Hostile sizes and options give errors, never a panic. A failed call leaves everything unchanged.
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -6,11 +6,11 @@ use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Error, Layout, Path, Re
 use batchnorm_fuzz::{assert_same_bits, bits};
 use libfuzzer_sys::fuzz_target;
 
-/// Features of the largest layer, and of the widest empty batch that results are computed for: the crate allows 2^24,
-/// whose results have half a gigabyte.
+/// Most features of a layer, and of an empty batch for which results are computed. The crate allows 2^24, but their
+/// results take half a gigabyte.
 const MOST_FEATURES: usize = 40;
 
-/// A side of a layout: few, or near what overflows.
+/// A dimension of a layout: small, or near overflow.
 #[derive(Clone, Copy, Debug)]
 struct Side(usize);
 
@@ -49,7 +49,7 @@ impl Shape {
         }
     }
 
-    /// `[outer, features, inner]` as the documentation has it: products that do not fit saturate.
+    /// Returns `[outer, features, inner]` as documented: products that overflow saturate.
     fn expected(self) -> [usize; 3] {
         let product = |sides: &[Side]| product(sides.iter().map(|side| side.0)).unwrap_or(usize::MAX);
         match self {
@@ -62,7 +62,7 @@ impl Shape {
     }
 }
 
-/// Unless it does not fit; 0 where a side is, whatever the others are.
+/// Returns the product, or `None` if it overflows. It is 0 if one dimension is 0, whatever the others are.
 fn product(sides: impl Iterator<Item = usize> + Clone) -> Option<usize> {
     if sides.clone().any(|side| side == 0) {
         return Some(0);
@@ -70,7 +70,7 @@ fn product(sides: impl Iterator<Item = usize> + Clone) -> Option<usize> {
     sides.into_iter().try_fold(1usize, usize::checked_mul)
 }
 
-/// A number of values: that of the layout where that is small, or another.
+/// A number of values: that of the layout if it is small, or another one.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 enum Len {
     Fits,
@@ -100,14 +100,14 @@ enum Call {
     Bias(Vec<f64>),
     RunningMean(Vec<f64>),
     RunningVar(Vec<f64>),
-    /// Values of the layer's length, which random ones seldom have.
+    /// Sets all parameters with the right number of values, which random ones rarely have.
     All(f64),
     NumBatches(u64),
     Train(Shape, Len, Option<(Shape, Len)>),
     Evaluate(Shape, Len, Option<(Shape, Len)>),
 }
 
-/// A batch of the shape, for which results are small.
+/// Returns a batch of the shape, if it is valid and its results are small.
 fn batch(data: &[f32], shape: Shape) -> Option<Batch<'_, f32>> {
     let layout = shape.layout();
     let (x, needed) = (Batch::new(data, layout), layout.checked_len());
@@ -165,7 +165,7 @@ fn values(len: usize) -> Vec<f32> {
     (0..len).map(|i| i as f32 * 0.75 - 3.0).collect()
 }
 
-/// All that a caller can see of a layer, and what it makes of a batch.
+/// Returns everything that a caller can see of a layer, and its outputs for a batch.
 fn state(bn: &BatchNorm) -> Vec<u64> {
     let features = bn.num_features();
     let mut out = vec![0.0f64; 2 * features];
@@ -182,7 +182,7 @@ fn state(bn: &BatchNorm) -> Vec<u64> {
     state.into_iter().map(bits).chain([bn.num_batches_tracked()]).collect()
 }
 
-/// A call that sets something: an error is due exactly where it is, and changes nothing.
+/// Calls a setter, which must fail exactly if `is_due`, and must change nothing if it fails.
 fn set(bn: &mut BatchNorm, is_due: bool, call: impl FnOnce(&mut BatchNorm) -> Result<()>) {
     let before = state(bn);
     let done = call(bn);
@@ -193,7 +193,7 @@ fn set(bn: &mut BatchNorm, is_due: bool, call: impl FnOnce(&mut BatchNorm) -> Re
     }
 }
 
-/// Training, or evaluation, of one batch into another, or in place.
+/// Trains or evaluates a layer, from one batch into another or in place.
 fn forward(bn: &mut BatchNorm, train: bool, x: (Shape, Len), y: Option<(Shape, Len)>) {
     let data = values(x.1.of(x.0.layout()));
     let Some(x) = batch(&data, x.0) else { return };
@@ -211,7 +211,7 @@ fn forward(bn: &mut BatchNorm, train: bool, x: (Shape, Len), y: Option<(Shape, L
     };
     let few = train && layout.count() < 2;
     let is_due = layout.features() != bn.num_features() || out_layout != layout || few;
-    // Without features, there is nothing to train: either answer is right.
+    // Without features there is nothing to train, so both results are right.
     if !(train && layout.features() == 0) {
         assert_eq!(done.is_err(), is_due, "{layout} to {out_layout}: {done:?}");
     }

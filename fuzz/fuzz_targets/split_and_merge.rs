@@ -1,4 +1,5 @@
-//! Rows that arrive in pieces: an accumulator gives the bits of one call; merged moments agree with it closely.
+//! Rows that arrive in pieces: the result of an accumulator is bit-identical to a single call, and merged moments are
+//! close to it.
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -7,15 +8,15 @@ use batchnorm_fuzz::assert_classes;
 use batchnorm_fuzz::values::{FromBits, Recipe, Sides, cycle};
 use libfuzzer_sys::fuzz_target;
 
-/// How far merged moments may be from those of one call: in m2 this share of it, in the mean this share of the
-/// standard deviation beside two ulp of the mean.
+/// How far merged moments may be from those of one call: this fraction of m2, and for the mean this fraction of the
+/// standard deviation plus two ulp of the mean.
 ///
-/// The documented bound for f32 values, 4.8e-13 of an m2, holds of the whole and of the parts, so they may differ by twice
-/// that; but its rounding errors line up as no data make them, and this notices more. A merge adds next to nothing, because
-/// all that it joins are pairs.
+/// The documented bound for f32 values, a relative error of 4.8e-13 in m2, applies to the whole and to the parts, so
+/// they may differ by twice that. But it assumes that rounding errors line up, which no data cause; this bound is
+/// tighter, so it detects more. A merge adds almost nothing, because it works on double-doubles.
 const MERGED: f64 = 4e-13;
 
-/// Values in all: several chunks, which have at least 16384 where they are full.
+/// Most values in total: several chunks, each of at least 16384 values if it is full.
 const MOST_VALUES: usize = 200_000;
 
 #[derive(Debug, Arbitrary)]
@@ -23,7 +24,7 @@ struct Header {
     double: bool,
     sides: Sides,
     len: u16,
-    /// Outer blocks of the pieces, one after the other and again from the start.
+    /// Outer blocks of the pieces, used in turn.
     pieces: [u16; 4],
     order: Order,
     recipe: Recipe,
@@ -32,15 +33,15 @@ struct Header {
 /// Which moments are merged first.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 enum Order {
-    /// Each piece into all before it.
+    /// Each piece into all pieces before it.
     Forward,
-    /// Each piece into all behind it: the rows come in another order.
+    /// Each piece into all pieces after it, so that the rows come in another order.
     Backward,
-    /// Neighbours, then neighbours of those.
+    /// Neighbours first, then neighbouring results.
     Tree,
 }
 
-/// The outer blocks cut into at most 64 pieces, some of them empty.
+/// Cuts the outer blocks into at most 65 pieces, some of them empty.
 fn pieces(header: &Header, outer: usize) -> Vec<usize> {
     let mut left = outer;
     let mut pieces = Vec::new();
@@ -63,7 +64,7 @@ fn merged(mut parts: Vec<Moments>, order: Order) -> Moments {
         parts.reverse();
     }
     while parts.len() > 1 {
-        let together = if let Order::Tree = order { 2 } else { parts.len() };
+        let per_merge = if let Order::Tree = order { 2 } else { parts.len() };
         let join = |parts: &[Moments]| {
             let mut all = Moments::new(parts[0].num_features());
             for part in parts {
@@ -71,13 +72,13 @@ fn merged(mut parts: Vec<Moments>, order: Order) -> Moments {
             }
             all
         };
-        parts = parts.chunks(together).map(join).collect();
+        parts = parts.chunks(per_merge).map(join).collect();
     }
     parts.pop().expect("at least one piece")
 }
 
 fn check<T: FromBits>(header: &Header, bytes: &[u8]) {
-    // Squared, so that most are short.
+    // Squared, so that most batches are short.
     let len = (MOST_VALUES * (usize::from(header.len) + 1).pow(2)) >> 32;
     let layout = header.sides.layout(len);
     let data: Vec<T> = cycle(&header.recipe.values(bytes), layout.checked_len().expect("a small layout"));
@@ -95,7 +96,7 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8]) {
         let x = Batch::new(&data[from..from + len], piece).expect("a piece");
         rows.update(x).expect("same shape");
         if parts.len() % 16 == 1 {
-            // Asked for in between, too, which must change nothing.
+            // Calling `moments` in between must change nothing.
             let so_far = Batch::new(&data[..from + len], Layout::new((from + len) / row, features, inner));
             assert_eq!(rows.moments(), moments(so_far.expect("a batch")));
         }
@@ -118,7 +119,7 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8]) {
     }
 }
 
-/// Whether no square of a difference can leave the range of an f64, or lose digits at its lower end.
+/// Returns whether no square of a difference can leave the range of an f64, or lose digits at its lower end.
 fn is_moderate<T: FromBits>(data: &[T]) -> bool {
     data.iter().map(|x| x.to_f64().abs()).all(|x| x == 0.0 || (1e-100..1e100).contains(&x))
 }

@@ -1,4 +1,4 @@
-//! Exact moments of long columns that are made of few values, by [`crate::oracle`].
+//! Exact moments of long columns that consist of few values, computed by [`oracle`].
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -14,7 +14,8 @@ pub struct Column {
 }
 
 impl Column {
-    /// Of runs of finite values, each repeated so many times. Runs are joined by Chan's formula, in rationals.
+    /// Computes the moments of sequences of finite values, each repeated `times` times. The sequences are merged by
+    /// Chan's formula, in rationals.
     pub fn of(runs: &[(&[f64], usize)]) -> Self {
         let mut all = Column { mean: BigRational::zero(), m2: BigRational::zero(), count: 0 };
         for &(values, times) in runs {
@@ -33,12 +34,12 @@ impl Column {
         all
     }
 
-    /// `m2 / count`.
+    /// Returns `m2 / count`.
     pub fn variance(&self) -> BigRational {
         &self.m2 / BigInt::from(self.count)
     }
 
-    /// Standard deviation of the population: also where the variance is out of the range of an f64.
+    /// Returns the standard deviation of the population, even if the variance is out of the range of an f64.
     pub fn sd(&self) -> f64 {
         let variance = self.variance();
         let large = BigRational::from_integer(BigInt::from(1) << 1200u32);
@@ -50,7 +51,8 @@ impl Column {
     }
 }
 
-/// The gap between the f64 near a rational and its neighbour: above it, or below where above is infinity.
+/// Returns the gap between the f64 near a rational and its neighbour: the one above, or the one below if the one above
+/// is infinity.
 pub fn ulp(x: &BigRational) -> f64 {
     if nearest(x).abs() >= f64::MAX { f64::MAX - f64::MAX.next_down() } else { oracle::ulp(x) }
 }

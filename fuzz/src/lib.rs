@@ -1,4 +1,4 @@
-//! What the fuzz targets share: values and layouts out of bytes, and comparisons.
+//! What the fuzz targets share: values and layouts made from bytes, and comparisons.
 
 pub mod exact;
 #[path = "../../tests/common/nasty.rs"]
@@ -9,16 +9,16 @@ pub mod values;
 
 use batchnorm::{Element, Moments};
 
-/// The bits of a value, with all NaNs alike: payloads are not part of any result.
+/// Returns the bits of a value. All NaNs give the same bits, because payloads are not part of any result.
 pub fn bits<T: Element>(x: T) -> u64 {
     let x = x.to_f64();
     if x.is_nan() { u64::MAX } else { x.to_bits() }
 }
 
-/// Fails with the name of the comparison and the first place that differs.
+/// Compares bits, and panics with the name of the comparison and the first value that differs.
 ///
 /// # Panics
-/// That is what it is for.
+/// If the bits differ.
 pub fn assert_same_bits<T: Element>(name: &str, expected: &[T], given: &[T]) {
     assert_eq!(expected.len(), given.len(), "{name}: lengths differ");
     if let Some(at) = (0..expected.len()).find(|&at| bits(expected[at]) != bits(given[at])) {
@@ -26,11 +26,11 @@ pub fn assert_same_bits<T: Element>(name: &str, expected: &[T], given: &[T]) {
     }
 }
 
-/// What the documentation of [`Moments::mean`] and [`Moments::m2`] says of NaN and infinities among a feature's values,
-/// and of finite values: those have a finite mean, whatever their squares do.
+/// Checks what the documentation of [`Moments::mean`] and [`Moments::m2`] says about NaN and infinities among a
+/// feature's values. Finite values must have a finite mean, even if their squares overflow.
 ///
 /// # Panics
-/// Where a feature has something else.
+/// If a feature has something else.
 pub fn assert_classes(name: &str, m: &Moments, feature: usize, values: impl Iterator<Item = f64>) {
     let (mut nan, mut up, mut down, mut count) = (false, false, false, 0u64);
     for x in values {

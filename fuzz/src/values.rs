@@ -1,19 +1,19 @@
-//! Values and layouts out of bytes.
+//! Values and layouts made from bytes.
 
 use arbitrary::Arbitrary;
 use batchnorm::{Element, Layout};
 
 use crate::nasty;
 
-/// An element that any bits make: NaN payloads, subnormals and infinities among them.
+/// An element type that can be made from any bits, including NaN payloads, subnormals and infinities.
 pub trait FromBits: Element {
     /// Bytes of one value.
     const SIZE: usize;
 
-    /// From the first [`FromBits::SIZE`] bytes, little-endian; missing ones are 0.
+    /// Makes a value from the first [`FromBits::SIZE`] bytes, little-endian. Missing bytes are 0.
     fn from_bytes(bytes: &[u8]) -> Self;
 
-    /// The value so many steps above this one in the order of bits.
+    /// Returns the value that is `steps` steps above this one in the order of bits.
     fn step(self, steps: i64) -> Self;
 }
 
@@ -25,7 +25,7 @@ impl FromBits for f32 {
     }
 
     fn step(self, steps: i64) -> Self {
-        // The lower half of the steps: both wrap around.
+        // The lower half of the steps is enough, because both wrap around.
         f32::from_bits(self.to_bits().wrapping_add(steps as u32))
     }
 }
@@ -50,23 +50,23 @@ fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
     all
 }
 
-/// How values come out of bytes. Random bits alone have random exponents, so that the largest value decides all;
-/// the other kinds ask for what makes sums hard.
+/// How values are made from bytes. Random bits have random exponents, so that the largest value dominates all sums; the
+/// other kinds make numerically difficult values.
 #[derive(Clone, Copy, Debug, PartialEq, Arbitrary)]
 pub enum Kind {
     /// Bits as they are.
     Raw,
-    /// A few steps in the last place from one value: a mean far larger than the standard deviation.
+    /// Values a few steps in the last place from one value: a mean far larger than the standard deviation.
     Near,
     /// A value plus whole multiples of a power of two.
     Grid,
-    /// A few values with any bits, each many times.
+    /// A few values with any bits, each repeated many times.
     Few,
-    /// A value for each byte, from the tests' generator: the base is its seed, the exponent picks a kind.
+    /// One value per byte, from the tests' generator: the base is its seed, and the exponent selects a kind.
     Nasty,
 }
 
-/// What values are made of, beside the bytes.
+/// How to make values, in addition to the bytes.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub struct Recipe {
     pub kind: Kind,
@@ -75,7 +75,7 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// As many values as the bytes give: never none.
+    /// Makes as many values as the bytes provide, but at least one.
     pub fn values<T: FromBits>(&self, bytes: &[u8]) -> Vec<T> {
         let base = T::from_bytes(&self.base[8 - T::SIZE..]);
         let step = |bytes: &[u8]| i16::from_le_bytes(padded(bytes));
@@ -111,23 +111,23 @@ pub struct Sides {
 }
 
 impl Sides {
-    /// From 1 to 80: around one strip, several and the 64 streams of a row.
+    /// Returns 1 to 80 features: around one strip, several strips, and the 64 accumulators of a row.
     pub fn features(self) -> usize {
         1 + usize::from(self.features) % 80
     }
 
-    /// From 1 to 200: rows, small planes, and planes of several rows.
+    /// Returns an inner size from 1 to 200: rows, small planes, and planes of several rows.
     pub fn inner(self) -> usize {
         1 + usize::from(self.inner) % 200
     }
 
-    /// As many outer blocks as `len` values fill; perhaps none.
+    /// Returns a layout with as many outer blocks as `len` values fill, possibly none.
     pub fn layout(self, len: usize) -> Layout {
         Layout::new(len / (self.features() * self.inner()), self.features(), self.inner())
     }
 }
 
-/// `len` values, from the start again after the end, so that few bytes fill several chunks.
+/// Returns `len` values, starting again after the end, so that few bytes fill several chunks.
 pub fn cycle<T: Copy>(values: &[T], len: usize) -> Vec<T> {
     values.iter().copied().cycle().take(len).collect()
 }

@@ -1,4 +1,4 @@
-//! Evaluation alone, with everything that does not depend on the batch computed beforehand.
+//! The frozen layer: evaluation only, with everything that does not depend on the batch computed in advance.
 
 use std::fmt;
 
@@ -6,12 +6,14 @@ use super::{check_features, check_same};
 use crate::kernels::map::Parameters;
 use crate::{Batch, BatchMut, Element, Path, Result};
 
-/// A layer as evaluation applies it: scale and shift of each feature, computed once. Calls allocate nothing.
+/// A frozen layer for evaluation: the mean, scale and bias of each feature are computed once. Calls allocate nothing,
+/// unless they start work on other threads.
 ///
-/// Made by [`crate::BatchNorm::to_inference`]. `Send`, `Sync` and immutable: one serves all threads.
+/// [`BatchNorm::to_inference`](crate::BatchNorm::to_inference) creates it. It is `Send`, `Sync` and immutable, so all
+/// threads can share one.
 ///
-/// `==` compares what values are normalised by, bit for bit, but for NaN, which equals NaN; not the path, on which no result
-/// depends.
+/// `==` compares the mean, scale and bias of each feature bit for bit, except that any NaN equals any other NaN. It
+/// ignores the path, because results do not depend on it.
 ///
 /// ```
 /// use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
@@ -36,7 +38,7 @@ impl Inference {
         Inference { parameters, path }
     }
 
-    /// How to compute; the layer's own path otherwise. Results are the same bits.
+    /// Sets the path (default: that of the layer). All paths give bit-identical results; only speed differs.
     ///
     /// ```
     /// # use batchnorm::{BatchNorm, Isa, Path};
@@ -48,7 +50,7 @@ impl Inference {
         self
     }
 
-    /// How this object computes.
+    /// Returns the path.
     ///
     /// ```
     /// # use batchnorm::{BatchNorm, Path};
@@ -58,7 +60,7 @@ impl Inference {
         self.path
     }
 
-    /// Features of the layer.
+    /// Returns the number of features.
     ///
     /// ```
     /// assert_eq!(batchnorm::BatchNorm::new(7).to_inference().num_features(), 7);
@@ -67,11 +69,11 @@ impl Inference {
         self.parameters.features()
     }
 
-    /// Normalises `x` by the running statistics and writes to `y`.
+    /// Normalises `x` by the running statistics and writes the result to `y`.
     ///
     /// # Errors
-    /// [`crate::Error::Features`] where the batch has other features than the layer,
-    /// [`crate::Error::LayoutMismatch`] where `y` is laid out differently.
+    /// [`Error::Features`](crate::Error::Features) if the batch has a different number of features from the layer,
+    /// [`Error::LayoutMismatch`](crate::Error::LayoutMismatch) if `y` has a different layout from `x`.
     ///
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
@@ -88,10 +90,10 @@ impl Inference {
         Ok(())
     }
 
-    /// [`Inference::forward`] in place.
+    /// Normalises a batch like [`Inference::forward`], but in place.
     ///
     /// # Errors
-    /// [`crate::Error::Features`] where the batch has other features than the layer.
+    /// [`Error::Features`](crate::Error::Features) if the batch has a different number of features from the layer.
     ///
     /// ```
     /// # use batchnorm::{BatchMut, BatchNorm, Layout};
@@ -113,7 +115,7 @@ impl PartialEq for Inference {
     }
 }
 
-/// No parameters; there may be many.
+/// Leaves out the parameters, because there may be many.
 impl fmt::Debug for Inference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inference")

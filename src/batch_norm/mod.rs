@@ -15,9 +15,9 @@ use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Path, Result};
 
 /// Batch normalisation with PyTorch's defaults: `y = (x - mean) / sqrt(variance + eps) * weight + bias` per feature.
 ///
-/// Training normalises with the batch's mean and biased variance and moves the running statistics towards the batch's
-/// mean and *unbiased* variance; evaluation normalises with the running statistics. Parameters and statistics are kept
-/// in f64 for batches of either type, so a long average of small steps does not stall.
+/// Training normalises with the batch's mean and biased variance. It also moves the running statistics towards the
+/// batch's mean and *unbiased* variance. Evaluation normalises with the running statistics. Parameters and statistics
+/// are f64 for batches of either element type, so that a long average of small steps does not stall.
 ///
 /// | option | default | |
 /// |---|---|---|
@@ -26,10 +26,10 @@ use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Path, Result};
 /// | `weight` | 1 | [`BatchNorm::set_weight`], [`BatchNorm::without_affine`] |
 /// | `bias` | 0 | [`BatchNorm::set_bias`], [`BatchNorm::without_bias`] |
 /// | `running_mean`, `running_var` | 0, 1 | [`BatchNorm::set_running_mean`], [`BatchNorm::set_running_var`] |
-/// | path | [`Path::Auto`] | [`BatchNorm::with_path`]; no result depends on it |
+/// | path | [`Path::Auto`] | [`BatchNorm::with_path`]; results do not depend on it |
 ///
 /// A NaN or an infinity in a feature makes that feature's outputs and running statistics NaN or infinite, as in
-/// PyTorch, and touches no other feature. A call that returns an error has changed nothing.
+/// PyTorch. Other features are not affected. A failed call leaves everything unchanged.
 ///
 /// ```
 /// use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
@@ -58,26 +58,26 @@ pub struct BatchNorm {
     running_var: Vec<f64>,
     num_batches_tracked: u64,
     path: Path,
-    /// What evaluation applies; made when first asked for after a change.
+    /// The frozen layer that evaluation applies, made on first use after a change.
     inference: OnceLock<Inference>,
-    /// Memory of the training pass, kept for the next one.
+    /// Memory of a training step, reused by the next one.
     batch: Moments,
     workspace: Workspace,
-    /// Of the batch: first unbiased, then biased.
+    /// Variances of the batch: first unbiased, then biased.
     variance: Vec<f64>,
-    /// Mean, scale and bias that normalise the batch.
+    /// Mean, scale and bias with which the batch is normalised.
     parameters: Parameters<f64, 3>,
 }
 
 impl BatchNorm {
-    /// Normalises the batch by its own statistics, and updates the running ones. Writes to `y`.
+    /// Normalises the batch by its own statistics, writes the result to `y` and updates the running statistics.
     ///
     /// `running = (1 - momentum) * running + momentum * batch`, with the batch's unbiased variance.
     ///
     /// # Errors
-    /// [`Error::Features`] where the batch has other features than the layer, [`Error::LayoutMismatch`] where `y` is
-    /// laid out differently, [`Error::TooFewValues`] where a feature has fewer than two values (the unbiased variance
-    /// would not exist).
+    /// [`Error::Features`] if the batch has a different number of features from the layer, [`Error::LayoutMismatch`] if
+    /// `y` has a different layout from `x`, [`Error::TooFewValues`] if a feature has fewer than two values (its
+    /// unbiased variance is undefined).
     ///
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
@@ -97,10 +97,10 @@ impl BatchNorm {
         Ok(())
     }
 
-    /// [`BatchNorm::forward_train`] in place.
+    /// Trains on a batch like [`BatchNorm::forward_train`], but in place.
     ///
     /// # Errors
-    /// As [`BatchNorm::forward_train`].
+    /// [`Error::Features`] and [`Error::TooFewValues`], as for [`BatchNorm::forward_train`].
     ///
     /// ```
     /// # use batchnorm::{BatchMut, BatchNorm, Layout};
@@ -117,14 +117,14 @@ impl BatchNorm {
         Ok(())
     }
 
-    /// Normalises the batch by the running statistics. Writes to `y`.
+    /// Normalises the batch by the running statistics and writes the result to `y`.
     ///
-    /// The first call after a change of the layer computes scale and shift of each feature; later ones allocate
-    /// nothing. A batch may have any number of rows, none and one included.
+    /// The first call after a change of the layer computes the scale and bias of each feature; later calls allocate
+    /// nothing, unless they start work on other threads. A batch may have any number of rows, including none.
     ///
     /// # Errors
-    /// [`Error::Features`] where the batch has other features than the layer, [`Error::LayoutMismatch`] where `y` is
-    /// laid out differently.
+    /// [`Error::Features`] if the batch has a different number of features from the layer, [`Error::LayoutMismatch`] if
+    /// `y` has a different layout from `x`.
     ///
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
@@ -140,10 +140,10 @@ impl BatchNorm {
         self.inference().forward(x, y)
     }
 
-    /// [`BatchNorm::forward_eval`] in place.
+    /// Evaluates a batch like [`BatchNorm::forward_eval`], but in place.
     ///
     /// # Errors
-    /// As [`BatchNorm::forward_eval`].
+    /// [`Error::Features`], as for [`BatchNorm::forward_eval`].
     ///
     /// ```
     /// # use batchnorm::{BatchMut, BatchNorm, Layout};
@@ -156,7 +156,7 @@ impl BatchNorm {
         self.inference().forward_in_place(x)
     }
 
-    /// The layer as evaluation applies it, computed once: for pipelines that only infer.
+    /// Returns the frozen layer, for pipelines that only run inference. Later changes of the layer do not affect it.
     ///
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
@@ -179,7 +179,8 @@ impl BatchNorm {
         })
     }
 
-    /// Measures the batch, updates the running statistics and leaves in `self.parameters` what normalises the batch.
+    /// Computes the moments of the batch, updates the running statistics and sets `self.parameters` to those that
+    /// normalise the batch.
     fn train_step<T: Element>(&mut self, x: Batch<'_, T>) {
         let (path, count) = (self.path, x.layout().count());
         let (mut batch, mut variance) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.variance));
@@ -208,7 +209,7 @@ impl BatchNorm {
         towards(&mut self.running_var, unbiased_variance);
     }
 
-    /// What evaluation applies is out of date.
+    /// Discards the frozen layer, which a change has made out of date.
     fn changed(&mut self) {
         self.inference.take();
     }
@@ -219,7 +220,7 @@ impl BatchNorm {
 
     fn check_train(&self, layout: Layout) -> Result<()> {
         check_features(self.num_features(), layout)?;
-        // A batch without features has no values, whatever its other sides are.
+        // A batch without features has no values, whatever its other dimensions are.
         let given = if layout.features() == 0 { 0 } else { layout.count() };
         if given < 2 { Err(Error::TooFewValues { needed: 2, given }) } else { Ok(()) }
     }

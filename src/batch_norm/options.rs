@@ -1,4 +1,4 @@
-//! Making a layer; reading and setting its parameters and statistics.
+//! Creates a layer, and reads and sets its options, parameters and statistics.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use crate::moments::Workspace;
 use crate::{Element, Error, Moments, Path, Result};
 
 impl BatchNorm {
-    /// A layer of `num_features` features with PyTorch's defaults (see [`BatchNorm`]).
+    /// Creates a layer of `num_features` features with PyTorch's defaults (see [`BatchNorm`]).
     ///
     /// ```
     /// let bn = batchnorm::BatchNorm::new(2);
@@ -35,11 +35,11 @@ impl BatchNorm {
         }
     }
 
-    /// What is added to the variance, so that a small one is not divided by. 0 is allowed: a feature whose variance is
-    /// 0, too, becomes its bias.
+    /// Sets `eps`, which is added to the variance to avoid dividing by nearly zero (default: 1e-5). 0 is allowed: a
+    /// feature whose variance is also 0 then becomes its bias.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where it is negative or not finite.
+    /// [`Error::OutOfRange`] if `eps` is negative or not finite.
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
@@ -56,11 +56,12 @@ impl BatchNorm {
         Ok(self)
     }
 
-    /// How far one batch moves the running statistics: `running = (1 - momentum) * running + momentum * batch`, as in
-    /// PyTorch. (ONNX, Flax and Keras call `1 - momentum` momentum.) Any finite number is allowed.
+    /// Sets how far one batch moves the running statistics (default: 0.1):
+    /// `running = (1 - momentum) * running + momentum * batch`, as in PyTorch. (ONNX, Flax and Keras use the word
+    /// momentum for `1 - momentum`.) Any finite number is allowed.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where it is not finite.
+    /// [`Error::OutOfRange`] if `momentum` is not finite.
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
@@ -75,7 +76,7 @@ impl BatchNorm {
         Ok(self)
     }
 
-    /// Running statistics that are the plain average over all batches so far, each counting alike: PyTorch's
+    /// Makes the running statistics the plain average over all batches so far, with equal weights, like PyTorch's
     /// `momentum=None`.
     ///
     /// ```
@@ -87,7 +88,7 @@ impl BatchNorm {
         self
     }
 
-    /// No weight and no bias: PyTorch's `affine=False`.
+    /// Removes the weight and the bias, like PyTorch's `affine=False`.
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
@@ -99,7 +100,7 @@ impl BatchNorm {
         self.without_bias()
     }
 
-    /// A weight but no bias: PyTorch's `bias=False`.
+    /// Removes the bias, like PyTorch's `bias=False`.
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
@@ -111,7 +112,8 @@ impl BatchNorm {
         self
     }
 
-    /// How to compute, in training and evaluation, and what [`BatchNorm::to_inference`] hands on. Results are the same bits.
+    /// Sets the path for training and evaluation (default: [`Path::Auto`]); [`BatchNorm::to_inference`] passes it on.
+    /// All paths give bit-identical results; only speed differs.
     ///
     /// ```
     /// # use batchnorm::{BatchNorm, Isa, Path};
@@ -124,7 +126,7 @@ impl BatchNorm {
         self
     }
 
-    /// How this layer computes.
+    /// Returns the path.
     ///
     /// ```
     /// # use batchnorm::{BatchNorm, Path};
@@ -134,7 +136,7 @@ impl BatchNorm {
         self.path
     }
 
-    /// Features of the layer.
+    /// Returns the number of features.
     ///
     /// ```
     /// assert_eq!(batchnorm::BatchNorm::new(7).num_features(), 7);
@@ -143,7 +145,7 @@ impl BatchNorm {
         self.running_mean.len()
     }
 
-    /// What is added to the variance.
+    /// Returns `eps`, which is added to the variance.
     ///
     /// ```
     /// assert_eq!(batchnorm::BatchNorm::new(7).eps(), 1e-5);
@@ -152,7 +154,7 @@ impl BatchNorm {
         self.eps
     }
 
-    /// How far one batch moves the running statistics; `None` for the cumulative average.
+    /// Returns how far one batch moves the running statistics, or `None` for the cumulative average.
     ///
     /// ```
     /// assert_eq!(batchnorm::BatchNorm::new(7).momentum(), Some(0.1));
@@ -161,7 +163,7 @@ impl BatchNorm {
         self.momentum
     }
 
-    /// What the normalised values are multiplied by (gamma), if anything.
+    /// Returns the weight (gamma), with which normalised values are multiplied, or `None` without one.
     ///
     /// ```
     /// assert_eq!(batchnorm::BatchNorm::new(1).weight(), Some(&[1.0][..]));
@@ -170,7 +172,7 @@ impl BatchNorm {
         self.weight.as_deref()
     }
 
-    /// What is added at last (beta), if anything.
+    /// Returns the bias (beta), which is added last, or `None` without one.
     ///
     /// ```
     /// assert_eq!(batchnorm::BatchNorm::new(1).bias(), Some(&[0.0][..]));
@@ -179,7 +181,7 @@ impl BatchNorm {
         self.bias.as_deref()
     }
 
-    /// Mean that evaluation uses.
+    /// Returns the running mean, which evaluation uses.
     ///
     /// ```
     /// assert_eq!(batchnorm::BatchNorm::new(1).running_mean(), [0.0]);
@@ -188,7 +190,7 @@ impl BatchNorm {
         &self.running_mean
     }
 
-    /// Variance (unbiased) that evaluation uses.
+    /// Returns the running variance (unbiased), which evaluation uses.
     ///
     /// ```
     /// assert_eq!(batchnorm::BatchNorm::new(1).running_var(), [1.0]);
@@ -197,7 +199,7 @@ impl BatchNorm {
         &self.running_var
     }
 
-    /// Training batches so far.
+    /// Returns the number of training batches so far.
     ///
     /// ```
     /// assert_eq!(batchnorm::BatchNorm::new(1).num_batches_tracked(), 0);
@@ -206,10 +208,10 @@ impl BatchNorm {
         self.num_batches_tracked
     }
 
-    /// Sets the weight, one value per feature, also where there was none.
+    /// Sets the weight, one value per feature, even if the layer had none.
     ///
     /// # Errors
-    /// [`Error::ParameterLength`] where there is not one value per feature.
+    /// [`Error::ParameterLength`] if there is not one value per feature.
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
@@ -225,10 +227,10 @@ impl BatchNorm {
         Ok(())
     }
 
-    /// Sets the bias, one value per feature, also where there was none.
+    /// Sets the bias, one value per feature, even if the layer had none.
     ///
     /// # Errors
-    /// [`Error::ParameterLength`] where there is not one value per feature.
+    /// [`Error::ParameterLength`] if there is not one value per feature.
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
@@ -246,7 +248,7 @@ impl BatchNorm {
     /// Sets the running mean, one value per feature.
     ///
     /// # Errors
-    /// [`Error::ParameterLength`] where there is not one value per feature.
+    /// [`Error::ParameterLength`] if there is not one value per feature.
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
@@ -264,9 +266,9 @@ impl BatchNorm {
     /// Sets the running variance, one value per feature.
     ///
     /// # Errors
-    /// [`Error::ParameterLength`] where there is not one value per feature, [`Error::OutOfRange`] where one is
-    /// negative: its root would make the feature NaN without a word. (NaN and infinity may be set: training on such
-    /// data gives them.)
+    /// [`Error::ParameterLength`] if there is not one value per feature, [`Error::OutOfRange`] if a value is negative:
+    /// its square root would silently make the feature NaN. (NaN and infinity are allowed, because training on such
+    /// data produces them.)
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
@@ -286,7 +288,7 @@ impl BatchNorm {
         Ok(())
     }
 
-    /// Sets the count of training batches, as a loaded state does.
+    /// Sets the number of training batches, for example when a saved state is loaded.
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
@@ -298,6 +300,7 @@ impl BatchNorm {
         self.num_batches_tracked = batches;
     }
 
+    /// Converts one value per feature to f64, after checking their number.
     fn checked<T: Element>(&self, name: &'static str, values: &[T]) -> Result<Vec<f64>> {
         let (expected, given) = (self.num_features(), values.len());
         if given != expected {
@@ -307,7 +310,7 @@ impl BatchNorm {
     }
 }
 
-/// The options; parameters and statistics may be long.
+/// Prints the options only, because parameters and statistics may be long.
 impl fmt::Debug for BatchNorm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BatchNorm")

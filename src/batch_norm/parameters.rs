@@ -1,4 +1,4 @@
-//! From statistics, weight, bias and eps to what the kernels apply.
+//! Computes the parameters that the kernels apply from statistics, weight, bias and `eps`.
 
 use crate::kernels::map::Parameters;
 
@@ -6,7 +6,7 @@ use crate::kernels::map::Parameters;
 #[derive(Clone, Copy)]
 pub(super) struct Statistics<'a> {
     pub(super) mean: &'a [f64],
-    /// The low words of the means, if they are known.
+    /// The low words of the means, if known.
     pub(super) mean_low: Option<&'a [f64]>,
     pub(super) variance: &'a [f64],
 }
@@ -20,9 +20,10 @@ pub(super) struct WeightBias<'a> {
 
 /// Sets mean, scale and bias of each feature: `scale = weight / sqrt(variance + eps)`.
 ///
-/// A variance and an `eps` of 0 give a scale of 0, so the feature becomes its bias (as PyTorch's kernels have it) rather
-/// than NaN. The low word of the mean goes into the bias, times the scale: `(x - mean - mean_low) * scale + bias`. It is no
-/// farther from 0 than any `x - mean` (the mean is the nearest f64), so nothing cancels.
+/// If variance and `eps` are both 0, the scale is 0, so that the feature becomes its bias (as in PyTorch's kernels)
+/// rather than NaN. The low word of the mean, times the scale, is subtracted from the bias:
+/// `(x - mean - mean_low) * scale + bias`. Nothing cancels, because the low word is at most as large as any deviation
+/// from the exact mean: the high word is the f64 nearest to the mean, and each `x` is an f64, too.
 pub(super) fn fill(to: &mut Parameters<f64, 3>, statistics: Statistics<'_>, eps: f64, layer: WeightBias<'_>) {
     let Statistics { mean, mean_low, variance } = statistics;
     to.set(mean.len(), |[to_mean, to_scale, to_bias]| {
@@ -41,9 +42,9 @@ pub(super) fn fill(to: &mut Parameters<f64, 3>, statistics: Statistics<'_>, eps:
             None => to_bias.fill(0.0),
         }
         for ((bias, scale), mean_low) in to_bias.iter_mut().zip(&*to_scale).zip(mean_low.unwrap_or_default()) {
-            let shift = mean_low * scale;
-            // Not of an infinite weight, which decides alone.
-            *bias -= if shift.is_finite() { shift } else { 0.0 };
+            let correction = mean_low * scale;
+            // With an infinite scale the correction is not finite; the scale alone then determines the output.
+            *bias -= if correction.is_finite() { correction } else { 0.0 };
         }
     });
 }

@@ -1,7 +1,7 @@
 //! How to compute: the choice of a path, and what each path does with a batch.
 //!
-//! This is where generic calls become concrete ([`ByElement`]): everything below is compiled in this crate, for each element
-//! type.
+//! Generic calls become concrete here ([`ByElement`]): everything below this level is compiled in this crate, for each
+//! element type.
 
 #[cfg(feature = "rayon")]
 mod parallel;
@@ -18,7 +18,7 @@ use crate::spec::{Order, scalar};
 use crate::tuning::{PARALLEL_MOMENTS, PARALLEL_NORMALIZE};
 use crate::{Batch, Element, Error, Moments, Result};
 
-/// How to compute. The results are the same bits; the time is not.
+/// How to compute. All paths give bit-identical results; only speed differs.
 ///
 /// ```
 /// use batchnorm::{Batch, Isa, Layout, Path};
@@ -32,28 +32,30 @@ use crate::{Batch, Element, Error, Moments, Result};
 /// # Ok::<(), batchnorm::Error>(())
 /// ```
 ///
-/// A setting of whatever computes: [`crate::BatchNorm::with_path`], [`crate::Inference::with_path`],
-/// [`crate::Accumulator::with_path`]; for a bare call, [`Path::moments`] and its like.
+/// The path is a setting: see [`BatchNorm::with_path`](crate::BatchNorm::with_path),
+/// [`Inference::with_path`](crate::Inference::with_path) and [`Accumulator::with_path`](crate::Accumulator::with_path).
+/// To compute moments by a path directly, call [`Path::moments`], [`Path::moments_into`] or [`Path::update`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[must_use]
 #[non_exhaustive]
 pub enum Path {
-    /// `Path::Parallel` where a batch is large enough for threads to pay and rayon's current pool has more than one, else
-    /// [`Path::Simd`]; on the best lanes of the machine. (Without the feature `rayon` always the latter.)
+    /// The default: `Path::Parallel` if the batch is large enough for threads to pay off and rayon's current pool has
+    /// more than one thread, otherwise [`Path::Simd`], with the best instruction set of the machine. (Without the
+    /// feature `rayon`, always [`Path::Simd`].)
     #[default]
     Auto,
     /// The reference: plain code that explains the algorithm.
     Scalar,
-    /// Lanes, on the calling thread.
+    /// SIMD on the calling thread.
     Simd(Isa),
-    /// Lanes, on the threads of rayon's current pool: feature columns are shared out, and chunks of rows where there
-    /// are few columns. (Feature `rayon`.)
+    /// SIMD on the threads of rayon's current pool. The threads share the features and, if there are few, chunks of
+    /// rows. (Needs the feature `rayon`.)
     #[cfg(feature = "rayon")]
     Parallel(Isa),
 }
 
 impl Path {
-    /// Moments of each feature of a batch.
+    /// Returns the moments of each feature of a batch.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, Path};
@@ -67,8 +69,8 @@ impl Path {
         moments
     }
 
-    /// [`Path::moments`] into moments that exist, in a workspace that exists: their memory is used again, what they held is
-    /// lost.
+    /// Computes the same moments as [`Path::moments`]. Overwrites an existing `Moments`, reusing its memory and that of
+    /// a workspace.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, Moments, Path, Workspace};
@@ -86,10 +88,11 @@ impl Path {
         }
     }
 
-    /// [`Moments::update`] by this path.
+    /// Adds the rows of a batch to `moments`, as [`Moments::update`] does, but by this path.
     ///
     /// # Errors
-    /// As there.
+    /// [`Error::Features`] if the batch has a different number of features from `moments`; a failed call leaves
+    /// everything unchanged.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, Moments, Path};
@@ -106,7 +109,7 @@ impl Path {
         moments.merge(&self.moments(x))
     }
 
-    /// `m2 / degrees_of_freedom` of every feature, on the calling thread.
+    /// Writes `m2 / degrees_of_freedom` of every feature to `to`. Runs on the calling thread.
     pub(crate) fn variances(self, moments: &Moments, degrees_of_freedom: f64, to: &mut [f64]) {
         let moments = moments.slices();
         if self == Path::Scalar {
@@ -118,7 +121,7 @@ impl Path {
         }
     }
 
-    /// Normalises `x`, or `y` in place, by mean, scale and bias per feature.
+    /// Normalises `x` into `y` (or `y` in place) with the mean, scale and bias of each feature.
     pub(crate) fn normalize<T: Element>(
         self,
         parameters: &Parameters<f64, 3>,
@@ -132,7 +135,8 @@ impl Path {
         }
     }
 
-    /// Whether threads share this work: if asked to, or where so many values pay.
+    /// Returns whether threads share this work: always for [`Path::Parallel`], and for [`Path::Auto`] from `paying`
+    /// values on.
     #[cfg(feature = "rayon")]
     fn forks(self, values: usize, paying: usize) -> bool {
         match self {
@@ -141,7 +145,7 @@ impl Path {
         }
     }
 
-    /// The lanes of this path.
+    /// Returns the instruction set of this path.
     fn isa(self) -> Isa {
         match self {
             Path::Auto | Path::Scalar => Isa::detect(),
@@ -152,9 +156,9 @@ impl Path {
     }
 }
 
-/// Moments of all features, by a path.
+/// Computes the moments of all features by a path.
 fn moments<T: KernelElement>(path: Path, x: &[T], layout: Layout, to: &mut Moments, workspace: &mut Workspace) {
-    // The dimensions of an empty batch may be anything; no tree could be laid over them.
+    // The dimensions of an empty batch may be too large to build a tree for.
     let count = if x.is_empty() { 0 } else { layout.count() };
     let mut out = to.resize(layout.features(), count);
     if x.is_empty() {
@@ -179,7 +183,7 @@ fn run<R: Reduction<N>, J: Join, const N: usize>(tree: &Tree<R, J, N>, out: Arra
     tree.run(out, workspace.of(tree.workspace()));
 }
 
-/// Normalises all values, by a path.
+/// Normalises all values by a path.
 fn normalize<T: KernelElement>(
     path: Path,
     parameters: &Parameters<f64, 3>,
@@ -203,14 +207,15 @@ fn normalize<T: KernelElement>(
 }
 
 impl Moments {
-    /// Adds the rows of another batch: merges its moments, computed by [`Path::Auto`] ([`Path::update`] takes another).
+    /// Adds the rows of another batch: computes their moments by [`Path::Auto`] and merges them. ([`Path::update`] does
+    /// this by another path.)
     ///
-    /// The last bits depend on how the rows were split; [`crate::Accumulator`] gives the bits of one call for any split.
-    /// Many small batches at a mean of 1e15 standard deviations or more lose up to half a unit each; elsewhere the result is
-    /// as accurate as one call's.
+    /// The last bits of the result depend on how the rows were split into batches; those of an
+    /// [`Accumulator`](crate::Accumulator) do not. If the mean is 1e15 standard deviations or more, many small batches
+    /// lose up to half a unit in the last place each. Otherwise the result is as accurate as that of a single call.
     ///
     /// # Errors
-    /// [`Error::Features`] where the batch has other features. Nothing changes then.
+    /// [`Error::Features`] if the batch has a different number of features; a failed call leaves everything unchanged.
     ///
     /// ```
     /// use batchnorm::{Batch, Layout, Moments};

@@ -1,5 +1,5 @@
-//! Work on the threads of rayon's current pool. Results do not depend on it: a tree joins the same parts, and each value is
-//! mapped by itself.
+//! Work on the threads of rayon's current pool. Results do not depend on the threads: the tree merges the same parts in
+//! the same order, and each value is mapped on its own.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use crate::kernels::reduce::Join;
 use crate::lanes::Isa;
 use crate::tuning::{CACHE_LINE, PIECE_VALUES, PIECES_PER_THREAD};
 
-/// Forks by [`rayon::join`].
+/// Runs two pieces of work with [`rayon::join`].
 pub(super) struct Rayon;
 
 impl Join for Rayon {
@@ -20,9 +20,10 @@ impl Join for Rayon {
     }
 }
 
-/// Maps in pieces that end with cache lines of `y`.
+/// Maps in parallel, in pieces that end at cache line boundaries of `y`.
 ///
-/// The calling thread works, too, from the start: those of the pool may take longer to wake than the work does.
+/// The calling thread works, too, from the start, because the threads of the pool may take longer to wake than the work
+/// takes.
 pub(super) fn map<F, T, const P: usize, const I: usize>(isa: Isa, whole: Map<'_, F, f64, T, P, I>)
 where
     F: Formula<P, I> + Sync,
@@ -41,7 +42,7 @@ where
         run(0, y_head);
     }
     let pieces = Mutex::new(y.chunks_mut(piece).enumerate());
-    // Nothing panics while it holds the lock.
+    // No thread panics while it holds the lock.
     let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || {
         while let Some((index, y)) = next() {

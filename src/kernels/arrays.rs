@@ -3,19 +3,19 @@
 use crate::lanes::Lanes;
 use crate::spec::{DoubleDouble, FeatureMoments};
 
-/// `N` arrays to write, with a value each per feature.
+/// `N` arrays to write, each with one value per feature.
 #[derive(Debug)]
 pub(crate) struct Arrays<'a, const N: usize>(pub(crate) [&'a mut [f64]; N]);
 
-/// Moments to write: the words of the means (high, low), then those of m2. Counts are kept beside them.
+/// Moments to write: the high and low words of the means, then those of m2. Counts are stored separately.
 pub(crate) type MomentArrays<'a> = Arrays<'a, 4>;
 
-/// Moments to read, in the same order.
+/// Moments to read, in the same order as [`MomentArrays`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MomentSlices<'a>(pub(crate) [&'a [f64]; 4]);
 
 impl<'a, const N: usize> Arrays<'a, N> {
-    /// The arrays for some features from the start of a workspace, and the remaining workspace.
+    /// Takes arrays for `features` features from the start of a workspace. Returns them and the rest of the workspace.
     pub(crate) fn from_workspace(mut space: &'a mut [f64], features: usize) -> (Self, &'a mut [f64]) {
         let arrays = std::array::from_fn(|_| {
             let (array, others) = std::mem::take(&mut space).split_at_mut(features);
@@ -52,7 +52,7 @@ impl MomentArrays<'_> {
         MomentSlices(self.as_slices())
     }
 
-    /// Writes one feature, or as many as there are lanes.
+    /// Writes the moments of one feature per lane, starting at `feature`.
     #[inline(always)]
     pub(crate) fn store<L: Lanes<Scalar = f64>>(&mut self, feature: usize, moments: FeatureMoments<L>) {
         let [mean, mean_low, m2, m2_low] = &mut self.0;
@@ -64,12 +64,12 @@ impl MomentArrays<'_> {
 }
 
 impl MomentSlices<'_> {
-    /// One feature.
+    /// Returns the moments of one feature.
     pub(crate) fn feature(&self, feature: usize) -> FeatureMoments<f64> {
         self.load((), feature)
     }
 
-    /// As many features as there are lanes.
+    /// Loads the moments of one feature per lane, starting at `feature`.
     #[inline(always)]
     pub(crate) fn load<L: Lanes<Scalar = f64>>(&self, token: L::Token, feature: usize) -> FeatureMoments<L> {
         let [mean, mean_low, m2, m2_low] = &self.0;

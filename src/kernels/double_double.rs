@@ -1,9 +1,10 @@
-//! Sums and products with their rounding errors: exact, as double-doubles. No fused multiply-add (see [`crate::lanes`]).
+//! Sums and products with their exact rounding errors, and arithmetic of double-doubles. No fused multiply-add (see
+//! [`lanes`](crate::lanes)).
 
 use crate::lanes::{F64Lanes, Lanes};
 use crate::spec::DoubleDouble;
 
-/// `a + b` as a rounded sum and its exact error (Knuth 1969).
+/// Returns `a + b` as a rounded sum and its exact error (Knuth 1969).
 #[inline(always)]
 pub(super) fn two_sum<L: Lanes>(a: L, b: L) -> DoubleDouble<L> {
     let high = a.add(b);
@@ -11,7 +12,7 @@ pub(super) fn two_sum<L: Lanes>(a: L, b: L) -> DoubleDouble<L> {
     DoubleDouble { high, low: a.sub(high.sub(b_part)).add(b.sub(b_part)) }
 }
 
-/// `a - b` as a rounded difference and its exact error: [`two_sum`] with the other sign.
+/// Returns `a - b` as a rounded difference and its exact error: [`two_sum`] with the sign of `b` changed.
 #[inline(always)]
 pub(super) fn two_difference<L: Lanes>(a: L, b: L) -> DoubleDouble<L> {
     let high = a.sub(b);
@@ -19,8 +20,8 @@ pub(super) fn two_difference<L: Lanes>(a: L, b: L) -> DoubleDouble<L> {
     DoubleDouble { high, low: a.sub(high.add(b_part)).add(b_part.sub(b)) }
 }
 
-/// [`two_sum`], half of it on the FMA unit ([`F64Lanes::sub_via_fma`]): where one two-sum depends on the other, the adders
-/// are the bound (measured: 1.4 times as fast).
+/// Returns the same as [`two_sum`], but runs half of the operations on the FMA unit ([`F64Lanes::sub_via_fma`]). In a
+/// chain of dependent two-sums the adders are the bottleneck (measured: 1.4 times as fast).
 #[inline(always)]
 pub(super) fn two_sum_via_fma<L: F64Lanes>(one: L, a: L, b: L) -> DoubleDouble<L> {
     let high = a.add(b);
@@ -28,7 +29,8 @@ pub(super) fn two_sum_via_fma<L: F64Lanes>(one: L, a: L, b: L) -> DoubleDouble<L
     DoubleDouble { high, low: a.sub_via_fma(one, high.sub_via_fma(one, b_part)).add(b.sub_via_fma(one, b_part)) }
 }
 
-/// `a * b` as a rounded product and its error (Dekker 1971): exact while nothing leaves the range of an f64.
+/// Returns `a * b` as a rounded product and its error (Dekker 1971), which is exact unless a number leaves the range of
+/// f64.
 #[inline(always)]
 pub(super) fn two_product<L: F64Lanes>(token: L::Token, a: L, b: L) -> DoubleDouble<L> {
     let high = a.mul(b);
@@ -37,21 +39,21 @@ pub(super) fn two_product<L: F64Lanes>(token: L::Token, a: L, b: L) -> DoubleDou
     DoubleDouble { high, low: error }
 }
 
-/// The sum of two double-doubles.
+/// Returns the sum of two double-doubles.
 #[inline(always)]
 pub(super) fn sum<L: Lanes>(a: DoubleDouble<L>, b: DoubleDouble<L>) -> DoubleDouble<L> {
     let s = two_sum(a.high, b.high);
     two_sum(s.high, s.low.add(a.low.add(b.low)))
 }
 
-/// The product of two double-doubles.
+/// Returns the product of two double-doubles.
 #[inline(always)]
 pub(super) fn product<L: F64Lanes>(token: L::Token, a: DoubleDouble<L>, b: DoubleDouble<L>) -> DoubleDouble<L> {
     let p = two_product(token, a.high, b.high);
     two_sum(p.high, p.low.add(a.high.mul(b.low).add(a.low.mul(b.high))))
 }
 
-/// A double-double divided by a number.
+/// Divides a double-double by a number.
 #[inline(always)]
 pub(super) fn quotient<L: F64Lanes>(token: L::Token, a: DoubleDouble<L>, by: L) -> DoubleDouble<L> {
     let high = a.high.div(by);
@@ -59,7 +61,7 @@ pub(super) fn quotient<L: F64Lanes>(token: L::Token, a: DoubleDouble<L>, by: L) 
     DoubleDouble { high, low: a.high.sub(p.high).sub(p.low).add(a.low).div(by) }
 }
 
-/// The upper 26 bits and the rest (Veltkamp 1968).
+/// Splits a number into its upper 26 bits and the rest (Veltkamp 1968).
 #[inline(always)]
 fn split<L: F64Lanes>(token: L::Token, x: L) -> DoubleDouble<L> {
     let large = x.mul(L::splat(token, 134_217_729.0)); // 2^27 + 1

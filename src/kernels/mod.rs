@@ -1,5 +1,5 @@
-//! The kernels, written once over lanes: [`reduce`] (sums over the rows of a batch), [`map`] (each value by itself), and
-//! [`variance`]. They follow [`crate::spec`]; nothing here knows of paths or of the layer.
+//! The kernels, written once and generic over lanes: [`reduce`] (sums over the rows of a batch), [`map`] (elementwise
+//! operations) and [`variance`]. They follow [`spec`](crate::spec). Nothing here depends on paths or on the layer.
 
 mod arrays;
 mod double_double;
@@ -13,7 +13,7 @@ pub(crate) use variance::Variances;
 use crate::lanes::LaneElement;
 use crate::spec::ElementRules;
 
-/// An element type as kernels need it.
+/// An element type that the kernels can process.
 pub(crate) trait KernelElement: ElementRules + LaneElement {}
 
 impl<T: ElementRules + LaneElement> KernelElement for T {}

@@ -1,4 +1,4 @@
-//! From sums of squared deviations to variances.
+//! Variances from sums of squared deviations.
 
 use super::double_double::quotient;
 use super::{KernelElement, MomentSlices};
@@ -6,7 +6,7 @@ use crate::lanes::{F64Lanes, Job, LoadStore, Simd};
 use crate::spec::scalar::{VARIANCE_RANGE, variance};
 use crate::tuning::VARIANCE_BLOCK;
 
-/// `m2 / degrees_of_freedom` of every feature, each rounded once (and once more to `T`).
+/// Computes `m2 / degrees_of_freedom` of every feature, rounded once (and once more to `T`).
 pub(crate) struct Variances<'a, T> {
     pub(crate) moments: MomentSlices<'a>,
     pub(crate) degrees_of_freedom: f64,

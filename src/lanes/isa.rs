@@ -1,4 +1,4 @@
-//! Which instruction sets this machine has.
+//! The instruction sets of this machine.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use super::portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use super::x86::{Avx2, Avx512};
 
-/// The instructions that the SIMD path runs on. A value exists only where the machine has them.
+/// The instruction set of the SIMD path. A value exists only if the machine has the instructions.
 ///
-/// Results do not depend on it, only speed does. It is chosen once per call by [`Isa::detect`]; tests and benches
-/// force one.
+/// All instruction sets give bit-identical results; only speed differs. By default, [`Isa::detect`] chooses one in each
+/// call; tests and benches force one.
 ///
 /// ```
 /// use batchnorm::{Batch, Isa, Layout, Path};
@@ -35,7 +35,7 @@ enum Kind {
 }
 
 impl Isa {
-    /// The best that this machine has.
+    /// Returns the best instruction set of this machine.
     ///
     /// ```
     /// use batchnorm::Isa;
@@ -45,7 +45,7 @@ impl Isa {
         Self::avx512().or_else(Self::avx2).unwrap_or(Self::portable())
     }
 
-    /// All that this machine has, the best one last.
+    /// Returns all instruction sets of this machine, the best one last.
     ///
     /// ```
     /// use batchnorm::Isa;
@@ -55,7 +55,8 @@ impl Isa {
         [Some(Self::portable()), Self::avx2(), Self::avx512()].into_iter().flatten()
     }
 
-    /// `wide`'s lanes: SSE2 on a default x86-64 build, NEON on aarch64.
+    /// Returns the instruction set for which the crate `wide` was compiled: SSE2 on a default x86-64 build, NEON on
+    /// aarch64.
     ///
     /// ```
     /// assert_eq!(batchnorm::Isa::portable().name(), "portable");
@@ -64,7 +65,7 @@ impl Isa {
         Isa(Kind::Portable)
     }
 
-    /// AVX2 (with FMA), if this machine has it.
+    /// Returns AVX2 (with FMA), or `None` if this machine does not have it.
     ///
     /// ```
     /// if let Some(isa) = batchnorm::Isa::avx2() {
@@ -78,7 +79,7 @@ impl Isa {
         None
     }
 
-    /// AVX-512 (F, VL and DQ), if this machine has it.
+    /// Returns AVX-512 (F, VL and DQ), or `None` if this machine does not have it.
     ///
     /// ```
     /// if let Some(isa) = batchnorm::Isa::avx512() {
@@ -92,7 +93,7 @@ impl Isa {
         None
     }
 
-    /// `portable`, `avx2` or `avx512`.
+    /// Returns the name: `portable`, `avx2` or `avx512`.
     ///
     /// ```
     /// assert!(["portable", "avx2", "avx512"].contains(&batchnorm::Isa::detect().name()));
@@ -107,7 +108,7 @@ impl Isa {
         }
     }
 
-    /// The only dispatch: runs a job on these instructions.
+    /// Runs a job on this instruction set. There is no other dispatch.
     #[inline]
     pub(crate) fn run<J: Job>(self, job: J) -> J::Output {
         match self.0 {

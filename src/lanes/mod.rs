@@ -1,16 +1,16 @@
-//! Lanes: how many values one instruction handles, and how.
+//! Lanes: vectors of values, and the operations on them.
 //!
-//! Kernels are written once over these traits and know nothing of instruction sets. Every operation is one IEEE 754
+//! Kernels are written once, over these traits, and do not depend on instruction sets. Every operation is one IEEE 754
 //! operation per lane, rounded once, so the number of lanes cannot change a result. There is no fused multiply-add: it
-//! would round once where the portable lanes round twice. (Where a product is exact, fusing changes nothing:
-//! additions may *run* on the FMA unit as `a * 1 + b`, and squares of f32 values may be added fused.)
+//! would round once where the portable lanes round twice. (If a product is exact, fusing changes nothing: additions may
+//! *run* on the FMA unit as `a * 1 + b`, and squares of f32 values may be added fused.)
 //!
 //! | | |
 //! |---|---|
-//! | [`Simd`] | an instruction set: a token that proves it is there, and its lanes for each type that is computed in |
+//! | [`Simd`] | an instruction set: its token and its lanes for each type of computation |
 //! | [`Lanes`], [`F64Lanes`] | the arithmetic |
-//! | [`LoadStore`] | element types into lanes and back |
-//! | [`NonTemporal`] | stores that bypass the caches, and their fence |
+//! | [`LoadStore`] | loads and stores of element types |
+//! | [`NonTemporal`] | the fence after non-temporal stores |
 //! | [`Isa`] | the choice at run time |
 //!
 //! `x86` holds the crate's only intrinsics and its only `unsafe`.
@@ -26,71 +26,74 @@ use crate::Element;
 
 pub use isa::Isa;
 
-/// A few values that are computed on together.
+/// A vector of values that are computed together.
 pub(crate) trait Lanes: Copy {
-    /// What is computed in: f64 or f32.
+    /// The type of the computation: f64 or f32.
     type Scalar: Copy + Default + PartialEq + 'static;
-    /// Proof that the machine has the instructions that these lanes use: only detection makes one.
+    /// Proof that the machine has the instructions that these lanes use. Only detection creates one.
     type Token: Copy;
-    /// How many.
+    /// Number of lanes.
     const LANES: usize;
 
-    /// The same value in each lane.
+    /// Returns the same value in each lane.
     fn splat(token: Self::Token, x: Self::Scalar) -> Self;
-    /// The first values of `from`. Panics when it is shorter than the lanes.
+    /// Loads the first values of `from`. Panics if it is shorter than the lanes.
     fn load(token: Self::Token, from: &[Self::Scalar]) -> Self;
-    /// Writes the lanes to the start of `to`. Panics when it is shorter than the lanes.
+    /// Writes the lanes to the start of `to`. Panics if it is shorter than the lanes.
     fn store(self, to: &mut [Self::Scalar]);
-    /// Sum, lane by lane.
+    /// Adds, lane by lane.
     fn add(self, other: Self) -> Self;
-    /// Difference, lane by lane.
+    /// Subtracts, lane by lane.
     fn sub(self, other: Self) -> Self;
-    /// Product, lane by lane.
+    /// Multiplies, lane by lane.
     fn mul(self, other: Self) -> Self;
-    /// The first `first` lanes of these, the others of `other`.
+    /// Returns the first `first` lanes of `self` and the other lanes of `other`.
     fn blend(self, first: usize, other: Self) -> Self;
 }
 
-/// What sums need beyond [`Lanes`].
+/// The operations that sums need in addition to [`Lanes`].
 pub(crate) trait F64Lanes: Lanes<Scalar = f64> {
-    /// Difference, on the FMA unit where there is one: `self * one - other`, whose product is exact. For kernels that
-    /// keep the adders busy. `one` is 1 in each lane, hidden from the compiler, which would turn this back into a
-    /// subtraction.
+    /// Subtracts on the FMA unit, if there is one: `self * one - other`, where the product is exact. For kernels that
+    /// keep the adders busy. `one` is 1 in each lane, hidden from the compiler, which would otherwise turn this back
+    /// into a subtraction.
     fn sub_via_fma(self, one: Self, other: Self) -> Self;
-    /// `self + x * x`, where `x * x` is exact (an f32, widened): fused or not is then the same.
+    /// Returns `self + x * x`, where `x * x` is exact (`x` is a widened f32), so that fusing does not change the
+    /// result.
     fn add_exact_square(self, x: Self) -> Self;
-    /// The values with all but the first 26 bits of their significands cleared ([`UPPER_HALF`]): squares of these are
-    /// exact, and so is what they leave over.
+    /// Clears all but the first 26 bits of the significands ([`UPPER_HALF`]). Squares of the results are exact, and so
+    /// are their differences from the original values.
     fn upper_half(self) -> Self;
-    /// Quotient, lane by lane.
+    /// Divides, lane by lane.
     fn div(self, other: Self) -> Self;
-    /// Whether all lanes are 0.
+    /// Returns whether all lanes are 0.
     fn all_zero(self) -> bool;
 }
 
-/// The bits of an f64 that [`F64Lanes::upper_half`] keeps: sign, exponent, and 25 of the 52 stored of a significand.
+/// The bits of an f64 that [`F64Lanes::upper_half`] keeps: sign, exponent, and 25 of the 52 stored bits of the
+/// significand.
 const UPPER_HALF: u64 = !0 << 27;
 
-/// Lanes that load and store elements of type `T`: widened (exactly) and rounded to nearest where `T` is narrower.
+/// Lanes that load and store elements of type `T`. If `T` is narrower, loads widen exactly and stores round to nearest.
 pub(crate) trait LoadStore<T>: Lanes {
-    /// The first elements of `from`. Panics when it is shorter than the lanes.
+    /// Loads the first elements of `from`. Panics if it is shorter than the lanes.
     fn load_from(token: Self::Token, from: &[T]) -> Self;
-    /// All of `from`, at most as many elements as there are lanes, and `fill` in the lanes after them. (Not for empty
+    /// Loads all of `from`, at most one element per lane, and fills the lanes after them from `fill`. (Not for empty
     /// slices: their pointers lie on no page, and a masked load from there takes the processor hundreds of cycles.)
     fn load_partial(token: Self::Token, from: &[T], fill: Self) -> Self;
-    /// Writes the lanes to the start of `to`. Panics when it is shorter than the lanes.
+    /// Writes the lanes to the start of `to`. Panics if it is shorter than the lanes.
     fn store_to(self, to: &mut [T]);
-    /// Writes two vectors, one behind the other, past the caches where the address is a multiple of each store's size (a
-    /// multiple of a cache line's 64 bytes always is), else as [`LoadStore::store_to`]. Panics when `to` is shorter.
+    /// Writes two vectors one after the other. The stores are non-temporal if the address is a multiple of the size of
+    /// each store (a multiple of a cache line's 64 bytes always is), and ordinary like [`LoadStore::store_to`]
+    /// otherwise. Panics if `to` is shorter than two vectors.
     fn store_non_temporal(pair: [Self; 2], to: &mut [T], stores: &NonTemporal);
 }
 
-/// Proof that non-temporal stores will be followed by a fence, which orders them before later stores, so that whoever is
-/// told of the memory finds them: dropping this is the fence.
+/// Proof that a fence will follow the non-temporal stores: dropping this executes it. The fence orders the stores
+/// before later ones, so that a thread that learns of the memory later also sees what was stored.
 pub(crate) struct NonTemporal(());
 
 impl NonTemporal {
-    /// To be kept until the last of the stores.
+    /// Begins non-temporal stores. Keep the result until the last of them.
     #[inline(always)]
     pub(crate) fn begin() -> Self {
         NonTemporal(())
@@ -105,17 +108,17 @@ impl Drop for NonTemporal {
     }
 }
 
-/// An instruction set. A value is the proof that the machine has it.
+/// An instruction set. A value is proof that the machine has it.
 pub(crate) trait Simd: Copy {
     /// Its lanes for computing in f64.
     type F64: F64Lanes<Token = Self> + LoadStore<f32> + LoadStore<f64>;
-    /// Its lanes for computing in f32: as many bytes, so twice as many lanes.
+    /// Its lanes for computing in f32.
     type F32: Lanes<Scalar = f32, Token = Self> + LoadStore<f32>;
 }
 
 /// An element type that every instruction set loads and stores.
 pub(crate) trait LaneElement: Element {
-    /// The lanes that compute on it in f64.
+    /// The lanes for computing on it in f64.
     type F64<S: Simd>: F64Lanes<Token = S> + LoadStore<Self>;
 }
 
@@ -127,17 +130,18 @@ impl LaneElement for f64 {
     type F64<S: Simd> = S::F64;
 }
 
-/// A computation that runs on any instruction set: what [`Isa::run`] instantiates. `run` and all that it calls in its loops
-/// must be `#[inline(always)]`, or they are compiled without the instructions; closures are, too.
+/// A computation that runs on any instruction set, instantiated by [`Isa::run`]. `run` and everything that it calls in
+/// its loops must be `#[inline(always)]`, or it is compiled without the instructions. Closures are compiled without
+/// them, too.
 pub(crate) trait Job {
-    /// What it gives.
+    /// The result.
     type Output;
-    /// Does it.
+    /// Runs the computation.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// Hints that the cache line of `from[at]` will be read soon. Changes no result and reads nothing: `at` may lie past the end
-/// of the slice.
+/// Prefetches the cache line of `from[at]`. This changes no result and reads nothing, so `at` may lie past the end of
+/// the slice.
 #[inline(always)]
 pub(crate) fn prefetch<T>(from: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]

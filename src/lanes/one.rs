@@ -1,9 +1,9 @@
-//! One lane: the end of a slice that no longer fills wider lanes runs through the same kernel.
+//! A single lane, so that the tail of a slice, which does not fill wider lanes, runs through the same kernel.
 
 use super::{F64Lanes, Lanes, LoadStore, NonTemporal, UPPER_HALF};
 use crate::Element;
 
-/// Both types have the same arithmetic.
+/// Implements the arithmetic, which is the same for both types.
 macro_rules! one_lane {
     ($scalar:ty) => {
         impl Lanes for $scalar {

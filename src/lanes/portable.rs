@@ -1,11 +1,11 @@
-//! Lanes on any machine, by `wide`: SSE2 on a default x86-64 build, NEON on aarch64, plain code elsewhere.
+//! Lanes for any machine, from the crate `wide`: SSE2 on a default x86-64 build, NEON on aarch64, plain code elsewhere.
 
 use wide::{f32x4, f64x4};
 
 use super::{F64Lanes, Lanes, LoadStore, NonTemporal, Simd, UPPER_HALF};
 use crate::Element;
 
-/// `wide` picks instructions when the crate is compiled, so these lanes need no proof.
+/// The token of these lanes. It proves nothing, because `wide` selects its instructions at compile time.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
@@ -17,13 +17,13 @@ impl Simd for Portable {
 #[derive(Clone, Copy)]
 pub(super) struct PortableF64(f64x4);
 
-/// As many lanes as f64 has: four are a register of the smallest machine.
+/// Four lanes, as many as for f64: they fill one register even on the smallest machine.
 #[derive(Clone, Copy)]
 pub(super) struct PortableF32(f32x4);
 
 const LANES: usize = 4;
 
-/// Both types have the same arithmetic.
+/// Implements the arithmetic, which is the same for both types.
 macro_rules! portable {
     ($name:ident, $vector:ident, $scalar:ty) => {
         impl Lanes for $name {
@@ -63,7 +63,7 @@ macro_rules! portable {
 
             #[inline(always)]
             fn blend(self, first: usize, other: Self) -> Self {
-                // A mask, because a copy through memory takes several times as long.
+                // With a mask, because a copy through memory takes several times as long.
                 let index = $vector::new([0.0, 1.0, 2.0, 3.0]);
                 $name(index.simd_lt($vector::splat(first as $scalar)).select(self.0, other.0))
             }
@@ -175,8 +175,8 @@ impl LoadStore<f32> for PortableF32 {
     }
 }
 
-/// The elements of a slice that is no longer than the lanes, then those of `fill`. (Lane by lane, because a vector that is
-/// loaded right after parts of it were stored waits for them.)
+/// Returns the elements of a slice, at most one per lane, followed by those of `fill`. (Lane by lane, because loading a
+/// vector right after parts of it were stored has to wait for these stores.)
 #[inline(always)]
 fn partial<T: Element>(from: &[T], fill: [f64; LANES]) -> [f64; LANES] {
     let [a, b, c, d] = fill;
@@ -195,14 +195,14 @@ fn store_f32(pair: [[f32; LANES]; 2], to: &mut [f32]) {
 #[cfg(target_arch = "x86_64")]
 use super::x86::{store_16_bytes_f32, store_16_bytes_f64};
 
-/// No such stores: ordinary ones.
+/// Stores ordinarily, because there are no non-temporal stores here.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 fn store_16_bytes_f32(from: &[f32; 4], to: &mut [f32; 4]) {
     *to = *from;
 }
 
-/// No such stores: ordinary ones.
+/// Stores ordinarily, because there are no non-temporal stores here.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 fn store_16_bytes_f64(from: &[f64; 2], to: &mut [f64; 2]) {

@@ -1,20 +1,20 @@
-//! AVX2 and AVX-512 lanes. The only intrinsics of the crate.
+//! AVX2 and AVX-512 lanes: the only intrinsics of the crate.
 //!
 //! # Why this is sound
-//! A value of [`Avx2`] or [`Avx512`] (the tokens), or of their lanes, exists only where the processor has the
-//! instructions: tokens are made by `detect` alone, lanes only from tokens. Slices are bound-checked to a whole array before
-//! a pointer is made, and unaligned loads and stores are used throughout, but for non-temporal stores, which check the
-//! address.
+//! A value of [`Avx2`] or [`Avx512`] (the tokens), or of their lanes, exists only if the processor has the
+//! instructions: only `detect` creates tokens, and only tokens create lanes. Slices are bounds-checked and converted to
+//! a whole array before a pointer is made; masked loads read no more than the slice. All loads and stores are
+//! unaligned, except for non-temporal stores, which check the address.
 
 use std::arch::x86_64::*;
 
 use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Simd, UPPER_HALF};
 
-/// A hint, which every x86-64 processor has.
+/// Prefetches a cache line, with an instruction that every x86-64 processor has.
 #[inline(always)]
 pub(super) fn prefetch<T>(from: &[T], at: usize) {
-    // SAFETY: a prefetch reads nothing and does not fault, whatever the address, so this may lie past the slice (the
-    // pointer is made without a claim to the contrary). SSE, which has the instruction, is part of x86-64.
+    // SAFETY: a prefetch reads nothing and does not fault, whatever the address, so the address may lie past the slice
+    // (`wrapping_add` does not promise otherwise). SSE, which has the instruction, is part of x86-64.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().wrapping_add(at).cast()) }
 }
 
@@ -25,7 +25,8 @@ pub(super) fn fence() {
     unsafe { _mm_sfence() }
 }
 
-/// Non-temporal, with the instruction that every x86-64 processor has, where the address allows it. The caller fences.
+/// Stores 16 bytes: with a non-temporal store, which every x86-64 processor has, if the address allows it. The caller
+/// executes the fence.
 #[inline(always)]
 pub(super) fn store_16_bytes_f32(from: &[f32; 4], to: &mut [f32; 4]) {
     if to.as_ptr().addr().is_multiple_of(16) {
@@ -36,7 +37,7 @@ pub(super) fn store_16_bytes_f32(from: &[f32; 4], to: &mut [f32; 4]) {
     }
 }
 
-/// As [`store_16_bytes_f32`].
+/// Stores 16 bytes of f64 like [`store_16_bytes_f32`].
 #[inline(always)]
 pub(super) fn store_16_bytes_f64(from: &[f64; 2], to: &mut [f64; 2]) {
     if to.as_ptr().addr().is_multiple_of(16) {
@@ -47,7 +48,8 @@ pub(super) fn store_16_bytes_f64(from: &[f64; 2], to: &mut [f64; 2]) {
     }
 }
 
-/// The token of an instruction set. Its features stand here once: what is detected is what is compiled for.
+/// Defines the token of an instruction set. Its features are listed once, so that what is detected is what is compiled
+/// for.
 macro_rules! instruction_set {
     ($token:ident, [$($feature:tt),+], $f64:ident, $f32:ident) => {
         #[doc = concat!("Proof that the processor has", $(" ", $feature),+, ".")]
@@ -55,7 +57,7 @@ macro_rules! instruction_set {
         pub(super) struct $token(());
 
         impl $token {
-            /// The proof, if it holds. (`std` caches what the processor says.)
+            /// Returns the token if the processor has the features. (`std` caches what the processor reports.)
             pub(super) fn detect() -> Option<Self> {
                 ($(std::arch::is_x86_feature_detected!($feature))&&+).then_some($token(()))
             }
@@ -81,7 +83,7 @@ macro_rules! instruction_set {
 instruction_set!(Avx2, ["avx2", "fma"], Avx2F64, Avx2F32);
 instruction_set!(Avx512, ["avx512f", "avx512vl", "avx512dq", "avx2", "fma"], Avx512F64, Avx512F32);
 
-/// The arithmetic of one vector type.
+/// Implements the arithmetic of one vector type.
 macro_rules! lanes {
     (
         $name:ident, $token:ident, $scalar:ident, $vector:ident, $lanes:literal, $parts:ident,
@@ -112,31 +114,31 @@ macro_rules! lanes {
             #[inline(always)]
             fn store(self, to: &mut [$scalar]) {
                 let to: &mut [$scalar; $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
-                // SAFETY: lanes exist only by a token; the array has as many values as are written.
+                // SAFETY: lanes exist only with a token; the array has as many values as are written.
                 unsafe { $store(to.as_mut_ptr(), self.0) }
             }
 
             #[inline(always)]
             fn add(self, other: Self) -> Self {
-                // SAFETY: lanes exist only by a token, which proves the features.
+                // SAFETY: lanes exist only with a token, which proves the features.
                 $name(unsafe { $add(self.0, other.0) })
             }
 
             #[inline(always)]
             fn sub(self, other: Self) -> Self {
-                // SAFETY: lanes exist only by a token, which proves the features.
+                // SAFETY: lanes exist only with a token, which proves the features.
                 $name(unsafe { $sub(self.0, other.0) })
             }
 
             #[inline(always)]
             fn mul(self, other: Self) -> Self {
-                // SAFETY: lanes exist only by a token, which proves the features.
+                // SAFETY: lanes exist only with a token, which proves the features.
                 $name(unsafe { $mul(self.0, other.0) })
             }
 
             #[inline(always)]
             fn blend(self, first: usize, other: Self) -> Self {
-                // SAFETY: lanes exist only by a token, which proves the features.
+                // SAFETY: lanes exist only with a token, which proves the features.
                 $name(unsafe { $parts::$scalar::blend(first, self.0, other.0) })
             }
         }
@@ -200,37 +202,37 @@ lanes!(
     _mm512_mul_ps
 );
 
-/// What sums need beyond that.
+/// Implements the operations that sums need in addition.
 macro_rules! f64_lanes {
     ($name:ident, $parts:ident, $splat:ident, $mul_sub:ident, $mul_add:ident, $and:ident, $div:ident) => {
         impl F64Lanes for $name {
             #[inline(always)]
             fn sub_via_fma(self, one: Self, other: Self) -> Self {
-                // SAFETY: lanes exist only by a token, which proves the features.
+                // SAFETY: lanes exist only with a token, which proves the features.
                 $name(unsafe { $mul_sub(self.0, one.0, other.0) })
             }
 
             #[inline(always)]
             fn add_exact_square(self, x: Self) -> Self {
-                // SAFETY: lanes exist only by a token, which proves the features.
+                // SAFETY: lanes exist only with a token, which proves the features.
                 $name(unsafe { $mul_add(x.0, x.0, self.0) })
             }
 
             #[inline(always)]
             fn upper_half(self) -> Self {
-                // SAFETY: lanes exist only by a token, which proves the features.
+                // SAFETY: lanes exist only with a token, which proves the features.
                 $name(unsafe { $and(self.0, $splat(f64::from_bits(UPPER_HALF))) })
             }
 
             #[inline(always)]
             fn div(self, other: Self) -> Self {
-                // SAFETY: lanes exist only by a token, which proves the features.
+                // SAFETY: lanes exist only with a token, which proves the features.
                 $name(unsafe { $div(self.0, other.0) })
             }
 
             #[inline(always)]
             fn all_zero(self) -> bool {
-                // SAFETY: lanes exist only by a token, which proves the features.
+                // SAFETY: lanes exist only with a token, which proves the features.
                 unsafe { $parts::f64::all_zero(self.0) }
             }
         }
@@ -240,8 +242,8 @@ macro_rules! f64_lanes {
 f64_lanes!(Avx2F64, avx2_parts, _mm256_set1_pd, _mm256_fmsub_pd, _mm256_fmadd_pd, _mm256_and_pd, _mm256_div_pd);
 f64_lanes!(Avx512F64, avx512_parts, _mm512_set1_pd, _mm512_fmsub_pd, _mm512_fmadd_pd, _mm512_and_pd, _mm512_div_pd);
 
-/// Loading and storing an element type: by intrinsics on pointers to as many elements as there are lanes (two times as
-/// many, for a pair), or masked.
+/// Implements loads and stores of an element type: with intrinsics on pointers to one element per lane (twice as many
+/// for a pair), or masked.
 macro_rules! load_store {
     (
         $name:ident, $token:ident, $element:ident, $lanes:literal,
@@ -267,7 +269,7 @@ macro_rules! load_store {
             fn store_to(self, to: &mut [$element]) {
                 let to: &mut [$element; $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
                 let ($to, $lane) = (to.as_mut_ptr(), self.0);
-                // SAFETY: lanes exist only by a token; the array has as many elements as are written.
+                // SAFETY: lanes exist only with a token; the array has as many elements as are written.
                 unsafe { $store }
             }
 
@@ -276,8 +278,8 @@ macro_rules! load_store {
                 let to: &mut [$element; 2 * $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
                 if to.as_ptr().addr().is_multiple_of($align) {
                     let ($pair_to, $a, $b) = (to.as_mut_ptr(), a.0, b.0);
-                    // SAFETY: lanes exist only by a token; the array has as many elements as are written, and lies on a
-                    // multiple of what each instruction writes.
+                    // SAFETY: lanes exist only with a token; the array has as many elements as are written, and its
+                    // address is a multiple of what each instruction writes.
                     unsafe { $non_temporal }
                 } else {
                     a.store_to(to);
@@ -338,7 +340,7 @@ load_store!(
     }
 );
 
-/// What the instruction sets have no common shape for. Masked loads do not read past the slice.
+/// The operations for which the instruction sets have no common form. Masked loads do not read past the slice.
 mod avx2_parts {
     pub(super) mod f64 {
         use std::arch::x86_64::*;
@@ -359,7 +361,7 @@ mod avx2_parts {
         #[target_feature(enable = "avx2")]
         pub(in super::super) fn load_partial(from: &[f64], fill: __m256d) -> __m256d {
             let mask = _mm256_cvtepi32_epi64(mask(from.len()));
-            // SAFETY: the mask has the first `len` lanes, at most 4, so no value past the slice is read.
+            // SAFETY: the mask selects the first `len` lanes, at most 4, so no value past the slice is read.
             let values = unsafe { _mm256_maskload_pd(from.as_ptr(), mask) };
             _mm256_blendv_pd(fill, values, _mm256_castsi256_pd(mask))
         }
@@ -368,12 +370,12 @@ mod avx2_parts {
         #[target_feature(enable = "avx2")]
         pub(in super::super) fn widen_partial(from: &[f32], fill: __m256d) -> __m256d {
             let mask = mask(from.len());
-            // SAFETY: the mask has the first `len` lanes, at most 4, so no value past the slice is read.
+            // SAFETY: the mask selects the first `len` lanes, at most 4, so no value past the slice is read.
             let values = unsafe { _mm_maskload_ps(from.as_ptr(), mask) };
             _mm256_blendv_pd(fill, _mm256_cvtps_pd(values), _mm256_castsi256_pd(_mm256_cvtepi32_epi64(mask)))
         }
 
-        /// The first `len` lanes set.
+        /// Returns a mask with the first `len` lanes set.
         #[inline]
         #[target_feature(enable = "avx2")]
         fn mask(len: usize) -> __m128i {
@@ -394,12 +396,12 @@ mod avx2_parts {
         #[target_feature(enable = "avx2")]
         pub(in super::super) fn load_partial(from: &[f32], fill: __m256) -> __m256 {
             let mask = mask(from.len());
-            // SAFETY: the mask has the first `len` lanes, at most 8, so no value past the slice is read.
+            // SAFETY: the mask selects the first `len` lanes, at most 8, so no value past the slice is read.
             let values = unsafe { _mm256_maskload_ps(from.as_ptr(), mask) };
             _mm256_blendv_ps(fill, values, _mm256_castsi256_ps(mask))
         }
 
-        /// The first `len` lanes set.
+        /// Returns a mask with the first `len` lanes set.
         #[inline]
         #[target_feature(enable = "avx2")]
         fn mask(len: usize) -> __m256i {
@@ -408,7 +410,7 @@ mod avx2_parts {
     }
 }
 
-/// As [`avx2_parts`], twice as many lanes.
+/// The same operations as in [`avx2_parts`], for twice as many lanes.
 mod avx512_parts {
     pub(super) mod f64 {
         use std::arch::x86_64::*;
@@ -428,7 +430,7 @@ mod avx512_parts {
         #[inline]
         #[target_feature(enable = "avx512f,avx512vl")]
         pub(in super::super) fn load_partial(from: &[f64], fill: __m512d) -> __m512d {
-            // SAFETY: the mask has the first `len` lanes, at most 8, so no value past the slice is read.
+            // SAFETY: the mask selects the first `len` lanes, at most 8, so no value past the slice is read.
             unsafe { _mm512_mask_loadu_pd(fill, mask(from.len()), from.as_ptr()) }
         }
 
@@ -436,14 +438,14 @@ mod avx512_parts {
         #[target_feature(enable = "avx512f,avx512vl")]
         pub(in super::super) fn widen_partial(from: &[f32], fill: __m512d) -> __m512d {
             let mask = mask(from.len());
-            // SAFETY: the mask has the first `len` lanes, at most 8, so no value past the slice is read.
+            // SAFETY: the mask selects the first `len` lanes, at most 8, so no value past the slice is read.
             let values = unsafe { _mm256_maskz_loadu_ps(mask, from.as_ptr()) };
             _mm512_mask_cvtps_pd(fill, mask, values)
         }
 
         #[inline(always)]
         fn mask(len: usize) -> __mmask8 {
-            // In 16 bits, because all 8 may have to go.
+            // In 16 bits, because a shift by all 8 would overflow.
             (0xff_u16 >> (8 - len.min(8))) as __mmask8
         }
     }
@@ -460,13 +462,13 @@ mod avx512_parts {
         #[inline]
         #[target_feature(enable = "avx512f")]
         pub(in super::super) fn load_partial(from: &[f32], fill: __m512) -> __m512 {
-            // SAFETY: the mask has the first `len` lanes, at most 16, so no value past the slice is read.
+            // SAFETY: the mask selects the first `len` lanes, at most 16, so no value past the slice is read.
             unsafe { _mm512_mask_loadu_ps(fill, mask(from.len()), from.as_ptr()) }
         }
 
         #[inline(always)]
         fn mask(len: usize) -> __mmask16 {
-            // In 32 bits, because all 16 may have to go.
+            // In 32 bits, because a shift by all 16 would overflow.
             (0xffff_u32 >> (16 - len.min(16))) as __mmask16
         }
     }

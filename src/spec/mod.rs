@@ -1,10 +1,11 @@
-//! The definition: what is computed, and in which order. Nothing here knows of lanes, threads or the layer.
+//! The definition of the results: what is computed, and in which order. Nothing here depends on lanes, threads or the
+//! layer.
 //!
-//! - [`order`]: which values are added to which, and when; a function of the layout alone.
+//! - [`order`]: which values are added to which, and when. It depends on the layout alone.
 //! - [`scalar`]: the algorithm in plain code, one feature at a time. Start here.
-//! - [`fallback`]: what happens to values that fast sums cannot handle.
-//! - [`feature`]: the moments of one feature, as all of these hand them on.
-//! - [`rules`]: what the definition decides by element type.
+//! - [`fallback`]: the slow path for values that the fast sums cannot handle.
+//! - [`feature`]: the type for the moments of one feature.
+//! - [`rules`]: the parts of the definition that depend on the element type.
 
 pub(crate) mod fallback;
 pub(crate) mod feature;
@@ -12,6 +13,6 @@ pub(crate) mod order;
 pub(crate) mod rules;
 pub(crate) mod scalar;
 
-pub(crate) use feature::{DoubleDouble, FeatureMoments, same_bits};
+pub(crate) use feature::{DoubleDouble, FeatureMoments, power_of_two, same_bits};
 pub(crate) use order::Order;
 pub(crate) use rules::ElementRules;

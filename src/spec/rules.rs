@@ -1,20 +1,22 @@
-//! What the definition decides by element type.
+//! The parts of the definition that depend on the element type.
 
 use crate::Element;
 
-/// How sums of this element type are kept.
+/// How values of this element type are summed.
 pub(crate) trait ElementRules: Element {
-    /// The most that `sum of squares about the shift / m2` may be before a chunk is computed again about a better
-    /// shift. For f64 values, of which only deviations are rounded, m2 is off by twice the root of that in 2^-53: 2.2 keeps
-    /// it within 3, and a variance within 4 units in its last place. For f32 values the ratio multiplies all rounding:
-    /// 16 leaves five digits to spare.
+    /// Largest accepted ratio of the sum of squares about the shift to m2. Above it, a chunk is recomputed about a
+    /// better shift. For f64 values only the deviations are rounded, and the relative error of m2 is at most twice the
+    /// square root of the ratio, times 2^-53: a ratio of 2.2 keeps it within 3 times 2^-53, and a variance within 4
+    /// units in its last place. For f32 values the ratio multiplies all rounding errors: 16 leaves five digits to
+    /// spare.
     const MAX_CONDITION: f64;
 
-    /// Whether running sums are compensated: squares of f64 values fill all 53 bits, and sums of nearly equal ones round
-    /// the same way again and again.
+    /// Whether running sums are compensated. They are for f64 values, because squares of f64 values fill all 53 bits,
+    /// and sums of nearly equal squares round the same way again and again.
     const COMPENSATED: bool;
 
-    /// Whether the square of a value is exact in f64: what a shift of 0 is for.
+    /// Whether the square of a value is exact in f64. If it is, a shift of 0 saves the subtraction and keeps all
+    /// squares exact.
     const SQUARES_EXACT: bool;
 }
 

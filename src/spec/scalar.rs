@@ -1,8 +1,9 @@
-//! The scalar path: the algorithm as one would explain it, one feature at a time, in plain code.
+//! The scalar path: the algorithm in plain code, one feature at a time, written to explain it.
 //!
-//! Read this to know what is computed; the kernels say how it is made fast. The two share the definition of the order
-//! ([`crate::spec::order`]: which outer blocks make a chunk) and what happens to values that sums cannot handle
-//! ([`crate::spec::fallback`]), but no other arithmetic, so that comparing them means something.
+//! Read this to see what is computed; the kernels show how it is made fast. They share the definition of the order
+//! ([`spec::order`](crate::spec::order): which outer blocks form a chunk), the fallback
+//! ([`spec::fallback`](crate::spec::fallback)) and, for single features, [`variance`]. They share no other arithmetic,
+//! so that comparing their results is a meaningful test.
 
 use std::ops::Range;
 
@@ -10,29 +11,31 @@ use super::order::{
     ChunkRange, GROUP_POSITIONS, GROUP_ROWS, Order, PLANE_ACCUMULATORS, SEGMENT_GROUPS, Span, TINY_SQUARES, View,
     sample_group, zero_shift,
 };
-use super::{DoubleDouble, ElementRules, FeatureMoments, fallback};
+use super::{DoubleDouble, ElementRules, FeatureMoments, fallback, power_of_two};
 use crate::{Element, Layout};
 
-/// Mean and m2 of a feature of a batch that has values.
+/// Returns mean and m2 of a feature. The batch must have values.
 pub(crate) fn moments<T: ElementRules>(order: &Order, x: &[T], feature: usize) -> FeatureMoments<f64> {
     tree(order, x, feature, &order.root()).moments
 }
 
-/// Up to this, for m2 and for degrees of freedom from 1 on, nothing that [`variance`] computes can overflow: its largest
-/// step is 2^27 times as far.
+/// If m2 and the degrees of freedom are at most this, and the degrees of freedom at least 1, nothing that [`variance`]
+/// computes can overflow: its largest intermediate result is 2^27 times as large.
 pub(crate) const VARIANCE_RANGE: f64 = 1e270;
 
-/// `m2 / degrees_of_freedom`, rounded once: with the low word of m2, and with the remainder of the quotient.
+/// Returns `m2 / degrees_of_freedom`, rounded once: the low word of m2 and the remainder of the quotient are included.
 pub(crate) fn variance(m2: DoubleDouble<f64>, degrees_of_freedom: f64) -> f64 {
-    // Scaled by a power of two where halves of numbers might overflow.
-    let scale = if m2.high > VARIANCE_RANGE { 2f64.powi(-128) } else { 1.0 };
+    // Scale by a power of two if splitting numbers into halves might overflow.
+    let scale = if m2.high > VARIANCE_RANGE { power_of_two(-128) } else { 1.0 };
     let quotient = quotient(DoubleDouble { high: m2.high * scale, low: m2.low * scale }, degrees_of_freedom);
     let variance = quotient.high + quotient.low;
-    // Halves of degrees of freedom that are not a number of values may overflow, too.
+    // Degrees of freedom that are not a number of values (with a huge negative `ddof`) may overflow when they are
+    // split; the high word alone is then the result.
     (if variance.is_finite() { variance } else { quotient.high }) / scale
 }
 
-/// `y = (x - mean) * scale + bias` for every value, with the parameters of its feature in this order. Without `x` in place.
+/// Computes `y = (x - mean) * scale + bias` for every value. `parameters` returns mean, scale and bias of a feature, in
+/// this order. Without `x`, the input is `y` itself, in place.
 pub(crate) fn normalize<T: Element>(
     layout: Layout,
     parameters: impl Fn(usize) -> [f64; 3],
@@ -46,13 +49,14 @@ pub(crate) fn normalize<T: Element>(
     }
 }
 
-/// The moments of some chunks of a feature.
+/// The moments of one or more chunks of a feature, with their count.
 struct Part {
     count: usize,
     moments: FeatureMoments<f64>,
 }
 
-/// Chunks are merged in a binary tree: rounding errors grow with its depth alone, and threads can share the work.
+/// Merges the chunks below a node in a binary tree: rounding errors grow with its depth only, and threads can share the
+/// work.
 fn tree<T: ElementRules>(order: &Order, x: &[T], feature: usize, span: &Span) -> Part {
     match span.split() {
         Some((left, right)) => merge(&tree(order, x, feature, &left), &tree(order, x, feature, &right)),
@@ -60,7 +64,7 @@ fn tree<T: ElementRules>(order: &Order, x: &[T], feature: usize, span: &Span) ->
     }
 }
 
-/// Chan's formula, with means and m2 as double-doubles.
+/// Merges two parts by Chan's formula, with means and m2 as double-doubles.
 fn merge(a: &Part, b: &Part) -> Part {
     let (count_a, count_b) = (a.count as f64, b.count as f64);
     let count = count_a + count_b;
@@ -75,7 +79,8 @@ fn merge(a: &Part, b: &Part) -> Part {
     Part { count: a.count + b.count, moments: fallback::merge(a.moments, b.moments, count, chan) }
 }
 
-/// Sums about a shift near the mean: as small as the data allow, so that nothing cancels.
+/// Computes the moments of a chunk from sums about a shift near the mean. Such sums are as small as the data allow, so
+/// that nothing cancels.
 fn chunk<T: ElementRules>(order: &Order, x: &[T], feature: usize, range: &ChunkRange) -> Part {
     let grid = Grid::new(order, x, feature, range.clone());
     let count = range.count();
@@ -83,15 +88,15 @@ fn chunk<T: ElementRules>(order: &Order, x: &[T], feature: usize, range: &ChunkR
     // 1. The shift: a rough mean, or 0.
     let mut shift = shift(&grid);
     for _ in 0..2 {
-        // 2. and 3. Deviations and their squares, summed per accumulator and then over these.
+        // 2. and 3. Sum deviations and their squares in accumulators, then reduce the accumulators.
         let sum = grid.sum(T::COMPENSATED, |x| (x - shift, 0.0));
         let square = |d: f64| if T::COMPENSATED { fallback::square(d) } else { (d * d, 0.0) };
         let squares = grid.sum(T::COMPENSATED, |x| square(x - shift));
 
-        // 4. What the shift missed is added to the mean and taken out of the squares.
+        // 4. Correct the mean and the squares for the distance of the shift from the mean.
         let FeatureMoments { mean, m2 } = finalize::<T>(shift, count as f64, sum, squares);
 
-        // 5. Unless too little was left of them: then again, about this mean.
+        // 5. Accept the result unless too much cancelled. Otherwise repeat about the mean just found.
         let sizes = squares.sum == 0.0 || squares.sum >= TINY_SQUARES;
         let conditioned = sizes && squares.sum <= T::MAX_CONDITION * m2.high;
         if m2.high.is_finite() && conditioned {
@@ -100,12 +105,13 @@ fn chunk<T: ElementRules>(order: &Order, x: &[T], feature: usize, range: &ChunkR
         }
         shift = mean.high;
     }
-    // Values that this cannot handle.
+    // Both results were rejected.
     Part { count, moments: fallback::moments(order.values(x, range, feature)) }
 }
 
-/// The mean of a sample in the middle (the mean of all is near, also where the values rise or fall), as an element, so
-/// that a constant feature has deviations of exactly 0; or 0, where that is near enough.
+/// Returns the shift: the mean of a sample from the middle of the chunk, which is near the mean of the chunk even if
+/// the values rise or fall. It is rounded to the element type, so that a constant feature has deviations of exactly 0.
+/// If 0 is near enough to the mean, the shift is 0.
 fn shift<T: ElementRules>(grid: &Grid<'_, T>) -> f64 {
     let sample = grid.sample();
     let of = |term: fn(f64) -> f64| sample.sum(false, |x| (term(x), 0.0)).sum;
@@ -117,7 +123,7 @@ fn shift<T: ElementRules>(grid: &Grid<'_, T>) -> f64 {
     if shift.is_finite() { shift } else { 0.0 }
 }
 
-/// From sums about a shift to mean and m2; for f64 values all rounding errors are kept.
+/// Computes mean and m2 from sums about a shift. For f64 values all rounding errors are kept.
 fn finalize<T: ElementRules>(shift: f64, count: f64, sum: Accumulator, squares: Accumulator) -> FeatureMoments<f64> {
     let offset = sum.sum / count;
     let mean = two_sum(shift, offset);
@@ -125,16 +131,16 @@ fn finalize<T: ElementRules>(shift: f64, count: f64, sum: Accumulator, squares: 
         return FeatureMoments { mean, m2: DoubleDouble { high: squares.sum - sum.sum * offset, low: 0.0 } };
     }
     let product = two_product(count, offset);
-    let left = sum.sum - product.high - product.low + sum.compensation;
-    let mean = two_sum(mean.high, mean.low + left / count);
+    let remainder = sum.sum - product.high - product.low + sum.compensation;
+    let mean = two_sum(mean.high, mean.low + remainder / count);
     let product = two_product(sum.sum, offset);
     let m2 = two_sum(squares.sum, -product.high);
-    let lost = squares.compensation - product.low - offset * (left + sum.compensation);
-    FeatureMoments { mean, m2: two_sum(m2.high, m2.low + lost) }
+    let correction = squares.compensation - product.low - offset * (remainder + sum.compensation);
+    FeatureMoments { mean, m2: two_sum(m2.high, m2.low + correction) }
 }
 
-/// A partial sum, and the rounding errors that it made (kept for f64 values only: squares of f32 values fit f64 with room
-/// to spare).
+/// A partial sum and its compensation term, the sum of its rounding errors. (The term is kept for f64 values only:
+/// squares of f32 values fit into f64 with room to spare.)
 #[derive(Clone, Copy, Default)]
 struct Accumulator {
     sum: f64,
@@ -149,7 +155,7 @@ impl Accumulator {
     }
 }
 
-/// One feature of a chunk or of a part of one, as groups of eight rows.
+/// One feature of a chunk, or of part of a chunk, as groups of eight rows.
 struct Grid<'a, T> {
     order: &'a Order,
     x: &'a [T],
@@ -167,7 +173,7 @@ impl<'a, T: ElementRules> Grid<'a, T> {
         Grid { order, x, feature, range, groups: 0..groups }
     }
 
-    /// The part that the shift comes from.
+    /// Returns the sample, from which the shift is computed.
     fn sample(&self) -> Self {
         let Grid { order, x, feature, .. } = *self;
         match order.view {
@@ -179,7 +185,7 @@ impl<'a, T: ElementRules> Grid<'a, T> {
         }
     }
 
-    /// The value that a row of a group gives to an accumulator, unless the data end before.
+    /// Returns the value that a row of a group adds to an accumulator, or `None` past the end of the data.
     fn value(&self, group: usize, row: usize, accumulator: usize) -> Option<f64> {
         let layout = self.order.layout;
         let (outer, position) = match self.order.view {
@@ -199,10 +205,10 @@ impl<'a, T: ElementRules> Grid<'a, T> {
         Some(self.x[plane * layout.inner() + self.range.positions.start + position].to_f64())
     }
 
-    /// Sums `term` of all values, and the small remainder that it has; what is missing adds 0.
+    /// Sums `term` over all values. `term` returns a number and its small remainder. Missing values add 0.
     fn sum(&self, compensated: bool, term: impl Fn(f64) -> (f64, f64)) -> Accumulator {
         let accumulate = |accumulator| {
-            // Of the segments so far, and of the present one.
+            // The sums of the segments before, and of the current one.
             let (mut before, mut segment) = (None::<Accumulator>, Accumulator::default());
             let joined = |before: Option<Accumulator>, segment| before.map_or(segment, |b| b.add(segment, compensated));
             for (index, group) in self.groups.clone().enumerate() {
@@ -227,7 +233,7 @@ impl<'a, T: ElementRules> Grid<'a, T> {
         self.reduce((0..self.order.accumulators(1)).map(accumulate).collect(), compensated)
     }
 
-    /// Horizontal reduction, in halves: over the outer blocks of a row first, then over the positions.
+    /// Reduces accumulators horizontally, in halves: over the outer blocks of a row first, then over the positions.
     fn reduce(&self, mut sums: Vec<Accumulator>, compensated: bool) -> Accumulator {
         let inner = self.order.layout.inner();
         while sums.len() > 1 {
@@ -241,16 +247,16 @@ impl<'a, T: ElementRules> Grid<'a, T> {
     }
 }
 
-/// `a + b` as a rounded sum and its exact error (Knuth 1969).
+/// Returns `a + b` as a rounded sum and its exact error (Knuth 1969).
 fn two_sum(a: f64, b: f64) -> DoubleDouble<f64> {
     let high = a + b;
     let b_part = high - a;
     DoubleDouble { high, low: (a - (high - b_part)) + (b - b_part) }
 }
 
-/// `a * b` as a rounded product and its error (Dekker 1971).
+/// Returns `a * b` as a rounded product and its error (Dekker 1971).
 fn two_product(a: f64, b: f64) -> DoubleDouble<f64> {
-    // The upper 26 bits of a number and the rest (Veltkamp 1968), so that products of parts are exact.
+    // Splits a number into its upper 26 bits and the rest (Veltkamp 1968), so that products of the parts are exact.
     let split = |x: f64| {
         let large = x * 134_217_729.0; // 2^27 + 1
         let high = large - (large - x);
@@ -261,19 +267,19 @@ fn two_product(a: f64, b: f64) -> DoubleDouble<f64> {
     DoubleDouble { high, low: a * b - high + a * b_low + a_low * b + a_low * b_low }
 }
 
-/// The sum of two double-doubles.
+/// Returns the sum of two double-doubles.
 fn sum(a: DoubleDouble<f64>, b: DoubleDouble<f64>) -> DoubleDouble<f64> {
     let s = two_sum(a.high, b.high);
     two_sum(s.high, s.low + (a.low + b.low))
 }
 
-/// The product of two double-doubles.
+/// Returns the product of two double-doubles.
 fn product(a: DoubleDouble<f64>, b: DoubleDouble<f64>) -> DoubleDouble<f64> {
     let p = two_product(a.high, b.high);
     two_sum(p.high, p.low + (a.high * b.low + a.low * b.high))
 }
 
-/// A double-double divided by a number.
+/// Divides a double-double by a number.
 fn quotient(a: DoubleDouble<f64>, b: f64) -> DoubleDouble<f64> {
     let quotient = a.high / b;
     let p = two_product(quotient, b);

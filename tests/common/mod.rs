@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use batchnorm::{Element, Isa, Path};
 use rayon::ThreadPool;
 
-/// Pools of 1, 2, 3 and 7 threads.
+/// Returns pools of 1, 2, 3 and 7 threads.
 pub fn pools() -> &'static [ThreadPool] {
     static POOLS: OnceLock<Vec<ThreadPool>> = OnceLock::new();
     POOLS.get_or_init(|| {
@@ -17,7 +17,8 @@ pub fn pools() -> &'static [ThreadPool] {
     })
 }
 
-/// Runs `compute` by every path, lanes and thread count of this machine, and gives each result its name.
+/// Runs `compute` by every path but the scalar one, with every instruction set and number of threads, and returns each
+/// result with its name.
 pub fn by_every_path<R: Send>(compute: impl Fn(Path) -> R + Sync) -> Vec<(String, R)> {
     let mut results = Vec::new();
     for isa in Isa::available() {
@@ -32,12 +33,12 @@ pub fn by_every_path<R: Send>(compute: impl Fn(Path) -> R + Sync) -> Vec<(String
     results
 }
 
-/// The bits of each value, with all NaNs alike.
+/// Returns the bits of each value. All NaNs give the same bits.
 pub fn bits<T: Element>(values: &[T]) -> Vec<u64> {
     values.iter().map(|x| x.to_f64()).map(|x| if x.is_nan() { u64::MAX } else { x.to_bits() }).collect()
 }
 
-/// Fails with the name of the path and the first place that differs.
+/// Panics with the name of the path and the first value that differs.
 pub fn assert_same_bits<T: Element>(name: &str, expected: &[T], given: &[T]) {
     let (a, b) = (bits(expected), bits(given));
     assert_eq!(a.len(), b.len(), "{name}: lengths differ");

@@ -1,8 +1,9 @@
-//! Columns that are hard on sums, reproducible from a seed: for tests, fuzz targets, benches, the digest and the accuracy
-//! example.
+//! Numerically difficult columns, reproducible from a seed: for tests, fuzz targets, benches, the digest and the
+//! accuracy example.
 //!
-//! The same bits on every machine: bits of ChaCha and `+ - * /` and roots alone, because functions of C libraries (`ln`,
-//! `sin`, ...) differ, and no number here has the width of a pointer. Bell-shaped values are sums of three uniform ones.
+//! The values are the same bits on every machine. They are made from the bits of ChaCha with `+ - * /` and square roots
+//! only, because functions of C libraries (`ln`, `sin`, ...) differ; and no number in them has the width of a pointer.
+//! Bell-shaped values are sums of three uniform ones.
 
 use batchnorm::{Element, Layout};
 use rand_chacha::ChaCha8Rng;
@@ -15,52 +16,54 @@ pub enum Kind {
     Normal,
     /// Bell-shaped about this mean, sd 1.
     Offset(f64),
-    /// One value, another one in each feature.
+    /// One value, a different one in each feature.
     Constant(f64),
     /// Bell-shaped, with this sd.
     Scaled(f64),
-    /// Plus and minus this in turn, each with a bell-shaped sd of 1: all cancels but the squares.
+    /// Plus and minus this value in turn, each plus a bell-shaped value with sd 1: everything cancels except the
+    /// squares.
     Alternating(f64),
-    /// Bell-shaped times powers of two from 2^-60 to 2^60.
+    /// Bell-shaped, times random powers of two from 2^-60 to 2^60.
     Spread,
-    /// A ratio of uniforms: tails like Cauchy's, which has no mean.
+    /// A ratio of uniform values: tails like those of the Cauchy distribution, which has no mean.
     Cauchy,
-    /// At least 1, with tails like Pareto's of order 2, which has no variance.
+    /// At least 1, with tails like those of a Pareto distribution of order 2, which has no variance.
     Pareto,
     /// A sample of Student's t with two degrees of freedom, in ascending order.
     Sorted,
-    /// A straight line: 1 from row to row, sd 1/1000 about it.
+    /// A straight line that rises by 1 per row, plus bell-shaped values with sd 1/1000.
     Trend,
     /// A random walk: each value differs from the one before by a bell-shaped step.
     Walk,
-    /// Bell-shaped about a level that changes after so many rows.
+    /// Bell-shaped about a level that changes after this number of rows.
     Steps(u64),
-    /// Bell-shaped, sd 1/1000, but the last of every 64 values are one up.
+    /// Bell-shaped, sd 1/1000, but the last 1/64 of the values are larger by 1.
     LateStep,
     /// Bell-shaped, but the first value is far away.
     OutlierFirst,
     /// Bell-shaped, but the last value is far away.
     OutlierLast,
-    /// Bell-shaped, but one value in each run of so many is far away.
+    /// Bell-shaped, but one value in each block of this number of rows is far away.
     OutlierEvery(u64),
-    /// Eight values again and again, each so many times in a row, and others in the middle of 64 such runs: the same
-    /// rounding error in each group of eight rows, and a pivot that is no mean of theirs.
+    /// A cycle of eight values, each this number of times in a row, except for another value throughout one cycle in
+    /// the middle of every 64: each group of eight rows has the same rounding error, and the shift is not near the
+    /// mean.
     Period(u64),
-    /// This value, cut to the digits of the type, and up to three units in its last place above it.
+    /// This value, truncated to the precision of the type, plus up to three units in its last place.
     LastPlaces(f64),
     /// Four different values.
     Few,
-    /// Small whole numbers, zeros of either sign among them.
+    /// Small whole numbers, including zeros of either sign.
     Whole,
     /// Zeros of either sign.
     Zeros,
-    /// Whole multiples of the smallest number that the type has.
+    /// Whole multiples of the smallest positive number of the type.
     Subnormal,
-    /// Squares are subnormal in the type.
+    /// Values whose squares are subnormal in the type.
     TinySquares,
-    /// Squares overflow the type.
+    /// Values whose squares overflow the type.
     HugeSquares,
-    /// The largest and smallest that the type has, of either sign, among ordinary ones.
+    /// The largest and smallest numbers of the type, of either sign, among ordinary ones.
     Extreme,
     /// Bell-shaped, with NaN of many bit patterns and infinities here and there.
     Poisoned,
@@ -68,7 +71,7 @@ pub enum Kind {
     Infinite,
 }
 
-/// All of them.
+/// All kinds.
 pub const KINDS: [Kind; 45] = [
     Kind::Normal,
     Kind::Offset(1e2),
@@ -117,23 +120,24 @@ pub const KINDS: [Kind; 45] = [
     Kind::Walk,
 ];
 
-/// Lengths on, below and above each boundary: of lanes and groups of rows (8), streams (64), chunks (512 rows of 1 to 64
-/// outer blocks) and trees of two and three chunks.
+/// Returns lengths at, below and above each boundary: of lanes and groups of rows (8), accumulators (64), chunks (512
+/// rows of 1 to 64 outer blocks) and trees of two and three chunks.
 pub fn edges() -> impl Iterator<Item = usize> {
     let powers = (3..=16).map(|power| 1 << power);
     let boundaries = powers.chain([24, 3 * 64, 3 * 512, 3 * 4096, 3 * 32_768]);
     [1, 2, 3].into_iter().chain(boundaries.flat_map(|n| [n - 1, n, n + 1]))
 }
 
-/// Lengths of columns in the millions, about a boundary and not.
+/// Lengths of columns in the millions, near a boundary and away from one.
 pub const MILLIONS: [usize; 3] = [(1 << 20) - 1, (1 << 20) + 1, 3_000_007];
 
-/// Values of a batch, the same for the same arguments: each feature is a [`column`], whatever the layout.
+/// Returns the values of a batch, always the same for the same arguments. Each feature is a [`column`], whatever the
+/// layout.
 pub fn batch<T: Element>(kind: Kind, seed: u64, layout: Layout) -> Vec<T> {
     mixed(|_| kind, seed, layout)
 }
 
-/// The same, of a kind for each feature.
+/// Returns the values of a batch, with a kind for each feature.
 pub fn mixed<T: Element>(kind: impl Fn(usize) -> Kind, seed: u64, layout: Layout) -> Vec<T> {
     let (features, inner) = (layout.features(), layout.inner());
     let mut data = vec![T::from_f64(0.0); layout.checked_len().expect("a small layout")];
@@ -147,13 +151,13 @@ pub fn mixed<T: Element>(kind: impl Fn(usize) -> Kind, seed: u64, layout: Layout
     data
 }
 
-/// The values of one feature.
+/// Returns the values of one feature.
 pub fn column<T: Element>(kind: Kind, seed: u64, feature: u64, len: usize) -> Vec<T> {
     let mut column = Column::new::<T>(kind, seed, feature, len as u64);
     (0..len).map(|_| T::from_f64(column.value())).collect()
 }
 
-/// What the generator must know of a type.
+/// The properties of a type that the generator needs.
 #[derive(Clone, Copy)]
 struct Limits {
     largest: f64,
@@ -165,7 +169,7 @@ struct Limits {
 const F32: Limits = Limits { largest: f32::MAX as f64, smallest: f32::from_bits(1) as f64, digits: 23 };
 const F64: Limits = Limits { largest: f64::MAX, smallest: f64::from_bits(1), digits: 52 };
 
-/// A column as it is written, value by value.
+/// A column that is generated value by value.
 struct Column {
     kind: Kind,
     limits: Limits,
@@ -173,7 +177,7 @@ struct Column {
     feature: u64,
     at: u64,
     len: u64,
-    /// Where a walk has come to.
+    /// The current level of a walk.
     level: f64,
 }
 
@@ -187,7 +191,8 @@ impl Column {
         Column { kind, limits, rng, feature, at: 0, len, level: 0.0 }
     }
 
-    /// The next value: before it is rounded to the type, which leaves most kinds what they are.
+    /// Returns the next value, before it is rounded to the type. (For most kinds, rounding does not change what they
+    /// are.)
     fn value(&mut self) -> f64 {
         let at = self.at;
         self.at += 1;
@@ -201,7 +206,7 @@ impl Column {
             Kind::Cauchy => (self.uniform() - 0.5) / (self.uniform() - 0.5),
             Kind::Pareto => 1.0 / self.uniform().sqrt(),
             Kind::Sorted => {
-                // Inside its share, so that no rank rounds to 0 or 1.
+                // Inside its interval, so that no rank rounds to 0 or 1.
                 let rank = (at as f64 + 0.25 + 0.5 * self.uniform()) / self.len as f64;
                 (2.0 * rank - 1.0) / (2.0 * rank * (1.0 - rank)).sqrt()
             }
@@ -214,7 +219,7 @@ impl Column {
             Kind::LateStep => 1e-3 * self.bell() + if at >= self.len - self.len / 64 { 1.0 } else { 0.0 },
             Kind::OutlierFirst if at == 0 => 1e9,
             Kind::OutlierLast if at + 1 == self.len => -1e9,
-            // In another place of each run.
+            // At another position in each block.
             Kind::OutlierEvery(rows) if at % rows == (at / rows * 5 + 3) % rows => 1e9,
             Kind::OutlierFirst | Kind::OutlierLast | Kind::OutlierEvery(_) => self.bell(),
             Kind::Period(rows) => period(at / rows),
@@ -235,23 +240,24 @@ impl Column {
         }
     }
 
-    /// Between 0 and 1, and neither; never one half: an odd multiple of 2^-53.
+    /// Returns a number strictly between 0 and 1, and never one half: an odd multiple of 2^-53.
     fn uniform(&mut self) -> f64 {
         (self.rng.next_u64() >> 11 | 1) as f64 * power_of_two(-53)
     }
 
-    /// Mean 0, sd 1, between -3 and 3.
+    /// Returns a number with mean 0 and sd 1, between -3 and 3.
     fn bell(&mut self) -> f64 {
         2.0 * (self.uniform() + self.uniform() + self.uniform()) - 3.0
     }
 
-    /// A whole number below `n`.
+    /// Returns a whole number below `n`.
     fn below(&mut self, n: u64) -> usize {
         (((self.rng.next_u64() >> 32) * n) >> 32) as usize
     }
 
     fn last_places(&mut self, value: f64) -> f64 {
-        // Where the digits of the type end, by the f64's exponent; the two numbers below it are of the type.
+        // The unit in the last place of the type at this value, from the exponent of the f64. Both numbers below are
+        // exact in the type.
         let exponent = (value.to_bits() >> 52 & 0x7ff) as i64 - 1023;
         let unit = power_of_two(exponent - i64::from(self.limits.digits));
         let lowest = value.to_bits() >> (52 - self.limits.digits) << (52 - self.limits.digits);
@@ -272,7 +278,7 @@ impl Column {
             1 => f64::NEG_INFINITY,
             2 => f64::NAN,
             3 => -f64::NAN,
-            // Payloads in the digits that f32 has and in those it lacks; the last two are signalling.
+            // Payloads in the bits that f32 has and in those that it lacks; the last two NaNs are signalling.
             4 => nan(0x800d_eadb_eef0_0001),
             5 => nan(0x000f_ffff_ffff_ffff),
             6 => nan(0x0000_0000_2000_0000),
@@ -282,12 +288,12 @@ impl Column {
     }
 }
 
-/// Eight values, and others in the middle of 64 groups of eight, where a pivot is taken.
+/// Returns one of eight values in a cycle, or another value in the middle of 64 cycles, where the shift is sampled.
 fn period(row: u64) -> f64 {
     if row / 8 % 64 == 31 { 0.5 } else { [0.7, 0.3, 0.31, 0.9, 0.4, 0.41, 0.3, 0.8][(row % 8) as usize] }
 }
 
-/// `2^exponent`, of a normal number.
+/// Returns `2^exponent`, which must be a normal number.
 fn power_of_two(exponent: i64) -> f64 {
     f64::from_bits(((1023 + exponent) as u64) << 52)
 }

@@ -1,4 +1,4 @@
-//! Exact means and variances, in integers: shares no code with the crate.
+//! Exact means and variances, in integers. Shares no code with the crate.
 //!
 //! A finite f64 is a whole multiple of 2^-1074, so sums of values and of their squares are exact in big integers, and
 //! `n^2 * variance = n * sum(x^2) - sum(x)^2` is, too.
@@ -14,10 +14,10 @@ pub struct Exact {
     count: usize,
 }
 
-/// Of finite values.
+/// Computes the exact moments of finite values.
 pub fn exact(values: impl Iterator<Item = f64>) -> Exact {
     let values: Vec<(i64, u32)> = values.map(parts).collect();
-    // All are whole multiples of this power of two: near the values', so that integers stay short.
+    // All values are whole multiples of this power of two. It is near the values, so that the integers stay short.
     let lowest = values.iter().filter(|(whole, _)| *whole != 0).map(|(_, shift)| *shift).min().unwrap_or(0);
     let (mut sum, mut squares) = (BigInt::zero(), BigInt::zero());
     for &(whole, shift) in &values {
@@ -33,19 +33,19 @@ pub fn exact(values: impl Iterator<Item = f64>) -> Exact {
     }
 }
 
-/// `whole * 2^power`.
+/// Returns `whole * 2^power`.
 fn times_power(whole: BigInt, power: i64) -> BigRational {
     let scale = BigInt::from(1) << power.unsigned_abs();
     if power < 0 { BigRational::new(whole, scale) } else { BigRational::from_integer(whole * scale) }
 }
 
 impl Exact {
-    /// `m2 / (n - ddof)`.
+    /// Returns `m2 / (n - ddof)`.
     pub fn variance(&self, ddof: usize) -> BigRational {
         &self.m2 / BigInt::from(self.count - ddof)
     }
 
-    /// Standard deviation of the population, to f64.
+    /// Returns the standard deviation of the population, rounded to f64.
     pub fn sd(&self) -> f64 {
         let variance = nearest(&self.variance(0));
         if variance.is_finite() {
@@ -55,7 +55,7 @@ impl Exact {
     }
 }
 
-/// The whole number and the shift with `x = whole * 2^shift * 2^-1074`.
+/// Returns the whole number and the shift with `x = whole * 2^shift * 2^-1074`.
 fn parts(x: f64) -> (i64, u32) {
     assert!(x.is_finite());
     let bits = x.to_bits();
@@ -64,24 +64,24 @@ fn parts(x: f64) -> (i64, u32) {
     (if x.is_sign_negative() { -magnitude } else { magnitude }, shift)
 }
 
-/// A finite f64 as a rational, exactly.
+/// Converts a finite f64 to a rational, exactly.
 pub fn rational(x: f64) -> BigRational {
     let (whole, shift) = parts(x);
     times_power(BigInt::from(whole), i64::from(shift) - 1074)
 }
 
-/// The root of a rational, cut after 600 bits behind the point.
+/// Returns the square root of a rational, truncated to 600 binary places.
 pub fn root(x: &BigRational) -> BigRational {
     let unit = BigInt::from(1) << 600u32;
     BigRational::new((x * BigRational::from_integer(&unit * &unit)).to_integer().sqrt(), unit)
 }
 
-/// The f64 nearest to a rational (within an ulp: `num`'s conversion).
+/// Returns the f64 nearest to a rational (within an ulp, because `num` converts it).
 pub fn nearest(x: &BigRational) -> f64 {
     x.to_f64().expect("a number")
 }
 
-/// `|given - exact|` as a rational number of `unit`s.
+/// Returns `|given - exact|` as a multiple of `unit`.
 pub fn error_in(given: f64, exact: &BigRational, unit: f64) -> f64 {
     if !given.is_finite() {
         return f64::INFINITY;
@@ -90,13 +90,13 @@ pub fn error_in(given: f64, exact: &BigRational, unit: f64) -> f64 {
     if error.is_zero() { 0.0 } else { nearest(&(error / rational(unit))) }
 }
 
-/// The gap between the f64 near a rational and the next one.
+/// Returns the gap between the f64 near a rational and the next one.
 pub fn ulp(x: &BigRational) -> f64 {
     let x = nearest(&x.abs());
     (x.next_up() - x).max(f64::from_bits(1))
 }
 
-/// The gap between the f32 near a value and the next one.
+/// Returns the gap between the f32 near a value and the next one.
 pub fn ulp_f32(x: f64) -> f64 {
     let x = (x.abs() as f32).min(f32::MAX.next_down());
     f64::from(x.next_up()) - f64::from(x)

@@ -4,7 +4,8 @@ use std::fmt;
 
 use batchnorm::{Batch, Layout};
 
-/// `[N, C]` that fits a cache, and that does not; narrow, tiny and wide; then `[N, C, H, W]` of a ResNet.
+/// Shapes `[N, C]` that fit a cache, and that do not; narrow, tiny and wide ones; then shapes `[N, C, H, W]` of a
+/// ResNet.
 pub const SHAPES: [&[usize]; 9] = [
     &[64, 256],
     &[1024, 512],
@@ -86,8 +87,8 @@ impl Case {
     }
 }
 
-/// The same values in every run, in -0.5..1.5: their mean is small, so that peers that add up in f32 come close to the
-/// answer and only a peer that was called wrongly is far from it.
+/// Returns values in -0.5..1.5, the same in every run. Their mean is small, so that peers that sum in f32 come close to
+/// the right result, and only a peer that was called incorrectly is far from it.
 fn uniform(state: &mut u64) -> f32 {
     *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
     (*state >> 40) as f32 / (1u64 << 23) as f32 - 0.5

@@ -1,14 +1,14 @@
-//! `batchnorm` behind a C interface, so that peers.py can call it on the arrays it gives to Python's libraries.
+//! A C interface to `batchnorm`, so that peers.py can call it on the arrays that it passes to Python's libraries.
 //!
-//! The caller promises what no signature here can say: every pointer is valid for the length that the shape implies
-//! (`outer * features * inner` values, or one per feature), outputs overlap nothing, and a layer is used by one thread
-//! at a time. Functions return whether the crate accepted the call.
+//! The caller must guarantee what the signatures cannot express: every pointer is valid for the length that the shape
+//! implies (`outer * features * inner` values, or one per feature), outputs overlap nothing, and a layer is used by one
+//! thread at a time. Functions return whether the crate accepted the call.
 
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 use batchnorm::{Batch, BatchMut, BatchNorm, Inference, Layout, Moments, Path, Result, Workspace};
 
-/// A layer and the memory its calls use again.
+/// A layer, and the memory that its calls reuse.
 pub struct Layer {
     norm: BatchNorm,
     inference: Inference,
@@ -37,10 +37,10 @@ impl Layer {
     }
 }
 
-/// A layer of `features` features; null where a parameter is refused.
+/// Creates a layer of `features` features. Returns null if a parameter is rejected.
 ///
 /// # Safety
-/// As the crate's documentation says.
+/// As described in the crate's documentation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn layer_new(
     features: usize,
@@ -55,7 +55,7 @@ pub unsafe extern "C" fn layer_new(
     Layer::new(weight, bias, mean, variance).map_or(std::ptr::null_mut(), |layer| Box::into_raw(Box::new(layer)))
 }
 
-/// Ends a layer.
+/// Frees a layer.
 ///
 /// # Safety
 /// `layer` came from [`layer_new`] and is not used again.
@@ -65,10 +65,10 @@ pub unsafe extern "C" fn layer_free(layer: *mut Layer) {
     drop(unsafe { Box::from_raw(layer) });
 }
 
-/// Mean and population variance of each feature.
+/// Computes the mean and the population variance of each feature.
 ///
 /// # Safety
-/// As the crate's documentation says; `layer` came from [`layer_new`].
+/// As described in the crate's documentation; `layer` came from [`layer_new`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn layer_moments(
     layer: *mut Layer,
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn layer_moments(
     mean: *mut f32,
     variance: *mut f32,
 ) -> bool {
-    // SAFETY: the caller promises a live layer that nothing else uses now.
+    // SAFETY: the caller promises a live layer that nothing else uses at the same time.
     let layer = unsafe { &mut *layer };
     let layout = layer.layout(outer, inner);
     let Some(len) = layout.checked_len() else { return false };
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn layer_moments(
 /// Normalises by the running statistics.
 ///
 /// # Safety
-/// As the crate's documentation says; `layer` came from [`layer_new`].
+/// As described in the crate's documentation; `layer` came from [`layer_new`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn layer_eval(
     layer: *const Layer,
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn layer_eval(
     inner: usize,
     y: *mut f32,
 ) -> bool {
-    // SAFETY: the caller promises a live layer that nothing changes now.
+    // SAFETY: the caller promises a live layer that nothing changes at the same time.
     let layer = unsafe { &*layer };
     let layout = layer.layout(outer, inner);
     // SAFETY: the caller promises batches of this shape that do not overlap.
@@ -115,7 +115,7 @@ pub unsafe extern "C" fn layer_eval(
 /// Normalises by the batch's own statistics and updates the running ones.
 ///
 /// # Safety
-/// As the crate's documentation says; `layer` came from [`layer_new`].
+/// As described in the crate's documentation; `layer` came from [`layer_new`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn layer_train(
     layer: *mut Layer,
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn layer_train(
     inner: usize,
     y: *mut f32,
 ) -> bool {
-    // SAFETY: the caller promises a live layer that nothing else uses now.
+    // SAFETY: the caller promises a live layer that nothing else uses at the same time.
     let layer = unsafe { &mut *layer };
     let layout = layer.layout(outer, inner);
     // SAFETY: the caller promises batches of this shape that do not overlap.
@@ -138,7 +138,7 @@ pub unsafe extern "C" fn layer_train(
 /// Both pointers are valid for the layout, and `y` overlaps nothing, for as long as the views are used.
 unsafe fn batches<'a>(layout: Layout, x: *const f32, y: *mut f32) -> Result<(Batch<'a, f32>, BatchMut<'a, f32>)> {
     let len = layout.checked_len().unwrap_or(0);
-    // SAFETY: as this function asks of its caller.
+    // SAFETY: this function's caller guarantees it.
     let (x, y) = unsafe { (from_raw_parts(x, len), from_raw_parts_mut(y, len)) };
     Ok((Batch::new(x, layout)?, BatchMut::new(y, layout)?))
 }

@@ -1,4 +1,4 @@
-//! Times `batchnorm` beside other crates: see README.md.
+//! Times `batchnorm` and other crates: see README.md.
 
 mod case;
 mod peers;
@@ -15,7 +15,7 @@ fn main() {
         std::process::exit(2);
     });
     for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
-        // SAFETY: nothing has started a thread yet, so nothing reads the environment meanwhile.
+        // SAFETY: no thread has been started yet, so nothing reads the environment at the same time.
         unsafe { std::env::set_var(name, options.threads.to_string()) };
     }
     report::header(options.threads, options.rounds);

@@ -1,10 +1,10 @@
-//! A Markdown table, row by row as results come.
+//! Prints a Markdown table, row by row as results arrive.
 
 use crate::case::{Case, Op};
 use crate::peers::Contender;
 use crate::timing::Times;
 
-/// Where the peers' versions are, pinned.
+/// The manifest that pins the versions of the peers.
 const MANIFEST: &str = include_str!("../Cargo.toml");
 const OWN_MANIFEST: &str = include_str!("../../../Cargo.toml");
 
@@ -16,7 +16,7 @@ pub fn header(threads: usize, rounds: usize) {
     println!("|---|---|---|---:|---:|---:|---:|");
 }
 
-/// The first contender is this crate.
+/// Prints the rows of a case. The first contender is this crate.
 pub fn rows(case: &Case, op: Op, contenders: &[Contender<'_>], times: &[Times]) {
     let this = times[0];
     for (contender, times) in contenders.iter().zip(times) {
@@ -50,7 +50,7 @@ fn versions() -> Vec<String> {
     own.chain(peers.filter_map(|name| version(MANIFEST, name).map(|version| format!("{name} {version}")))).collect()
 }
 
-/// The version in a manifest's line of `key`: that of a dependency, pinned, or the package's own.
+/// Returns the version in the manifest's line of `key`: the pinned version of a dependency, or the package's own.
 fn version<'a>(manifest: &'a str, key: &str) -> Option<&'a str> {
     // A feature may have the same name; its line has no version.
     manifest.lines().find_map(|line| {

@@ -1,4 +1,4 @@
-//! Rounds: every contender in turn, so that what else the machine does hits all of them alike.
+//! Timing in rounds: all contenders run in turn, so that other load on the machine affects all of them alike.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ pub struct Times {
     pub median: f64,
 }
 
-/// A round repeats a call until it has taken this long: a clock reading must not count.
+/// A round repeats a call until it has taken this long, so that the time of reading the clock is negligible.
 const ROUND: Duration = Duration::from_millis(2);
 
 pub fn race(contenders: &mut [Contender<'_>], rounds: usize) -> Vec<Times> {
@@ -19,7 +19,7 @@ pub fn race(contenders: &mut [Contender<'_>], rounds: usize) -> Vec<Times> {
     let mut samples = vec![Vec::with_capacity(rounds); contenders.len()];
     for _ in 0..rounds {
         for ((contender, &repeats), samples) in contenders.iter_mut().zip(&repeats).zip(&mut samples) {
-            // Untimed: the contender before left its own data in the caches.
+            // One call is not timed, because the previous contender left its own data in the caches.
             (contender.run)(None);
             samples.push(time(contender, repeats).as_secs_f64() / f64::from(repeats));
         }
@@ -35,7 +35,7 @@ fn time(contender: &mut Contender<'_>, repeats: u32) -> Duration {
     start.elapsed()
 }
 
-/// Also warms up: caches, pools, memory that a contender keeps.
+/// Returns the number of calls in a round. This also warms up caches, pools and memory that a contender keeps.
 fn repeats(contender: &mut Contender<'_>) -> u32 {
     let mut repeats = 1;
     while time(contender, repeats) < ROUND {

@@ -1,17 +1,17 @@
-//! What a value becomes.
+//! Formulas: how an output is computed from parameters and inputs.
 
 use crate::lanes::Lanes;
 
-/// A formula of `P` parameters per feature and `I` inputs of the same layout. An epilogue (an activation, a residual input)
-/// is a formula around another.
+/// A formula with `P` parameters per feature and `I` inputs of the same layout. An epilogue (an activation, a residual
+/// input) is a formula that wraps another one.
 pub(crate) trait Formula<const P: usize, const I: usize>: Copy {
-    /// The same operations in every lane, in any lanes.
+    /// Applies the formula. It performs the same operations in every lane, whatever the number of lanes.
     fn apply<L: Lanes>(self, parameters: [L; P], inputs: [L; I]) -> L;
 }
 
-/// `(x - mean) * scale + bias`. The difference comes first: folded into `x * scale + shift` the mean would cancel where it is
-/// large. In f64 each output is rounded to its type once, so an `f32` is within 0.50001 units in the last place of the
-/// exact result, unless `x - mean` and the bias cancel.
+/// `(x - mean) * scale + bias`. The difference comes first: if the mean were folded into an offset,
+/// `x * scale + offset`, a large mean would cancel. In f64 each output is rounded to its type once, so an `f32` is
+/// within 0.50001 units in the last place of the exact result, unless the scaled difference and the bias cancel.
 #[derive(Clone, Copy)]
 pub(crate) struct Normalize;
 

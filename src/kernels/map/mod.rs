@@ -1,14 +1,14 @@
-//! Each value by itself, by parameters of its feature: normalising, and whatever else has this shape.
+//! Elementwise maps with parameters per feature: normalisation, and other operations of this form.
 //!
 //! | | |
 //! |---|---|
-//! | [`formula`] | what a value becomes |
-//! | [`parameters`] | by what, per feature; laid out like a run of columns |
+//! | [`formula`] | how an output is computed |
+//! | [`parameters`] | the parameters of each feature, and their expansion to columns |
 //! | [`run`] | contiguous values to read and to write |
-//! | [`store`] | whether they are stored past the caches: policy, alignment and fence |
+//! | [`store`] | ordinary or non-temporal stores: policy, alignment and fence |
 //! | [`walk`] | the traversal of rows and of planes |
 //!
-//! What is computed in (f64, f32) is the type of the parameters.
+//! The computation uses the type of the parameters, f64 or f32.
 
 mod formula;
 mod parameters;
@@ -29,20 +29,20 @@ pub(crate) use formula::{Formula, Normalize};
 pub(crate) use parameters::Parameters;
 pub(crate) use store::StorePolicy;
 
-/// Maps a contiguous run of values, from any place of the batch to any other.
+/// Maps a run: contiguous values between any two places of the batch.
 pub(crate) struct Map<'a, F, C, T, const P: usize, const I: usize> {
     pub(crate) formula: F,
     pub(crate) parameters: &'a Parameters<C, P>,
     pub(crate) layout: Layout,
     /// Where in the batch the run starts.
     pub(crate) start: usize,
-    /// The runs to read. The first may be `None`: `y` itself, in place.
+    /// The inputs. The first may be `None`: the input is then `y` itself, in place.
     pub(crate) inputs: [Option<&'a [T]>; I],
     pub(crate) y: &'a mut [T],
     pub(crate) store: StorePolicy,
 }
 
-/// Computed in f64.
+/// Computes in f64.
 impl<F: Formula<P, I>, T: KernelElement, const P: usize, const I: usize> Job for Map<'_, F, f64, T, P, I> {
     type Output = ();
 
@@ -52,7 +52,7 @@ impl<F: Formula<P, I>, T: KernelElement, const P: usize, const I: usize> Job for
     }
 }
 
-/// Computed in f32.
+/// Computes in f32.
 impl<F: Formula<P, I>, const P: usize, const I: usize> Job for Map<'_, F, f32, f32, P, I> {
     type Output = ();
 
@@ -71,7 +71,7 @@ where
         let Map { formula, parameters, layout, start, inputs, y, store } = self;
         let (parameters, next_row) = (parameters.columns(), None);
         if inputs[0].is_none() {
-            // Never with non-temporal stores.
+            // In place, stores are never non-temporal.
             let run = Run { inputs: inputs.map(Option::unwrap_or_default), y, next_row };
             return Walk::<F, L, _, T, P, I, true>::new(token, formula, Cached).batch(parameters, layout, start, run);
         }

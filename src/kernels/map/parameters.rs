@@ -1,29 +1,31 @@
-//! Parameters per feature, in memory as the kernels load them.
+//! Parameters per feature, stored in the form in which the kernels load them.
 
 use std::ops::Range;
 
 use crate::lanes::Lanes;
 use crate::layout::Layout;
 use crate::spec::same_bits;
-use crate::tuning::{CACHE_LINE, LAID_OUT_COLUMNS};
+use crate::tuning::{CACHE_LINE, EXPANDED_COLUMNS};
 
-/// How much of its beginning is repeated behind an array of parameters: two vectors of the widest lanes.
+/// Returns how many values from the start of a parameter array are repeated after its end: two vectors of the widest
+/// lanes.
 pub(super) const fn repeated<C>() -> usize {
     2 * 64 / size_of::<C>()
 }
 
-/// That of the narrowest type.
+/// [`repeated`] for the narrowest type.
 const MOST_REPEATED: usize = repeated::<f32>();
 
-/// `P` arrays of parameters with a value each per feature, of the type `C` that is computed in.
+/// `P` arrays of parameters, each with one value per feature, in the type `C` of the computation.
 ///
-/// Each array begins again behind its end, so that vectors that cross the end of a row find the next row's parameters; and
-/// each begins with a cache line, because vectors that cross one take twice as long to load.
+/// Each array is followed by a copy of its beginning, so that a vector that crosses the end of a row finds the
+/// parameters of the next row. Each array starts at a cache line, because vectors that cross a line boundary take twice
+/// as long to load.
 #[derive(Debug)]
 pub(crate) struct Parameters<C, const P: usize> {
     features: usize,
     values: Vec<C>,
-    /// Where the first array begins: at a cache line.
+    /// Index at which the first array starts: a cache line boundary.
     start: usize,
 }
 
@@ -34,19 +36,19 @@ impl<C, const P: usize> Default for Parameters<C, P> {
 }
 
 impl<C: Copy + Default, const P: usize> Parameters<C, P> {
-    /// Values of a cache line.
+    /// Values in a cache line.
     const LINE: usize = CACHE_LINE / size_of::<C>();
 
     pub(crate) fn features(&self) -> usize {
         self.features
     }
 
-    /// Values of each array.
+    /// Returns the length of each array, including the repeated values.
     fn len(&self) -> usize {
         if self.features == 0 { 0 } else { (self.features + repeated::<C>()).next_multiple_of(Self::LINE) }
     }
 
-    /// Sizes the arrays, has `fill` set a value per feature in each, and repeats their beginnings.
+    /// Resizes the arrays, lets `fill` set one value per feature in each, and repeats their beginnings.
     pub(crate) fn set(&mut self, features: usize, fill: impl FnOnce([&mut [C]; P])) {
         self.features = features;
         let len = self.len();
@@ -63,12 +65,12 @@ impl<C: Copy + Default, const P: usize> Parameters<C, P> {
         }
     }
 
-    /// The parameters of one feature.
+    /// Returns the parameters of one feature.
     pub(crate) fn feature(&self, feature: usize) -> [C; P] {
         self.columns().0.map(|array| array[feature])
     }
 
-    /// Those of all features, one column each.
+    /// Returns the parameters of all features, one column per feature.
     pub(super) fn columns(&self) -> Columns<'_, C, P> {
         let len = self.len();
         let mut arrays = [&[][..]; P];
@@ -79,7 +81,7 @@ impl<C: Copy + Default, const P: usize> Parameters<C, P> {
     }
 }
 
-/// Into memory of its own, which begins elsewhere in a cache line.
+/// Copies each array, because new memory may start at another offset within a cache line.
 impl<C: Copy + Default, const P: usize> Clone for Parameters<C, P> {
     fn clone(&self) -> Self {
         let mut to = Parameters::default();
@@ -92,7 +94,7 @@ impl<C: Copy + Default, const P: usize> Clone for Parameters<C, P> {
     }
 }
 
-/// Bit for bit, but for NaN, which equals NaN.
+/// Compares values bit for bit, except that any NaN equals any other NaN.
 impl<const P: usize> PartialEq for Parameters<f64, P> {
     fn eq(&self, other: &Self) -> bool {
         let arrays = self.columns().0.into_iter().zip(other.columns().0);
@@ -100,7 +102,7 @@ impl<const P: usize> PartialEq for Parameters<f64, P> {
     }
 }
 
-/// Fills an array from `period` on with what lies before.
+/// Fills an array from `period` on by repeating its first `period` values.
 #[inline(always)]
 fn repeat<C: Copy>(array: &mut [C], period: usize) {
     for at in period..array.len() {
@@ -108,12 +110,12 @@ fn repeat<C: Copy>(array: &mut [C], period: usize) {
     }
 }
 
-/// Parameters of some columns; more may follow, as many as are [`repeated`].
+/// Parameters of a range of columns. More may follow, as many as are [`repeated`].
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a, C, const P: usize>([&'a [C]; P]);
 
 impl<'a, C: Copy, const P: usize> Columns<'a, C, P> {
-    /// Those of `len` columns from one on.
+    /// Returns the parameters of `len` columns, starting at `from`.
     #[inline(always)]
     pub(super) fn part(&self, from: usize, len: usize) -> Columns<'a, C, P> {
         let mut arrays = self.0;
@@ -123,7 +125,7 @@ impl<'a, C: Copy, const P: usize> Columns<'a, C, P> {
         Columns(arrays)
     }
 
-    /// Those of as many columns as there are lanes.
+    /// Loads the parameters of one column per lane, starting at `at`.
     #[inline(always)]
     pub(super) fn load<L: Lanes<Scalar = C>>(&self, token: L::Token, at: usize) -> [L; P] {
         let mut parameters = [L::load(token, &self.0[0][at..]); P];
@@ -133,7 +135,7 @@ impl<'a, C: Copy, const P: usize> Columns<'a, C, P> {
         parameters
     }
 
-    /// Those of one column in all lanes.
+    /// Loads the parameters of one column into all lanes.
     #[inline(always)]
     pub(super) fn splat<L: Lanes<Scalar = C>>(&self, token: L::Token, at: usize) -> [L; P] {
         let mut parameters = [L::splat(token, self.0[0][at]); P];
@@ -144,14 +146,14 @@ impl<'a, C: Copy, const P: usize> Columns<'a, C, P> {
     }
 }
 
-/// Parameters repeated like the values of a run of columns.
+/// Parameters expanded to columns: those of each feature are repeated for its `inner` columns.
 #[repr(align(64))]
-pub(super) struct LaidOut<C, const P: usize>([[C; LAID_OUT_COLUMNS + MOST_REPEATED]; P]);
+pub(super) struct Expanded<C, const P: usize>([[C; EXPANDED_COLUMNS + MOST_REPEATED]; P]);
 
-impl<C: Copy + Default, const P: usize> LaidOut<C, P> {
+impl<C: Copy + Default, const P: usize> Expanded<C, P> {
     #[inline(always)]
     pub(super) fn new() -> Self {
-        LaidOut([[C::default(); LAID_OUT_COLUMNS + MOST_REPEATED]; P])
+        Expanded([[C::default(); EXPANDED_COLUMNS + MOST_REPEATED]; P])
     }
 
     #[inline(always)]
@@ -163,7 +165,8 @@ impl<C: Copy + Default, const P: usize> LaidOut<C, P> {
         Columns(arrays)
     }
 
-    /// Columns count over interleaved rows; every `inner` of them are one feature's.
+    /// Expands the parameters of a range of columns. Columns are counted across rows that lie side by side; each
+    /// feature has `inner` consecutive columns.
     #[inline(always)]
     pub(super) fn fill(&mut self, from: Columns<'_, C, P>, layout: Layout, columns: Range<usize>) {
         let (features, inner) = (layout.features(), layout.inner());

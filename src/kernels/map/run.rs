@@ -1,14 +1,16 @@
-//! Contiguous values to map.
+//! Runs: contiguous values to map.
 
 use std::ops::Range;
 
 use crate::lanes::LoadStore;
 
-/// Values to map: from the inputs to `y`. In place, `y` is the first input, whose slice is empty.
+/// A run of values to map from the inputs to `y`. In place, `y` is also the first input, and the slice of the first
+/// input is empty.
 pub(super) struct Run<'a, T, const I: usize, const IN_PLACE: bool> {
     pub(super) inputs: [&'a [T]; I],
     pub(super) y: &'a mut [T],
-    /// How far ahead lies what is read after these values, where that is not what follows them.
+    /// The distance in values to the same columns of the next row, if those are read next rather than the values that
+    /// follow this run. It serves as prefetch distance.
     pub(super) next_row: Option<usize>,
 }
 
@@ -29,7 +31,7 @@ impl<'a, T, const I: usize, const IN_PLACE: bool> Run<'a, T, I, IN_PLACE> {
         Run { inputs, y: &mut self.y[part], next_row: self.next_row }
     }
 
-    /// The first values, at most `at`, and the others.
+    /// Splits the run into its first `at` values (or all of them, if there are fewer) and the rest.
     #[inline(always)]
     pub(super) fn split_at(self, at: usize) -> (Self, Self) {
         let at = at.min(self.y.len());
@@ -44,13 +46,13 @@ impl<'a, T, const I: usize, const IN_PLACE: bool> Run<'a, T, I, IN_PLACE> {
         (Run { inputs, y, next_row }, Run { inputs: tails, y: y_tail, next_row })
     }
 
-    /// What one of the inputs holds.
+    /// Returns the values of one of the inputs.
     #[inline(always)]
     pub(super) fn input(&self, index: usize) -> &[T] {
         if IN_PLACE && index == 0 { self.y } else { self.inputs[index] }
     }
 
-    /// A vector of each input.
+    /// Loads a vector of each input.
     #[inline(always)]
     pub(super) fn load<L: LoadStore<T>>(&self, token: L::Token, at: usize) -> [L; I] {
         let mut inputs = [L::load_from(token, &self.input(0)[at..]); I];

@@ -1,13 +1,15 @@
-//! Whether outputs bypass the caches: the policy, the alignment that it needs, and the fence that must follow.
+//! Ordinary or non-temporal stores: the policy, the alignment that non-temporal stores need, and the fence that must
+//! follow them.
 //!
-//! A non-temporal store writes a whole vector to an address that is a multiple of its size. An ordinary store to a cache line
-//! that others bypass costs as much as some kilobytes of them; so runs are walked without a break from the first whole
-//! line on, and vectors that cross the end of a row or plane take their parameters from both sides.
+//! A non-temporal store writes a whole vector to an address that is a multiple of its size. An ordinary store to a
+//! cache line that also receives non-temporal stores costs as much as non-temporal stores of several kilobytes. So,
+//! from the first whole cache line of a run to its last whole step, all stores are non-temporal, and a vector that
+//! crosses the end of a row or plane combines the parameters of both sides.
 
 use super::run::Run;
 use crate::lanes::{LoadStore, NonTemporal, prefetch};
 use crate::layout::Layout;
-use crate::tuning::{CACHE_LINE, LAID_OUT_COLUMNS, NON_TEMPORAL_BYTES, NON_TEMPORAL_PREFETCH, SPLAT_INNER};
+use crate::tuning::{CACHE_LINE, EXPANDED_COLUMNS, NON_TEMPORAL_BYTES, NON_TEMPORAL_PREFETCH, SPLAT_INNER};
 
 /// How the outputs of one call are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +19,12 @@ pub(crate) enum StorePolicy {
 }
 
 impl StorePolicy {
-    /// Large outputs, which would not stay in a cache, bypass it. Never in place, where their lines are in the cache
-    /// already; and not where rows of small planes are so wide that they are mapped some columns at a time, because those
-    /// do not begin with cache lines.
+    /// Chooses non-temporal stores for outputs that are too large to stay in a cache. Never in place, where the cache
+    /// lines have just been read. Nor for rows of small planes that are so wide that they are mapped one block of
+    /// columns at a time, because the blocks do not start at cache lines.
     pub(crate) fn choose<T>(layout: Layout, in_place: bool, y: &[T]) -> Self {
         let inner = layout.inner();
-        let in_parts = (2..SPLAT_INNER).contains(&inner) && layout.features() * inner > LAID_OUT_COLUMNS;
+        let in_parts = (2..SPLAT_INNER).contains(&inner) && layout.features() * inner > EXPANDED_COLUMNS;
         if !in_place && !in_parts && size_of_val(y) >= NON_TEMPORAL_BYTES {
             StorePolicy::NonTemporal
         } else {
@@ -31,18 +33,18 @@ impl StorePolicy {
     }
 }
 
-/// A policy as the walk follows it.
+/// A store policy, as the walk applies it.
 pub(super) trait Store {
-    /// Vectors that one store takes: 1 or 2.
+    /// Vectors per step: 1 or 2.
     const VECTORS: usize;
 
-    /// How many values lie before the first that may begin a step.
+    /// Returns the length of the head: the number of values before the first one at which a step may start.
     fn head<T>(&self, y: &[T]) -> usize;
 
     /// Writes two vectors to the start of `to`.
     fn pair<L: LoadStore<T>, T>(&self, pair: [L; 2], to: &mut [T]);
 
-    /// Prefetches what is read some time after `at`.
+    /// Prefetches what is read next, at the prefetch distance from `at`.
     fn prefetch<T, const I: usize, const IN_PLACE: bool>(&self, run: &Run<'_, T, I, IN_PLACE>, at: usize);
 }
 
@@ -62,7 +64,7 @@ impl Store for Cached {
         b.store_to(&mut to[L::LANES..]);
     }
 
-    /// The same columns of the next row, to read and to write.
+    /// Prefetches the same columns of the next row, of the inputs and of the output.
     #[inline(always)]
     fn prefetch<T, const I: usize, const IN_PLACE: bool>(&self, run: &Run<'_, T, I, IN_PLACE>, at: usize) {
         if let Some(next_row) = run.next_row {
@@ -77,7 +79,7 @@ impl Store for Cached {
 pub(super) struct NonTemporalStore(NonTemporal);
 
 impl NonTemporalStore {
-    /// To be dropped after the last store: that is the fence.
+    /// Begins non-temporal stores. Drop the result after the last store: this executes the fence.
     #[inline(always)]
     pub(super) fn begin() -> Self {
         NonTemporalStore(NonTemporal::begin())

@@ -1,5 +1,5 @@
-//! One map for every formula, element type and type that is computed in: against plain loops, on every instruction set,
-//! with either store policy, from any place of a batch.
+//! Tests one map for every formula, element type and type of computation, against plain loops: on every instruction
+//! set, with either store policy, from several places of a batch.
 
 use super::{Formula, Map, Normalize, Parameters, StorePolicy};
 use crate::Element;
@@ -7,7 +7,7 @@ use crate::kernels::KernelElement;
 use crate::lanes::{Isa, Job, Lanes};
 use crate::layout::Layout;
 
-/// An epilogue with a second input: a residual that is added.
+/// An epilogue with a second input, a residual, which is added.
 #[derive(Clone, Copy)]
 struct Residual<F>(F);
 
@@ -18,7 +18,7 @@ impl<F: Formula<3, 1>> Formula<3, 2> for Residual<F> {
     }
 }
 
-/// Layouts of every walk: planes, tiles, rows, and parameters that are laid out, whole rows or in parts.
+/// Returns layouts for every walk: planes, tiles, rows, and rows with expanded parameters, at once or in blocks.
 fn layouts() -> impl Iterator<Item = Layout> {
     let narrow = (1..40).map(|features| Layout::nc(300 / features + 2, features));
     let planes = (2..40).map(|inner| Layout::ncl(5, 3, inner));
@@ -94,7 +94,8 @@ fn maps_agree_with_plain_loops() {
     }
 }
 
-/// The policy: large outputs bypass the caches, but not in place, and not where rows are mapped in parts.
+/// Large outputs are written with non-temporal stores, but not in place, and not if rows are mapped in blocks of
+/// columns.
 #[test]
 fn only_large_outputs_bypass_the_caches() {
     let y = vec![0f32; 4 << 20];

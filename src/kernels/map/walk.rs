@@ -1,18 +1,19 @@
-//! The traversals: rows, planes, and the tiles that wide rows are cut to. They go in steps of one vector, or of two where
-//! that is what a store takes; what is left before and after whole steps goes vector by vector, then value by value.
+//! The traversals: rows, planes, and the tiles that wide rows are cut into. They advance in steps of one vector, or of
+//! two if the store policy needs two. The head and the tail, before and after the whole steps, are mapped vector by
+//! vector, then value by value.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::Formula;
-use super::parameters::{Columns, LaidOut, repeated};
+use super::parameters::{Columns, Expanded, repeated};
 use super::run::Run;
 use super::store::Store;
 use crate::lanes::{Lanes, LoadStore};
 use crate::layout::Layout;
-use crate::tuning::{FEW_VALUES, LAID_OUT_COLUMNS, MAP_TILE_COLUMNS, SPLAT_INNER};
+use crate::tuning::{EXPANDED_COLUMNS, FEW_VALUES, MAP_TILE_COLUMNS, SPLAT_INNER};
 
-/// How to map elements of type `T` by `P` parameters from `I` inputs, the first of which may be the output itself.
+/// Maps elements of type `T` with `P` parameters and `I` inputs, the first of which may be the output itself.
 pub(super) struct Walk<F, L: Lanes, W, T, const P: usize, const I: usize, const IN_PLACE: bool> {
     token: L::Token,
     formula: F,
@@ -27,7 +28,7 @@ where
     L::Scalar: LoadStore<T, Scalar = L::Scalar, Token = ()>,
     W: Store,
 {
-    /// Values of a step.
+    /// Values per step.
     const STEP: usize = W::VECTORS * L::LANES;
 
     #[inline(always)]
@@ -35,7 +36,7 @@ where
         Walk { token, formula, store, types: PhantomData }
     }
 
-    /// A run that begins at `start` of a batch.
+    /// Maps a run that starts at `start` in the batch.
     #[inline(always)]
     pub(super) fn batch(
         &self,
@@ -49,14 +50,15 @@ where
             self.planes(parameters, layout, start, run);
         } else if inner == 1 && width > MAP_TILE_COLUMNS && run.len() > width {
             self.tiles(parameters, width, start, run);
-        } else if inner == 1 && (width >= LAID_OUT_COLUMNS || run.len() <= FEW_VALUES) {
+        } else if inner == 1 && (width >= EXPANDED_COLUMNS || run.len() <= FEW_VALUES) {
             self.rows(parameters, width, start % width, run);
         } else {
-            self.laid_out(parameters, layout, start, run);
+            self.expanded(parameters, layout, start, run);
         }
     }
 
-    /// Rows of `width` columns, the first from `column` on. Behind the parameters of a row those of the next one follow.
+    /// Maps rows of `width` columns; the run starts at `column`. The parameters of a row must be followed by those of
+    /// the next row.
     #[inline(always)]
     fn rows(&self, parameters: Columns<'_, L::Scalar, P>, width: usize, column: usize, run: Run<'_, T, I, IN_PLACE>) {
         let (head, mut run) = {
@@ -66,11 +68,11 @@ where
         let mut column = self.few_columns(parameters, width, column, head);
         let mut at = 0;
         while run.len() - at >= Self::STEP {
-            // To the end of the row, or a little over it.
+            // To the end of the row, or less than a step beyond it.
             let most = (width - column + Self::STEP - 1).min(run.len() - at);
             let done = self.row(parameters.part(column, most), run.part(at..at + most));
             (at, column) = (at + done, column + done);
-            // Rows are rarely shorter than a step: no division.
+            // A loop instead of a division, because rows are rarely shorter than a step.
             while column >= width {
                 column -= width;
             }
@@ -78,10 +80,10 @@ where
         self.few_columns(parameters, width, column, run.split_at(at).1);
     }
 
-    /// The inner loop over columns, in whole steps. Gives how many columns that was.
+    /// Runs the inner loop over columns, in whole steps. Returns the number of columns mapped.
     #[inline(always)]
     fn row(&self, parameters: Columns<'_, L::Scalar, P>, mut run: Run<'_, T, I, IN_PLACE>) -> usize {
-        // All cut to one length, a multiple of a step, so that the loop checks no other.
+        // Cut to one length, a multiple of a step, so that the loop needs no other bounds checks.
         let full = run.len() - run.len() % Self::STEP;
         let (parameters, mut run) = (parameters.part(0, full), run.part(0..full));
         let mut at = 0;
@@ -98,7 +100,7 @@ where
         full
     }
 
-    /// The inner loop over a plane, in whole steps.
+    /// Runs the inner loop over a plane, in whole steps.
     #[inline(always)]
     fn plane(&self, parameters: [L; P], mut run: Run<'_, T, I, IN_PLACE>) {
         let full = run.len() - run.len() % Self::STEP;
@@ -114,7 +116,7 @@ where
         }
     }
 
-    /// The same for few values, without non-temporal stores. Gives the column behind them.
+    /// Maps a few values of rows with ordinary stores. Returns the column after them.
     #[inline(always)]
     fn few_columns(
         &self,
@@ -136,7 +138,7 @@ where
             };
             at += done;
             column += done;
-            // Rows are rarely shorter than a step: no division.
+            // A loop instead of a division, because rows are rarely shorter than a step.
             while column >= width {
                 column -= width;
             }
@@ -144,9 +146,9 @@ where
         column
     }
 
-    /// Narrow rows, several side by side, and rows of small planes: parameters are repeated like the values.
+    /// Maps narrow rows (several side by side) and rows of small planes, with parameters expanded to one per column.
     #[inline(always)]
-    fn laid_out(
+    fn expanded(
         &self,
         parameters: Columns<'_, L::Scalar, P>,
         layout: Layout,
@@ -155,25 +157,25 @@ where
     ) {
         let inner = layout.inner();
         let width = layout.features() * inner;
-        let mut laid = LaidOut::new();
-        // Rows side by side, but no more than there are to map.
-        let side_by_side = (LAID_OUT_COLUMNS / width).min(run.len() / width).max(1);
-        let (width, most) = (width * side_by_side, LAID_OUT_COLUMNS - LAID_OUT_COLUMNS % inner);
+        let mut expanded = Expanded::new();
+        // As many rows side by side as fit, but no more than there are to map.
+        let side_by_side = (EXPANDED_COLUMNS / width).min(run.len() / width).max(1);
+        let (width, most) = (width * side_by_side, EXPANDED_COLUMNS - EXPANDED_COLUMNS % inner);
         if width <= most {
-            laid.fill(parameters, layout, 0..width);
-            return self.rows(laid.columns(), width, start % width, run);
+            expanded.fill(parameters, layout, 0..width);
+            return self.rows(expanded.columns(), width, start % width, run);
         }
-        // Rows wider than what is laid out at a time: some columns of all rows, then the next ones.
+        // The rows are wider than the expanded parameters: map a block of columns of all rows, then the next block.
         for first in (0..width).step_by(most) {
             let columns = first..(first + most).min(width);
-            laid.fill(parameters, layout, columns.clone());
+            expanded.fill(parameters, layout, columns.clone());
             for (column, part) in parts(start, run.len(), width, &columns) {
-                self.rows(laid.columns(), columns.len(), column, run.part(part));
+                self.rows(expanded.columns(), columns.len(), column, run.part(part));
             }
         }
     }
 
-    /// Wide rows, some columns of all of them at a time.
+    /// Maps wide rows in tiles: a range of columns of all rows at a time.
     #[inline(always)]
     fn tiles(
         &self,
@@ -182,7 +184,8 @@ where
         start: usize,
         mut run: Run<'_, T, I, IN_PLACE>,
     ) {
-        // The first tile is longer by what lets the others begin where pairs may, if rows are so long that they all can.
+        // The first tile is longer, so that the other tiles start at a cache line, where pairs may be stored (in all
+        // rows, if the length of a row allows it).
         let extra = (start % width + self.store.head(run.y)) % repeated::<L::Scalar>();
         let mut first = 0;
         while first < width {
@@ -197,7 +200,7 @@ where
         }
     }
 
-    /// Planes one after the other, each with its feature's parameters.
+    /// Maps planes one after the other, each with the parameters of its feature.
     #[inline(always)]
     fn planes(
         &self,
@@ -228,7 +231,7 @@ where
             }
             let next = parameters.splat::<L>(self.token, next_feature);
             if left > 0 {
-                // Across the end of the plane.
+                // This step crosses the end of the plane.
                 let low = blend(here, left, next);
                 if W::VECTORS == 1 {
                     self.one::<L>(self.token, low, &mut run, at);
@@ -244,8 +247,9 @@ where
         self.few_positions(parameters, &mut plane, run.split_at(at).1);
     }
 
-    /// Whole planes from the start of a run, each by itself: the last vector of a plane covers some values again, which is
-    /// cheaper than one with the parameters of two planes. Returns how many values those were.
+    /// Maps whole planes from the start of a run, one by one. The last vector of a plane overlaps the one before it and
+    /// recomputes some values, which is cheaper than a vector with the parameters of two planes. Returns the number of
+    /// values mapped.
     #[inline(always)]
     fn whole_planes(
         &self,
@@ -272,7 +276,7 @@ where
         at
     }
 
-    /// The same for few values, without non-temporal stores.
+    /// Maps a few values of planes with ordinary stores.
     #[inline(always)]
     fn few_positions(
         &self,
@@ -296,7 +300,7 @@ where
         }
     }
 
-    /// The inner loop's body: two vectors, stored as the policy says.
+    /// Maps two vectors and stores them as the policy says. This is the body of the inner loop.
     #[inline(always)]
     fn pair(&self, low: [L; P], high: [L; P], run: &mut Run<'_, T, I, IN_PLACE>, at: usize) {
         self.store.prefetch(run, at);
@@ -305,7 +309,8 @@ where
         self.store.pair(pair, &mut run.y[at..]);
     }
 
-    /// The inner loop's body, and what is left: one vector, or one value.
+    /// Maps one vector, or one value, with an ordinary store. This is the body of the inner loop where a step is one
+    /// vector, and the body for heads and tails.
     #[inline(always)]
     fn one<V: LoadStore<T>>(&self, token: V::Token, parameters: [V; P], run: &mut Run<'_, T, I, IN_PLACE>, at: usize) {
         self.store.prefetch(run, at);
@@ -314,22 +319,22 @@ where
     }
 }
 
-/// These in the first lanes, others in the lanes after them.
+/// Returns the parameters `here` in the first lanes and `next` in the lanes after them.
 #[inline(always)]
-fn blend<L: Lanes, const P: usize>(mut these: [L; P], lanes: usize, others: [L; P]) -> [L; P] {
-    for (these, other) in these.iter_mut().zip(others) {
-        *these = these.blend(lanes, other);
+fn blend<L: Lanes, const P: usize>(mut here: [L; P], lanes: usize, next: [L; P]) -> [L; P] {
+    for (here, next) in here.iter_mut().zip(next) {
+        *here = here.blend(lanes, next);
     }
-    these
+    here
 }
 
-/// A place in a batch of planes.
+/// A position in a batch of planes.
 struct Plane {
     features: usize,
     inner: usize,
-    /// Whose plane it is.
+    /// The feature of the current plane.
     feature: usize,
-    /// Values to the plane's end, at least one.
+    /// Values from here to the end of the plane, at least one.
     left: usize,
 }
 
@@ -345,7 +350,7 @@ impl Plane {
         if self.feature + 1 == self.features { 0 } else { self.feature + 1 }
     }
 
-    /// By at most one plane.
+    /// Advances by `by` values, at most into the next plane.
     #[inline(always)]
     fn advance(&mut self, by: usize) {
         if by < self.left {
@@ -357,9 +362,9 @@ impl Plane {
     }
 }
 
-/// The parts of a run of `len` values, which starts at `start` in the batch, that lie in some columns of its rows, each
-/// with its first column counted from the first of these. (An iterator, because a closure over lanes would be compiled
-/// without their instructions.)
+/// Returns the parts of a run that lie in a range of columns, one for each row. The run has `len` values and starts at
+/// `start` in the batch. Each part comes with its first column, counted from `columns.start`. (An iterator, because a
+/// closure over lanes would be compiled without their instructions.)
 fn parts(
     start: usize,
     len: usize,

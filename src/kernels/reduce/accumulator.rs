@@ -1,11 +1,11 @@
-//! Step 2 of [`crate::spec::order`] in lanes: the eight values of a group join an accumulator.
+//! Step 2 of [`spec::order`](crate::spec::order) in lanes: adds the eight values of a group to an accumulator.
 
 use crate::kernels::double_double::{two_sum, two_sum_via_fma};
 use crate::lanes::F64Lanes;
 use crate::spec::DoubleDouble;
 use crate::spec::order::GROUP_ROWS;
 
-/// What lane operations need beside their operands.
+/// What lane operations need in addition to their operands.
 #[derive(Clone, Copy)]
 pub(super) struct LaneContext<L: F64Lanes> {
     pub(super) token: L::Token,
@@ -25,7 +25,7 @@ impl<L: F64Lanes> LaneContext<L> {
     }
 }
 
-/// A partial sum, and the rounding errors that it made (0 where the sum is not compensated).
+/// A partial sum and its compensation term, the sum of its rounding errors (0 if the sum is not compensated).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Accumulator<L> {
     pub(super) sum: L,
@@ -38,13 +38,13 @@ impl<L: F64Lanes> Accumulator<L> {
         Accumulator { sum: ctx.zero(), compensation: ctx.zero() }
     }
 
-    /// Adds the values of a group.
+    /// Adds the values of a group, summed pairwise.
     #[inline(always)]
     pub(super) fn add_pairwise(&mut self, values: [L; GROUP_ROWS]) {
         self.sum = self.sum.add(pairwise(values));
     }
 
-    /// Adds the squares of the values.
+    /// Adds the squares of the values of a group, summed pairwise.
     #[inline(always)]
     pub(super) fn add_squares(&mut self, mut values: [L; GROUP_ROWS]) {
         for x in &mut values {
@@ -53,7 +53,7 @@ impl<L: F64Lanes> Accumulator<L> {
         self.add_pairwise(values);
     }
 
-    /// [`Accumulator::add_squares`] of values whose squares are exact.
+    /// Adds squares like [`Accumulator::add_squares`], for values whose squares are exact.
     #[inline(always)]
     pub(super) fn add_exact_squares(&mut self, [a, b, c, d, e, f, g, h]: [L; GROUP_ROWS]) {
         let low = a.mul(a).add_exact_square(b).add(c.mul(c).add_exact_square(d));
@@ -61,8 +61,8 @@ impl<L: F64Lanes> Accumulator<L> {
         self.sum = self.sum.add(low.add(high));
     }
 
-    /// Adds the values of up to eight rows one by one, compensated. (Zeros, for the rows that are missing, would change
-    /// nothing: sums begin as 0 and never become -0, and the compensation term of an infinite one is NaN already.)
+    /// Adds the values of up to eight rows one by one, compensated. (Zeros for missing rows would change nothing: sums
+    /// start at 0 and never become -0, and the compensation term of an infinite sum is already NaN.)
     #[inline(always)]
     pub(super) fn add_compensated(&mut self, ctx: LaneContext<L>, values: &[L]) {
         for x in values {
@@ -72,8 +72,9 @@ impl<L: F64Lanes> Accumulator<L> {
         }
     }
 
-    /// The same with the squares of the values, which are not rounded: the exact square of the upper half joins the sum,
-    /// the small remainder (right to 2^-76 of the square) the compensation term.
+    /// Adds the squares of the values one by one, compensated, without rounding the squares: the exact square of the
+    /// upper half is added to the sum, and the small remainder (accurate to 2^-76 of the square) to the compensation
+    /// term.
     #[inline(always)]
     pub(super) fn add_squares_compensated(&mut self, ctx: LaneContext<L>, values: &[L]) {
         for d in values {

@@ -1,4 +1,5 @@
-//! Steps 1, 4 and 5 of [`crate::spec::order`]: from the sums of a sample to a shift, from sums about a shift to moments.
+//! Steps 1, 4 and 5 of [`spec::order`](crate::spec::order): the shift from the sums of a sample, and moments from sums
+//! about a shift.
 
 use super::accumulator::Accumulator;
 use crate::kernels::KernelElement;
@@ -7,7 +8,7 @@ use crate::lanes::F64Lanes;
 use crate::spec::order::{TINY_SQUARES, zero_shift};
 use crate::spec::{DoubleDouble, FeatureMoments};
 
-/// Step 1: the shift, from the sums of a sample.
+/// Step 1: computes the shift from the sums of a sample.
 #[inline(always)]
 pub(super) fn shift<T: KernelElement>(sum: f64, squares: f64, count: f64) -> f64 {
     if T::SQUARES_EXACT && zero_shift(sum, squares, count) {
@@ -17,7 +18,7 @@ pub(super) fn shift<T: KernelElement>(sum: f64, squares: f64, count: f64) -> f64
     if shift.is_finite() { shift } else { 0.0 }
 }
 
-/// Step 4: the moments of as many features as there are lanes, from their sums of deviations and of squares.
+/// Step 4: computes the moments of one feature per lane from the sums of its deviations and of their squares.
 #[inline(always)]
 pub(super) fn finalize<T: KernelElement, L: F64Lanes>(
     token: L::Token,
@@ -32,23 +33,25 @@ pub(super) fn finalize<T: KernelElement, L: F64Lanes>(
         let m2 = squares.sum.sub(deviations.sum.mul(offset));
         return FeatureMoments { mean, m2: DoubleDouble { high: m2, low: L::splat(token, 0.0) } };
     }
-    // `left = sum + compensation - count * offset`: the remainder of the division, and what the sum had lost.
+    // `remainder = sum + compensation - count * offset`: the remainder of the division, including the compensation
+    // term.
     let product = two_product(token, count, offset);
-    let left = deviations.sum.sub(product.high).sub(product.low).add(deviations.compensation);
-    // What the sum had lost may be more than the mean's last place.
-    let mean = two_sum(mean.high, mean.low.add(left.div(count)));
-    // The squares about `shift + offset`, which is the mean but for an error that counts squared:
-    // `squares - 2 * offset * (sum + compensation) + count * offset^2 = squares - offset * sum - offset * (left +
-    // compensation)`.
+    let remainder = deviations.sum.sub(product.high).sub(product.low).add(deviations.compensation);
+    // The compensation term may exceed the last place of the mean, so this is a two-sum again.
+    let mean = two_sum(mean.high, mean.low.add(remainder.div(count)));
+    // The squares about `shift + offset`, whose distance from the mean enters only squared:
+    // `squares - 2 * offset * (sum + compensation) + count * offset^2
+    // = squares - offset * sum - offset * (remainder + compensation)`.
     let product = two_product(token, deviations.sum, offset);
     let m2 = two_difference(squares.sum, product.high);
-    let lost = squares.compensation.sub(product.low).sub(offset.mul(left.add(deviations.compensation)));
-    FeatureMoments { mean, m2: two_sum(m2.high, m2.low.add(lost)) }
+    let correction = squares.compensation.sub(product.low).sub(offset.mul(remainder.add(deviations.compensation)));
+    FeatureMoments { mean, m2: two_sum(m2.high, m2.low.add(correction)) }
 }
 
-/// Step 5: m2, or NaN where it has to be computed again, from it and from the sum of squares that it came of.
+/// Step 5: returns m2, or NaN if it is rejected and must be recomputed. `squares` is the sum of squares from which it
+/// was computed.
 #[inline(always)]
-pub(super) fn checked<T: KernelElement>(m2: f64, squares: f64) -> f64 {
+pub(super) fn m2_or_nan<T: KernelElement>(m2: f64, squares: f64) -> f64 {
     let conditioned = squares <= T::MAX_CONDITION * m2 && (squares >= TINY_SQUARES || squares == 0.0);
     if m2.is_finite() && conditioned { m2.max(0.0) } else { f64::NAN }
 }

@@ -1,8 +1,9 @@
-//! Step 3 of [`crate::spec::order`], horizontal reduction: the accumulators of each feature become one.
+//! Step 3 of [`spec::order`](crate::spec::order), the horizontal reduction: reduces the accumulators of each feature to
+//! one.
 
 use super::accumulator::Accumulator;
 
-/// Accumulators in memory, laid out as `[interleave][features][inner]`. The compensation terms are empty where sums are not
+/// Accumulators in memory, in the order `[interleave][features][inner]`. `compensation` is empty if the sums are not
 /// compensated.
 pub(super) struct Columns<'a> {
     pub(super) sum: &'a mut [f64],
@@ -10,8 +11,8 @@ pub(super) struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// Reduces in halves, first over `interleave` (a power of two), then over `inner` (any number: the upper half may be
-    /// shorter), and leaves one accumulator per feature at the start.
+    /// Reduces in halves, first over `interleave` (a power of two), then over `inner` (any number, so the upper half
+    /// may be shorter). Leaves one accumulator per feature at the start.
     #[inline(always)]
     pub(super) fn reduce(&mut self, interleave: usize, features: usize, inner: usize) {
         let width = features * inner;
@@ -37,7 +38,7 @@ impl Columns<'_> {
         }
     }
 
-    /// Adds `len` accumulators from `upper` on to those from `lower` on, which lie before them.
+    /// Adds the `len` accumulators that start at `upper` to those that start at `lower` and lie before them.
     #[inline(always)]
     fn add(&mut self, lower: usize, upper: usize, len: usize) {
         let (low, high) = self.sum.split_at_mut(upper);

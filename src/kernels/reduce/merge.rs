@@ -1,4 +1,4 @@
-//! Chan's formula: the moments of two sets of rows, merged.
+//! Chan's formula: merges the moments of two sets of rows.
 
 use crate::kernels::double_double::{product, quotient, sum, two_difference, two_product, two_sum};
 use crate::kernels::{MomentArrays, MomentSlices};
@@ -13,10 +13,10 @@ use crate::spec::{DoubleDouble, FeatureMoments, fallback};
 /// m2    = m2_a + m2_b + delta^2 * n_a * n_b / n
 /// ```
 ///
-/// Means and m2 are double-doubles, and so is all between: Welford's loss of digits at a large mean comes from means that
-/// agree in all 53 bits, and what a merge rounds away would grow with the tree's depth. It is done once per chunk, so it
-/// costs nothing. What is left is the rounding of the low words: part of a unit of the standard deviation where that is
-/// near the mean's last place, nothing elsewhere.
+/// Means, m2 and all intermediate results are double-doubles. Welford's algorithm loses digits at a large mean because
+/// there the means agree in all 53 bits, and the rounding errors of merges in f64 would grow with the depth of the
+/// tree. There is one merge per chunk, so the cost is negligible. Only the low words are rounded: this loses part of a
+/// unit in the last place of the standard deviation if that is near the last place of the mean, and nothing otherwise.
 pub(crate) struct Merge<'a> {
     pub(crate) a: MomentArrays<'a>,
     pub(crate) count_a: u64,
@@ -24,7 +24,7 @@ pub(crate) struct Merge<'a> {
     pub(crate) count_b: u64,
 }
 
-/// What the formula needs of the counts.
+/// The factors of the formula that depend on the counts.
 #[derive(Clone, Copy)]
 struct Weights {
     /// `n`
@@ -58,7 +58,7 @@ impl Merge<'_> {
     fn in_lanes<L: F64Lanes>(self, token: L::Token) {
         let Merge { mut a, b, count_a, count_b } = self;
         let weights = Weights::new(count_a, count_b);
-        // Infinities and NaN, or sums that overflow: feature by feature.
+        // With infinities, NaN, or sums that may overflow: feature by feature.
         if !all_merge_plainly(&a.as_moments(), &b, weights.count) {
             return merge_by_feature(weights, &mut a, &b);
         }

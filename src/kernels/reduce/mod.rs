@@ -1,16 +1,17 @@
-//! Sums over the rows of a batch, feature by feature, in the canonical order ([`crate::spec::order`]).
+//! Sums over the rows of a batch, feature by feature, in the canonical order ([`spec::order`](crate::spec::order)).
 //!
 //! | | |
 //! |---|---|
 //! | [`term`] | what a value contributes to which sums |
-//! | [`accumulator`] | how it is accumulated: pairwise or compensated |
-//! | [`rows`], [`planes`] | the two traversals: they walk, load and prefetch, for any term |
-//! | [`horizontal`] | the accumulators of a feature become one |
-//! | [`moments`] | moments of a chunk: the shift before, finalizing and checking after (with [`finalize`]) |
+//! | [`accumulator`] | how contributions are accumulated: pairwise or compensated |
+//! | [`rows`], [`planes`] | the two traversals: they load and prefetch values, for any term |
+//! | [`horizontal`] | the horizontal reduction: from the accumulators of a feature to one |
+//! | [`moments`] | the moments of a chunk: the shift, the sums, finalizing and checking (with [`finalize`]) |
 //! | [`merge`] | Chan's formula |
-//! | [`tree`] | the chunks of a batch, on one thread or several, for anything that chunks yield |
+//! | [`tree`] | the tree of chunks, on one thread or several, for any kind of result |
 //!
-//! A new sum is a new [`term::Term`], and a [`tree::Reduction`] that says what a chunk yields and how two are merged.
+//! A new kind of sum needs a new [`Term`](term::Term), and a [`Reduction`] that defines the result of a chunk and how
+//! two results are merged.
 
 mod accumulator;
 mod finalize;

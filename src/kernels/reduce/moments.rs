@@ -1,9 +1,10 @@
-//! Moments of a batch: the steps of [`crate::spec::order`] for each chunk, and Chan's formula between chunks.
+//! Moments of a batch: the steps of [`spec::order`](crate::spec::order) for each chunk, and Chan's formula between
+//! chunks.
 
 use std::ops::Range;
 
 use super::accumulator::{Accumulator, LaneContext};
-use super::finalize::{checked, finalize, shift};
+use super::finalize::{finalize, m2_or_nan, shift};
 use super::merge::Merge;
 use super::planes::{PlaneSums, Planes};
 use super::rows::{self, FeatureSums, RowSums, Rows};
@@ -17,7 +18,7 @@ use crate::tuning::{
     CACHE_LINE, ROW_PREFETCH_FAR, ROW_PREFETCH_NEAR, SECOND_LEVEL_BYTES, THIRD_LEVEL_BYTES, TILE_COLUMNS, TILE_PLANES,
 };
 
-/// The moments of a batch, as a tree of chunks computes them.
+/// Computes the moments of a batch in a tree of chunks.
 pub(crate) struct BatchMoments<'a, T> {
     pub(crate) isa: Isa,
     pub(crate) order: &'a Order,
@@ -39,7 +40,7 @@ impl<T: KernelElement> Reduction<4> for BatchMoments<'_, T> {
     fn workspace(&self, features: usize) -> usize {
         match self.order.view {
             View::Rows { .. } => rows::workspace::<Shifted<T>, 1, 2>(self.order.accumulators(features)),
-            // As many for any lanes.
+            // The size is the same for any number of lanes.
             View::Planes => features * PlaneSums::<f64, 2>::workspace(T::COMPENSATED),
         }
     }
@@ -65,14 +66,14 @@ struct Chunk<'a, T> {
 /// Where the shifts come from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shifts {
-    /// Step 1.
+    /// Step 1: from a sample.
     OfSample,
-    /// Step 5: the means that `out` holds.
+    /// Step 5: from the means in `out`.
     Given,
 }
 
 impl<T: KernelElement> Chunk<'_, T> {
-    /// Steps 1 to 5.
+    /// Performs steps 1 to 5.
     fn run(mut self) {
         self.batch.isa.run(Sweep { chunk: self.reborrow(), shifts: Shifts::OfSample });
         if self.rejected().iter().any(|m2| m2.is_nan()) {
@@ -85,31 +86,31 @@ impl<T: KernelElement> Chunk<'_, T> {
         Chunk { batch: self.batch, range, features, out: self.out.reborrow(), workspace: self.workspace }
     }
 
-    /// The m2 of every feature: NaN where step 5 rejected it.
+    /// Returns the m2 of every feature: NaN if step 5 rejected it.
     fn rejected(&self) -> &[f64] {
         let [.., m2s, _] = &self.out.0;
         m2s
     }
 
-    /// Step 5, second half: the features that were rejected are computed about the means that were found; those that are
-    /// rejected once more, by the fallback.
+    /// Performs the second half of step 5: recomputes the rejected features about the means just found. Features that
+    /// are rejected again are computed by the fallback.
     #[cold]
     #[inline(never)]
     fn recompute(&mut self) {
         let (isa, mut at) = (self.batch.isa, 0);
         while let Some(rejected) = self.rejected()[at..].iter().position(|m2| m2.is_nan()) {
-            let some = self.swept_with(at + rejected);
-            at = some.end;
+            let block = self.swept_with(at + rejected);
+            at = block.end;
             let mut scratch = [0.0; 4 * ROW_ACCUMULATORS];
-            let (mut again, _) = Arrays::from_workspace(&mut scratch, some.len());
-            again.0[0].copy_from_slice(&self.out.0[0][some.clone()]);
-            let features = self.features.start + some.start..self.features.start + some.end;
-            let chunk = Chunk { features: features.clone(), out: again.reborrow(), ..self.reborrow() };
+            let (mut recomputed, _) = Arrays::from_workspace(&mut scratch, block.len());
+            recomputed.0[0].copy_from_slice(&self.out.0[0][block.clone()]);
+            let features = self.features.start + block.start..self.features.start + block.end;
+            let chunk = Chunk { features: features.clone(), out: recomputed.reborrow(), ..self.reborrow() };
             isa.run(Sweep { chunk, shifts: Shifts::Given });
-            for ((i, to), feature) in some.enumerate().zip(features) {
+            for ((i, to), feature) in block.enumerate().zip(features) {
                 let first = self.out.as_moments().feature(to);
                 if first.m2.high.is_nan() {
-                    let second = again.as_moments().feature(i);
+                    let second = recomputed.as_moments().feature(i);
                     let rejected = second.m2.high.is_nan();
                     self.out.store(to, if rejected { self.fallback(feature, first.mean.high) } else { second });
                 }
@@ -117,8 +118,9 @@ impl<T: KernelElement> Chunk<'_, T> {
         }
     }
 
-    /// The features that are computed in one sweep with a rejected one: cache lines of them as long as each has a rejected
-    /// one, or all where outer blocks are interleaved.
+    /// Returns the features that are recomputed together with a rejected one. In the row view these are whole cache
+    /// lines of features, for as long as each line has a rejected one, or all features if outer blocks are interleaved.
+    /// In the plane view it is the rejected feature alone.
     fn swept_with(&self, rejected: usize) -> Range<usize> {
         let (all, m2s) = (self.features.len(), self.rejected());
         let line = match self.batch.order.view {
@@ -136,14 +138,14 @@ impl<T: KernelElement> Chunk<'_, T> {
 
     fn fallback(&self, feature: usize, mean: f64) -> FeatureMoments<f64> {
         if T::SQUARES_EXACT && !mean.is_finite() {
-            // Sums of f32 values do not overflow.
+            // Sums of f32 values do not overflow, so a value is not finite.
             return fallback::not_finite(mean);
         }
         fallback::moments(self.batch.order.values(self.batch.x, &self.range, feature))
     }
 }
 
-/// Steps 1 to 4 and the first half of step 5: rejected features have an m2 that is NaN.
+/// Performs steps 1 to 4 and the first half of step 5: the m2 of rejected features is NaN.
 struct Sweep<'a, T> {
     chunk: Chunk<'a, T>,
     shifts: Shifts,
@@ -173,7 +175,7 @@ impl<T: KernelElement> Sweep<'_, T> {
             let sums = RowSums::<Unshifted<T>, L, T, 1, 2>::new(ctx, rows, workspace);
             let (sums, sample) = sums.accumulate_group(sample_group(rows.rows));
             if shifts_of_sample::<T>(&sums, sample, out.0[0]) && rows.rows <= GROUP_ROWS {
-                // The sample is all of the chunk.
+                // The sample is the whole chunk.
                 return finalize_rows::<L, T>(token, &sums, count, &mut out);
             }
         }
@@ -195,7 +197,7 @@ impl<T: KernelElement> Sweep<'_, T> {
         }
     }
 
-    /// Each feature by itself: its accumulators stay in registers.
+    /// Sums each feature on its own: its accumulators stay in registers.
     #[inline(always)]
     fn planes_one_by_one<L: F64Lanes + LoadStore<T>>(self, ctx: LaneContext<L>) {
         let Chunk { batch, range, features, mut out, .. } = self.chunk;
@@ -217,7 +219,7 @@ impl<T: KernelElement> Sweep<'_, T> {
         }
     }
 
-    /// All features together, in the order in which they lie in memory.
+    /// Sums all features together: values are read in memory order.
     #[inline(always)]
     fn planes_side_by_side<L: F64Lanes + LoadStore<T>>(self, ctx: LaneContext<L>) {
         let Chunk { batch, range, features, mut out, workspace } = self.chunk;
@@ -240,7 +242,8 @@ impl<T: KernelElement> Sweep<'_, T> {
     }
 }
 
-/// Step 1 in the row view. Gives whether all shifts are those of the values themselves.
+/// Performs step 1 in the row view. Returns whether, for all features, the sums of the sample are also its sums about
+/// the shift.
 #[inline(always)]
 fn shifts_of_sample<T: KernelElement>(sums: &FeatureSums<'_, 2>, count: f64, shifts: &mut [f64]) -> bool {
     let mut own_shifts = true;
@@ -251,13 +254,13 @@ fn shifts_of_sample<T: KernelElement>(sums: &FeatureSums<'_, 2>, count: f64, shi
     own_shifts
 }
 
-/// Whether the sums of the values themselves are those about the shift, squares included.
+/// Returns whether sums of the values themselves are also the sums about this shift, squares included.
 #[inline(always)]
 fn is_own_shift<T: KernelElement>(shift: f64) -> bool {
     T::SQUARES_EXACT && shift == 0.0
 }
 
-/// Steps 4 and 5 in the row view. `out` holds the shifts as means.
+/// Performs steps 4 and 5 in the row view. On entry, the means in `out` are the shifts.
 #[inline(always)]
 fn finalize_rows<L: F64Lanes, T: KernelElement>(
     token: L::Token,
@@ -277,11 +280,11 @@ fn finalize_rows<L: F64Lanes, T: KernelElement>(
     }
     let [.., m2s, _] = &mut out.0;
     for (m2, squares) in m2s.iter_mut().zip(sums.sum(1)) {
-        *m2 = checked::<T>(*m2, *squares);
+        *m2 = m2_or_nan::<T>(*m2, *squares);
     }
 }
 
-/// Steps 4 and 5 of one feature in the plane view.
+/// Performs steps 4 and 5 for one feature in the plane view.
 #[inline(always)]
 fn finalize_plane<T: KernelElement>(
     count: f64,
@@ -291,11 +294,11 @@ fn finalize_plane<T: KernelElement>(
     at: usize,
 ) {
     let mut moments = finalize::<T, f64>((), count, shift, sums);
-    moments.m2.high = checked::<T>(moments.m2.high, sums[1].sum);
+    moments.m2.high = m2_or_nan::<T>(moments.m2.high, sums[1].sum);
     out.store(at, moments);
 }
 
-/// The prefetch distance in rows, if any: not of a batch that is in a near cache.
+/// Returns the prefetch distance in rows, or `None` for a batch that stays in the second-level cache.
 #[inline(always)]
 fn row_prefetch<T>(batch: &BatchMoments<'_, T>, features: usize) -> Option<usize> {
     let (bytes, row) = (size_of_val(batch.x), batch.order.accumulators(features) * size_of::<T>());

@@ -1,5 +1,5 @@
-//! The plane view: steps 2 and 3 of [`crate::spec::order`] for the planes of a chunk. Values are read in the order in which
-//! they lie, and the accumulators of a feature stay in registers. The inner loop is [`PlaneSums::add_plane`].
+//! The plane view: steps 2 and 3 of [`spec::order`](crate::spec::order) for the planes of a chunk. Values are read in
+//! memory order, and the accumulators of a feature stay in registers. The inner loop is [`PlaneSums::add_plane`].
 
 use super::accumulator::{Accumulator, LaneContext};
 use super::horizontal::Columns;
@@ -9,11 +9,11 @@ use crate::spec::Order;
 use crate::spec::order::{ChunkRange, GROUP_POSITIONS, GROUP_ROWS, PLANE_ACCUMULATORS, SEGMENT_GROUPS};
 use crate::tuning::{CACHE_LINE, PLANE_PREFETCH};
 
-/// Some positions of some planes of one feature; or the planes of several features, which lie one behind the other.
+/// A range of positions in the planes of one feature; or the planes of several features, which lie one after the other.
 pub(super) struct Planes<'a, T, const INPUTS: usize> {
     /// The whole batches.
     inputs: [&'a [T]; INPUTS],
-    /// Where the first plane's first position is.
+    /// Index of the first position of the first plane.
     start: usize,
     /// Values from one plane to the next.
     stride: usize,
@@ -22,7 +22,7 @@ pub(super) struct Planes<'a, T, const INPUTS: usize> {
 }
 
 impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
-    /// A feature's part of a chunk.
+    /// Returns one feature's part of a chunk.
     #[inline(always)]
     pub(super) fn of(order: &Order, inputs: [&'a [T]; INPUTS], feature: usize, range: &ChunkRange) -> Self {
         let (features, inner) = (order.layout.features(), order.layout.inner());
@@ -35,13 +35,13 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
         }
     }
 
-    /// The whole planes of several features as one, from this feature's on.
+    /// Joins the whole planes of `features` features, starting with this feature, into one.
     #[inline(always)]
     pub(super) fn side_by_side(self, features: usize) -> Self {
         Planes { positions: features * self.positions, ..self }
     }
 
-    /// Values per feature, of one feature.
+    /// Returns the number of values per feature, if these are the planes of one feature.
     #[inline(always)]
     pub(super) fn count(&self) -> f64 {
         (self.planes * self.positions) as f64
@@ -52,7 +52,7 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
         self.start + plane * self.stride
     }
 
-    /// Prefetches `len` values, [`PLANE_PREFETCH`] bytes after a position of a plane.
+    /// Prefetches `len` values at the prefetch distance, [`PLANE_PREFETCH`] bytes, after a position of a plane.
     #[inline(always)]
     fn prefetch(&self, target: &PrefetchTarget, position: usize, len: usize) {
         let from = if position < target.left { target.here } else { target.after };
@@ -74,7 +74,7 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
         }
     }
 
-    /// Steps 2 and 3 of one feature.
+    /// Performs steps 2 and 3 for one feature.
     #[inline(always)]
     pub(super) fn accumulate<K: Term<INPUTS, SUMS>, L: F64Lanes + LoadStore<T>, const SUMS: usize>(
         &self,
@@ -92,9 +92,10 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
         sums.reduced(K::COMPENSATED)
     }
 
-    /// Steps 2 and 3 of all features of an outer block, then of the next block: memory is read in the order in which it
-    /// lies, at the price of loading and storing the accumulators for each plane. `self` has the planes of all features
-    /// as one. Leaves the accumulators in `space`: [`PlaneSums::workspace`] values per feature, read by [`PlaneSums::loaded`].
+    /// Performs step 2 for all features of an outer block, then for the next block. Memory is read in order, at the
+    /// cost of loading and storing the accumulators for each plane. In `self`, the planes of all features are joined
+    /// into one. Leaves the accumulators in `space`: [`PlaneSums::workspace`] values per feature, which
+    /// [`PlaneSums::loaded`] reads.
     #[inline(always)]
     pub(super) fn accumulate_side_by_side<K: Term<INPUTS, SUMS>, L: F64Lanes + LoadStore<T>, const SUMS: usize>(
         &self,
@@ -137,29 +138,31 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
     }
 }
 
-/// Where the values lie that are prefetched beside those of a plane.
+/// What to prefetch while a plane is read.
 struct PrefetchTarget {
-    /// Beside its first positions.
+    /// Start of the values to prefetch for the first `left` positions of the plane.
     here: usize,
-    /// How many those are.
+    /// Number of positions for which `here` applies.
     left: usize,
-    /// Beside the other positions, in a later plane.
+    /// Start of the values to prefetch for the other positions, in a later plane.
     after: usize,
 }
 
-/// How far a chunk has come, which is the same for all of its features.
+/// The progress in a chunk, which is the same for all of its features.
 #[derive(Clone, Copy)]
 pub(super) struct Progress {
-    /// Whether the present segment is not the first one.
+    /// Whether the current segment is not the first one.
     later: bool,
-    /// Groups that the present segment lacks.
+    /// Groups that remain in the current segment.
     left: usize,
 }
 
-/// The accumulators of a feature: two vectors of four lanes for each sum, or one of eight and another that is not used.
+/// The accumulators of a feature: for each sum two vectors of four lanes, or one of eight lanes (the second is then
+/// unused).
 type Vectors<L, const SUMS: usize> = [[Accumulator<L>; SUMS]; PLANE_ACCUMULATORS / 4];
 
-/// The accumulators of a feature while its planes pass: of the present segment, and of those before it.
+/// The accumulators of a feature while its planes are added: those of the current segment, and those of the segments
+/// before it.
 #[derive(Clone, Copy)]
 pub(super) struct PlaneSums<L: F64Lanes, const SUMS: usize> {
     ctx: LaneContext<L>,
@@ -169,10 +172,11 @@ pub(super) struct PlaneSums<L: F64Lanes, const SUMS: usize> {
 }
 
 impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
-    /// Vectors that are used.
+    /// Number of vectors in use.
     const VECTORS: usize = PLANE_ACCUMULATORS / L::LANES;
 
-    /// f64 values that [`PlaneSums::store`] takes: two sets of accumulators, with or without compensation terms.
+    /// Returns the number of f64 values that [`PlaneSums::store`] writes: two sets of accumulators, with or without
+    /// compensation terms.
     pub(super) const fn workspace(compensated: bool) -> usize {
         2 * SUMS * PLANE_ACCUMULATORS * if compensated { 2 } else { 1 }
     }
@@ -187,7 +191,7 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
         [[Accumulator::zero(ctx); SUMS]; PLANE_ACCUMULATORS / 4]
     }
 
-    /// Adds a plane of one feature, and prefetches what lies some way after a position of `block`.
+    /// Adds a plane of one feature. If there is a target, prefetches values of `block` from there.
     #[inline(always)]
     fn add_plane<K: Term<I, SUMS>, T, const I: usize>(
         &mut self,
@@ -226,7 +230,8 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
         }
     }
 
-    /// The inner loop's body: 64 values. (A constant names the vector, so that it is a register, not a place in memory.)
+    /// Adds 64 values. This is the body of the inner loop. (The vector is selected by a constant, so that it stays in a
+    /// register.)
     #[inline(always)]
     fn add_group<K: Term<I, SUMS>, T, const I: usize>(&mut self, plane: [&[T]; I], at: usize, shift: L)
     where
@@ -257,7 +262,7 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
         K::add(self.ctx, inputs, shift, GROUP_ROWS, &mut self.segment[VECTOR]);
     }
 
-    /// [`PlaneSums::add_group`] for fewer values, the last ones of a plane.
+    /// Adds the tail of a plane, fewer values than [`PlaneSums::add_group`] adds.
     #[inline(always)]
     fn add_tail<K: Term<I, SUMS>, T, const I: usize>(&mut self, plane: [&[T]; I], at: usize, shift: L)
     where
@@ -293,7 +298,7 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
         K::add(self.ctx, inputs, shift, rows, &mut self.segment[VECTOR]);
     }
 
-    /// The sums of the segments before, with those of the present one.
+    /// Returns the sums of the segments before, plus those of the current one.
     #[inline(always)]
     fn joined(&self, compensated: bool) -> Vectors<L, SUMS> {
         let Some(mut joined) = self.before else { return self.segment };
@@ -305,7 +310,7 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
         joined
     }
 
-    /// Step 3.
+    /// Performs step 3.
     #[inline(always)]
     pub(super) fn reduced(&self, compensated: bool) -> [Accumulator<f64>; SUMS] {
         let (joined, mut reduced) = (self.joined(compensated), [Accumulator { sum: 0.0, compensation: 0.0 }; SUMS]);
@@ -327,7 +332,7 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
         Progress { later: self.before.is_some(), left: self.left }
     }
 
-    /// To where [`PlaneSums::loaded`] finds them.
+    /// Stores the accumulators where [`PlaneSums::loaded`] reads them.
     #[inline(always)]
     fn store(&mut self, to: &mut [f64], compensated: bool) {
         let (segment, before) = to.split_at_mut(Self::workspace(compensated) / 2);
@@ -337,7 +342,7 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
         }
     }
 
-    /// What [`PlaneSums::store`] wrote.
+    /// Loads the accumulators that [`PlaneSums::store`] wrote.
     #[inline(always)]
     pub(super) fn loaded(ctx: LaneContext<L>, progress: Progress, from: &mut [f64], compensated: bool) -> Self {
         let (segment, before) = from.split_at_mut(Self::workspace(compensated) / 2);
@@ -352,7 +357,7 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
     }
 }
 
-/// Stores accumulators, or loads them: the sums, then the compensation terms where these are kept.
+/// Stores or loads accumulators: the sums, then the compensation terms if they are kept.
 #[inline(always)]
 fn transfer<const STORE: bool, L: F64Lanes, const SUMS: usize>(
     vectors: &mut Vectors<L, SUMS>,

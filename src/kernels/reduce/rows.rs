@@ -1,5 +1,5 @@
-//! The row view: steps 2 and 3 of [`crate::spec::order`] for some columns of the rows of a chunk, with accumulators in
-//! memory. The inner loop is [`RowSums::add_strip`].
+//! The row view: steps 2 and 3 of [`spec::order`](crate::spec::order) for a range of columns of the rows of a chunk,
+//! with accumulators in memory. The inner loop is [`RowSums::add_strip`].
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -12,31 +12,31 @@ use crate::spec::Order;
 use crate::spec::order::{ChunkRange, GROUP_ROWS, sample_group};
 use crate::tuning::CACHE_LINE;
 
-/// Eight rows. Rows that are missing, at the end, are empty; the one before may be short.
+/// The eight rows of a group. Missing rows, at the end of the batch, are empty; the row before them may be short.
 type Group<'a, T> = [&'a [T]; GROUP_ROWS];
 
-/// The same eight times, as an array. Not a loop, which the compiler would write with scatters.
+/// Evaluates an expression eight times, as an array. (The compiler would turn a loop into scatter stores.)
 macro_rules! eight {
     ($value:expr) => {
         [$value, $value, $value, $value, $value, $value, $value, $value]
     };
 }
 
-/// Some columns of rows that lie one after the other. The last row of the batch may be cut short.
+/// A range of columns of consecutive rows. The last row of the batch may be short.
 pub(super) struct Rows<'a, T, const INPUTS: usize> {
     /// The whole batches.
     inputs: [&'a [T]; INPUTS],
     /// Values from one row to the next.
     stride: usize,
-    /// The first column.
+    /// The first column of the range.
     column: usize,
     /// The first row of the chunk.
     first: usize,
-    /// Rows of the chunk.
+    /// Number of rows in the chunk.
     pub(super) rows: usize,
-    /// Rows of the batch.
+    /// Number of rows in the batch.
     batch_rows: usize,
-    /// How the columns belong to features: `[interleave][features][inner]`.
+    /// How columns map to features: `[interleave][features][inner]`.
     interleave: usize,
     features: usize,
     inner: usize,
@@ -53,7 +53,7 @@ impl<T, const INPUTS: usize> Clone for Rows<'_, T, INPUTS> {
 impl<T, const INPUTS: usize> Copy for Rows<'_, T, INPUTS> {}
 
 impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
-    /// Some features' part of a chunk.
+    /// Returns the part of a chunk that belongs to a range of features.
     #[inline(always)]
     pub(super) fn of(
         order: &Order,
@@ -83,14 +83,14 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
         self.interleave * self.features * self.inner
     }
 
-    /// A row, as far as the batch has it.
+    /// Returns a row, cut short where the batch ends.
     #[inline(always)]
     fn row(&self, x: &'a [T], row: usize) -> &'a [T] {
         let tail = x.get((self.first + row) * self.stride + self.column..).unwrap_or_default();
         &tail[..tail.len().min(self.width())]
     }
 
-    /// Eight rows from one on.
+    /// Returns the group of eight rows that starts at `row`.
     #[inline(always)]
     fn group(&self, row: usize) -> [Group<'a, T>; INPUTS] {
         let mut groups = [[&[][..]; GROUP_ROWS]; INPUTS];
@@ -101,7 +101,7 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
         groups
     }
 
-    /// The same if the batch has all of each.
+    /// Returns the group of eight rows that starts at `row` if none of its rows is missing or short.
     #[inline(always)]
     fn whole_group(&self, row: usize) -> Option<[Group<'a, T>; INPUTS]> {
         let (width, start) = (self.width(), (self.first + row) * self.stride + self.column);
@@ -117,8 +117,8 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
         Some(groups)
     }
 
-    /// Where the row starts that comes so many rows after the start of the chunk; past the last row of the batch come the
-    /// first rows of the columns that are summed next.
+    /// Returns the index at which a row starts. Rows are counted from the start of the chunk. Rows past the last row of
+    /// the batch are the first rows of the columns that are summed next.
     #[inline(always)]
     fn start_of(&self, row: usize) -> usize {
         let row = self.first + row;
@@ -128,7 +128,7 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
         }
     }
 
-    /// Prefetches `len` values from one on, of every input; past the end of a short row, too.
+    /// Prefetches `len` values of every input, starting at `from`, even past the end of a short row.
     #[inline(always)]
     fn prefetch_values(&self, from: usize, len: usize) {
         for x in self.inputs {
@@ -138,7 +138,7 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
         }
     }
 
-    /// Prefetches the sample of the chunk after this one: nothing can be summed while it is waited for.
+    /// Prefetches the sample of the next chunk: nothing can be summed before it has arrived.
     #[inline(always)]
     pub(super) fn prefetch_next_sample(&self) {
         let sample = self.rows + sample_group(self.rows) * GROUP_ROWS;
@@ -148,16 +148,16 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
     }
 }
 
-/// Whole vectors are a part of this many values, which are a cache line.
+/// f64 values in a cache line, a multiple of every number of lanes.
 const LINE: usize = CACHE_LINE / size_of::<f64>();
 
-/// f64 values that the sums of so many columns take.
+/// Returns the number of f64 values that the sums of `columns` columns need.
 pub(super) fn workspace<K: Term<I, SUMS>, const I: usize, const SUMS: usize>(columns: usize) -> usize {
     let arrays = if K::COMPENSATED { 1 + 2 * SUMS } else { 1 + SUMS };
     arrays * columns.next_multiple_of(LINE) + LINE
 }
 
-/// The sums of a term: shift and accumulators of each column, in memory.
+/// The sums of a term in memory: the shift and the accumulators of each column.
 pub(super) struct RowSums<'a, K, L: F64Lanes, T, const I: usize, const SUMS: usize> {
     ctx: LaneContext<L>,
     rows: Rows<'a, T, I>,
@@ -171,7 +171,8 @@ where
     K: Term<I, SUMS>,
     L: F64Lanes + LoadStore<T>,
 {
-    /// In a [`workspace`], whatever it holds; from the start of a cache line on, because vectors that cross one are slower.
+    /// Places the sums in a [`workspace`], whose contents do not matter. They start at a cache line, because vectors
+    /// that cross a line boundary are slower.
     #[inline(always)]
     pub(super) fn new(ctx: LaneContext<L>, rows: Rows<'a, T, I>, workspace: &'a mut [f64]) -> Self {
         let columns = rows.width().next_multiple_of(LINE);
@@ -186,10 +187,10 @@ where
         RowSums { ctx, rows, shift, sums, term: PhantomData }
     }
 
-    /// Steps 2 and 3, about a shift of each feature.
+    /// Performs steps 2 and 3 about the shift of each feature.
     #[inline(always)]
     pub(super) fn accumulate(mut self, shifts: &[f64]) -> FeatureSums<'a, SUMS> {
-        self.lay_out(shifts);
+        self.expand_shifts(shifts);
         self.clear();
         for row in (0..self.rows.rows).step_by(GROUP_ROWS) {
             self.add_group(row, self.rows.prefetch.map(|distance| row + distance));
@@ -197,7 +198,7 @@ where
         self.reduced()
     }
 
-    /// The same for one group alone, without shifts. Gives how many values per feature that was, too.
+    /// Performs steps 2 and 3 for one group alone, without shifts. Also returns the number of values per feature.
     #[inline(always)]
     pub(super) fn accumulate_group(mut self, group: usize) -> (FeatureSums<'a, SUMS>, f64) {
         self.clear();
@@ -206,9 +207,9 @@ where
         (self.reduced(), count)
     }
 
-    /// Sets the shift of each column from that of its feature.
+    /// Sets the shift of each column to that of its feature.
     #[inline(always)]
-    fn lay_out(&mut self, shifts: &[f64]) {
+    fn expand_shifts(&mut self, shifts: &[f64]) {
         let width = self.rows.features * self.rows.inner;
         if self.rows.inner == 1 {
             self.shift[..width].copy_from_slice(shifts);
@@ -227,7 +228,7 @@ where
     /// Sets all accumulators to 0.
     #[inline(always)]
     fn clear(&mut self) {
-        // Hidden, because a call of memset costs more than the few stores.
+        // Hidden from the compiler, because a call of memset costs more than these few stores.
         let zero = L::splat(self.ctx.token, std::hint::black_box(0.0));
         for sums in &mut self.sums {
             for array in [&mut *sums.sum, &mut *sums.compensation] {
@@ -238,7 +239,7 @@ where
         }
     }
 
-    /// Step 3.
+    /// Performs step 3.
     #[inline(always)]
     fn reduced(self) -> FeatureSums<'a, SUMS> {
         let Rows { interleave, features, inner, .. } = self.rows;
@@ -249,7 +250,8 @@ where
         FeatureSums(sums)
     }
 
-    /// Step 2 for eight rows from one on; prefetches those from `prefetch` on. Gives how many values those were.
+    /// Performs step 2 for the group that starts at `row`, and prefetches the rows from `prefetch` on. Returns the
+    /// number of values added.
     #[inline(always)]
     fn add_group(&mut self, row: usize, prefetch: Option<usize>) -> usize {
         let width = self.rows.width();
@@ -262,7 +264,7 @@ where
             return GROUP_ROWS * width;
         }
         let groups = self.rows.group(row);
-        // Only the last row may be shorter than the first, and only of a batch with `interleave > 1`.
+        // Only the last row may be short, and only if `interleave > 1`.
         let first = &groups[0];
         let (width, count) = (first[0].len(), first.iter().filter(|row| !row.is_empty()).count());
         for at in (0..width).step_by(L::LANES) {
@@ -271,10 +273,10 @@ where
         width * (count - 1) + first[count - 1].len()
     }
 
-    /// The first `full` columns, as many at a time as there are lanes; prefetches the rows from `prefetch` on.
+    /// Adds the first `full` columns in strips of one column per lane, and prefetches the rows from `prefetch` on.
     #[inline(always)]
     fn add_strips(&mut self, mut groups: [Group<'_, T>; I], full: usize, prefetch: Option<usize>) {
-        // All cut to one length here, so that the loop checks no other.
+        // Cut to one length here, so that the loop needs no other bounds checks.
         for group in &mut groups {
             for row in group {
                 *row = &row[..full];
@@ -283,7 +285,8 @@ where
         let mut sums = self.first(full);
         let mut at = 0;
         if let Some(prefetch) = prefetch {
-            // Row by row, in the order in which they lie: an eighth of the strips for each, or all before short ones.
+            // Prefetch row by row, in memory order, with an eighth of the strips for each row. Short rows are all
+            // prefetched before the first strip.
             let strip = GROUP_ROWS * L::LANES;
             let share = full / strip;
             for row in prefetch..prefetch + GROUP_ROWS {
@@ -304,7 +307,7 @@ where
         }
     }
 
-    /// Those of the first columns alone.
+    /// Returns the sums of the first `columns` columns alone.
     #[inline(always)]
     fn first(&mut self, columns: usize) -> RowSums<'_, K, L, T, I, SUMS> {
         let mut sums = std::array::from_fn(|_| Columns { sum: &mut [], compensation: &mut [] });
@@ -315,7 +318,7 @@ where
         RowSums { ctx: self.ctx, rows: self.rows, shift: &mut self.shift[..columns], sums, term: PhantomData }
     }
 
-    /// The inner loop: eight rows, as many columns as there are lanes.
+    /// Adds eight rows of one column per lane. This is the inner loop.
     #[inline(always)]
     fn add_strip(&mut self, groups: &[Group<'_, T>; I], at: usize) {
         let mut inputs = [[self.ctx.one; GROUP_ROWS]; I];
@@ -332,7 +335,8 @@ where
         }
     }
 
-    /// The same for `count` rows of which the last may end within the lanes or before.
+    /// Adds the first `count` rows of a group like [`RowSums::add_strip`], but the last of them may end within the
+    /// lanes or before them.
     #[inline(always)]
     fn add_edge(&mut self, groups: &[Group<'_, T>; I], count: usize, at: usize) {
         let shift = L::load(self.ctx.token, &self.shift[at..]);
@@ -370,11 +374,11 @@ where
     }
 }
 
-/// What is left after step 3: one accumulator per feature and sum, at the start of the arrays.
+/// The result of step 3: one accumulator per feature and sum, at the start of the arrays.
 pub(super) struct FeatureSums<'a, const SUMS: usize>([Columns<'a>; SUMS]);
 
 impl<const SUMS: usize> FeatureSums<'_, SUMS> {
-    /// Those of as many features as there are lanes.
+    /// Loads the accumulators of one feature per lane, starting at `at`.
     #[inline(always)]
     pub(super) fn load<L: F64Lanes>(&self, token: L::Token, at: usize) -> [Accumulator<L>; SUMS] {
         let zero = L::splat(token, 0.0);
@@ -388,7 +392,7 @@ impl<const SUMS: usize> FeatureSums<'_, SUMS> {
         sums
     }
 
-    /// One of the sums of every feature, without its compensation term.
+    /// Returns one of the sums of every feature, without its compensation term.
     #[inline(always)]
     pub(super) fn sum(&self, index: usize) -> &[f64] {
         self.0[index].sum

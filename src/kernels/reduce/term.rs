@@ -1,5 +1,5 @@
-//! What is summed. A term says what the values of a group contribute to which sums; everything else about a reduction is
-//! the same for all terms.
+//! What is summed. A term defines what the values of a group add to which sums; everything else in a reduction is the
+//! same for all terms.
 
 use std::marker::PhantomData;
 
@@ -13,18 +13,20 @@ pub(super) trait Term<const INPUTS: usize, const SUMS: usize> {
     /// Whether accumulators keep a compensation term.
     const COMPENSATED: bool;
 
-    /// How many of the sums the term adds to: the others stay 0.
+    /// How many of the sums the term adds to; the others stay 0.
     const ADDS_TO: usize = SUMS;
 
-    /// The same sums where the shift is 0, if [`Term::UNSHIFTED_IS_CHEAPER`]; else the term itself.
+    /// A term that computes the same sums if the shift is 0. Used if [`Term::UNSHIFTED_IS_CHEAPER`]; otherwise it is
+    /// the term itself.
     type Unshifted: Term<INPUTS, SUMS>;
-    /// Whether to look for shifts of 0.
+    /// Whether to use [`Term::Unshifted`] if the shift is 0.
     const UNSHIFTED_IS_CHEAPER: bool;
 
-    /// Values that contribute nothing: they stand for those that are missing at the edges.
+    /// Returns values that contribute nothing. They replace missing values at the edges.
     fn neutral<L: F64Lanes>(ctx: LaneContext<L>, shift: L) -> [L; INPUTS];
 
-    /// Adds a group of each input. Only the first `rows` of the eight hold values, then neutral ones follow.
+    /// Adds one group of each input. Only the first `rows` of its eight rows hold values; the others hold neutral
+    /// values.
     fn add<L: F64Lanes>(
         ctx: LaneContext<L>,
         inputs: [[L; GROUP_ROWS]; INPUTS],
@@ -34,10 +36,11 @@ pub(super) trait Term<const INPUTS: usize, const SUMS: usize> {
     );
 }
 
-/// `d = x - shift` and `d * d`: the shifted sums that moments come of.
+/// `d = x - shift` and `d * d`: the sums from which moments are computed.
 pub(super) struct Shifted<T>(PhantomData<T>);
 
-/// `x` and, where that is exact, `x * x`; never compensated: sums of a sample, and shifted sums where the shift is 0.
+/// `x` and, if squares are exact, `x * x`, never compensated: the sums of a sample, and the sums of a chunk if the
+/// shift is 0.
 pub(super) struct Unshifted<T>(PhantomData<T>);
 
 impl<T: KernelElement> Term<1, 2> for Shifted<T> {

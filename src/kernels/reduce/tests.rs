@@ -1,4 +1,5 @@
-//! A new sum is a new term: two that the crate does not have, through both traversals, the tree, and every instruction set.
+//! A new kind of sum is a new term. Tests two terms that the crate itself does not have, through both traversals, the
+//! tree and every instruction set.
 
 use std::ops::Range;
 
@@ -14,7 +15,7 @@ use crate::layout::Layout;
 use crate::spec::Order;
 use crate::spec::order::{ChunkRange, GROUP_ROWS, View};
 
-/// What a backward pass sums, of the inputs `dy` and `x` with the mean as the shift: `dy` and `dy * (x - mean)`.
+/// The sums of a backward pass, over the inputs `dy` and `x` with the mean as the shift: `dy` and `dy * (x - mean)`.
 struct Gradients;
 
 impl Term<2, 2> for Gradients {
@@ -43,7 +44,7 @@ impl Term<2, 2> for Gradients {
     }
 }
 
-/// Weighted moments, of the inputs `w` and `x`: `w`, `w * d` and `w * d * d` with `d = x - shift`, compensated.
+/// Weighted moments, over the inputs `w` and `x`: `w`, `w * d` and `w * d * d` with `d = x - shift`, compensated.
 struct Weighted;
 
 impl Term<2, 3> for Weighted {
@@ -77,7 +78,7 @@ impl Term<2, 3> for Weighted {
     }
 }
 
-/// The sums of a term over a batch: a sum and its compensation term for each, `N = 2 * SUMS` arrays.
+/// The sums of a term over a batch, each with its compensation term: `N = 2 * SUMS` arrays.
 struct SumsOf<'a, K, const SUMS: usize> {
     isa: Isa,
     order: &'a Order,
@@ -112,7 +113,7 @@ impl<K: Term<2, SUMS>, const SUMS: usize, const N: usize> Job for ChunkSums<'_, 
                     set(&mut out, feature, sums.load::<f64>((), feature));
                 }
             }
-            // Cut planes do not lie side by side.
+            // Planes that are cut do not lie one after the other.
             View::Planes if batch.side_by_side && range.positions.len() == batch.order.layout.inner() => {
                 let planes = Planes::of(batch.order, batch.inputs, features.start, &range).side_by_side(features.len());
                 let progress = planes.accumulate_side_by_side::<K, S::F64, SUMS>(ctx, shifts, workspace);
@@ -170,7 +171,7 @@ impl<K: Term<2, SUMS>, const SUMS: usize, const N: usize> Reduction<N> for SumsO
     }
 }
 
-/// Two halves at the same time, whatever their size.
+/// Runs two halves at the same time, whatever their size.
 struct Threads;
 
 impl Join for Threads {
@@ -195,7 +196,7 @@ const LAYOUTS: [Layout; 8] = [
     Layout::new(700, 2, 33),
 ];
 
-/// Small integers: every sum of theirs is exact, in any order.
+/// Returns small integers, whose sums are exact in any order.
 fn integers(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 37 + seed * 11) % 23) as f32 - 9.0).collect()
 }
@@ -261,7 +262,7 @@ fn weights_are_a_term() {
     }
 }
 
-/// Values whose sums round: the same bits on all lanes and threads, and near a sum in higher precision.
+/// Sums that round are bit-identical on all lanes and threads, and close to a plain sum.
 #[test]
 fn sums_of_any_values_have_the_same_bits() {
     let layout = Layout::nchw(40, 5, 23, 19);

@@ -1,4 +1,4 @@
-//! The chunks of a batch, merged in the canonical tree, on one thread or several: for anything that chunks yield.
+//! Merges the results of the chunks of a batch in the canonical tree, on one thread or several, for any kind of result.
 
 use std::ops::Range;
 
@@ -7,25 +7,25 @@ use crate::spec::Order;
 use crate::spec::order::{ChunkRange, Span};
 use crate::tuning::FORK_VALUES;
 
-/// What a tree computes: `N` arrays of results per feature.
+/// What a tree computes: `N` arrays with one result per feature.
 pub(crate) trait Reduction<const N: usize>: Sync {
-    /// The order of the batch.
+    /// Returns the order of the batch.
     fn order(&self) -> &Order;
 
-    /// Features that are taken through all chunks together: all of them where rows are interleaved.
+    /// Returns how many features are taken through all chunks together: at least all of them if rows are interleaved.
     fn tile(&self) -> usize;
 
-    /// f64 values that a chunk of so many features needs to compute in.
+    /// Returns the number of f64 values of workspace that a chunk of `features` features needs.
     fn workspace(&self, features: usize) -> usize;
 
     /// Computes the results of one chunk.
     fn chunk(&self, range: ChunkRange, features: Range<usize>, out: Arrays<'_, N>, workspace: &mut [f64]);
 
-    /// Merges the results of `count_b` values per feature into those of the `count_a` before them.
+    /// Merges the results of `count_b` values per feature into those of the `count_a` values before them.
     fn merge(&self, a: Arrays<'_, N>, count_a: u64, b: Arrays<'_, N>, count_b: u64);
 }
 
-/// Runs two pieces of work, perhaps at the same time. Results do not depend on it.
+/// Runs two pieces of work, possibly at the same time. Results do not depend on it.
 pub(crate) trait Join: Sync {
     /// Whether the work may run at the same time.
     const FORKS: bool;
@@ -34,7 +34,7 @@ pub(crate) trait Join: Sync {
     fn join(&self, a: impl FnOnce() + Send, b: impl FnOnce() + Send);
 }
 
-/// One after the other.
+/// Runs one piece after the other.
 pub(crate) struct Serial;
 
 impl Join for Serial {
@@ -46,20 +46,21 @@ impl Join for Serial {
     }
 }
 
-/// A reduction of a batch that has values.
+/// A reduction over the tree of a batch. The batch must have values.
 pub(crate) struct Tree<R, J, const N: usize> {
     pub(crate) reduction: R,
     pub(crate) join: J,
 }
 
 impl<R: Reduction<N>, J: Join, const N: usize> Tree<R, J, N> {
-    /// f64 values that [`Tree::run`] needs besides its output.
+    /// Returns the number of f64 values of workspace that [`Tree::run`] needs.
     pub(crate) fn workspace(&self) -> usize {
         let order = self.reduction.order();
         self.tile_workspace(self.reduction.tile().min(order.layout.features()), order.root().depth())
     }
 
-    /// Those of one tile of features below a node: results of each level, and what a chunk is computed in.
+    /// Returns the workspace for one tile of features below a node: the results of each level, and the workspace of a
+    /// chunk.
     fn tile_workspace(&self, features: usize, depth: usize) -> usize {
         N * features * depth + self.reduction.workspace(features)
     }
@@ -69,7 +70,7 @@ impl<R: Reduction<N>, J: Join, const N: usize> Tree<R, J, N> {
         self.features(0..self.reduction.order().layout.features(), out, workspace);
     }
 
-    /// Shares out the features in tiles.
+    /// Splits the features into tiles and computes them, on several threads if that pays off.
     fn features(&self, features: Range<usize>, out: Arrays<'_, N>, workspace: &mut [f64]) {
         let (tile, root) = (self.reduction.tile(), self.reduction.order().root());
         if features.len() <= tile {
@@ -90,7 +91,7 @@ impl<R: Reduction<N>, J: Join, const N: usize> Tree<R, J, N> {
         }
     }
 
-    /// The tree of one tile of features. Gives the count of each.
+    /// Computes the subtree below a node for one tile of features. Returns the number of values per feature.
     fn span(&self, features: &Range<usize>, span: &Span, mut out: Arrays<'_, N>, workspace: &mut [f64]) -> u64 {
         let Some((left, right)) = span.split() else {
             let range = self.reduction.order().chunk(span);
@@ -100,7 +101,7 @@ impl<R: Reduction<N>, J: Join, const N: usize> Tree<R, J, N> {
         };
         let (mut count_a, mut count_b) = (0, 0);
         if self.pays(features.len(), span) {
-            // The right side has its own workspace: its result, then what it computes in.
+            // The right child has its own workspace: for its result, then for its computation.
             let mut own = vec![0.0; self.tile_workspace(features.len(), 1 + right.depth())];
             let (mut b, own) = Arrays::from_workspace(&mut own, features.len());
             self.join.join(
@@ -117,7 +118,7 @@ impl<R: Reduction<N>, J: Join, const N: usize> Tree<R, J, N> {
         count_a + count_b
     }
 
-    /// Whether half of this work is worth a second thread.
+    /// Returns whether half of this work is worth a second thread.
     fn pays(&self, features: usize, span: &Span) -> bool {
         let order = self.reduction.order();
         let chunk = order.chunk(&order.root().first()).count();

@@ -1,10 +1,10 @@
-//! The batches that are computed on: every layout kind, every kind of column.
+//! The batches that are hashed: every kind of layout, every kind of column.
 
 use batchnorm::{Element, Layout};
 
 use crate::nasty::{self, KINDS};
 
-/// A layout, its name, and of how many batches its sections are made.
+/// A layout, its name, and the number of batches in its sections.
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     pub(crate) layout: Layout,
@@ -15,8 +15,8 @@ const fn shape(name: &'static str, layout: Layout, batches: usize) -> Shape {
     Shape { name, layout, batches }
 }
 
-/// Lengths that end within lanes, streams, rows and chunks. Few values, because emulators are slow; the three before the
-/// last have enough for the parallel path to fork.
+/// Shapes whose lengths end within lanes, accumulators, rows and chunks. They have few values, because emulators are
+/// slow; the three before the last have enough for the parallel path to fork.
 pub(crate) const SHAPES: [Shape; 21] = [
     shape("no rows", Layout::nc(0, 3), 1),
     shape("no positions", Layout::nchw(2, 3, 0, 5), 1),
@@ -41,10 +41,10 @@ pub(crate) const SHAPES: [Shape; 21] = [
     shape("planes longer than a chunk", Layout::ncl(2, 1, 33_001), 2),
 ];
 
-/// Batch `number` of a shape: all kinds take turns as features.
+/// Returns batch `number` of a shape. All kinds take turns as features.
 pub(crate) fn batch<T: Element>(shape: &Shape, number: usize) -> Vec<T> {
     let features = shape.layout.features();
-    // From another kind on in each shape, so that shapes with few features do not all begin with the same ones.
+    // Each shape starts with another kind, so that shapes with few features do not all have the same kinds.
     let first = shape.name.len() * 5 + number * features;
     nasty::mixed(|feature| KINDS[(first + feature) % KINDS.len()], number as u64, shape.layout)
 }

@@ -1,4 +1,4 @@
-//! Hashes of the bits of every result, by every path, to compare between machines.
+//! Hashes the bits of every result, by every path, to compare them between machines.
 //!
 //! ```text
 //! cargo run --release                                # all paths of this machine; prints the digests
@@ -7,11 +7,12 @@
 //! cargo run --release -- --path parallel --isa avx2 --threads 3
 //! ```
 //!
-//! `--path` is scalar, simd or parallel; `--isa` portable, avx2, avx512 or best (the default, where a path is named).
-//! Exit codes: 0, all digests agree; 1, some do not; 2, a wrong argument; 77, this machine lacks what was asked for.
+//! `--path` is scalar, simd or parallel. `--isa` is portable, avx2, avx512 or best (the default, if a path is named).
+//! Exit codes: 0 if all digests agree; 1 if some do not; 2 for a wrong argument or file; 77 if this machine lacks what
+//! was requested.
 
 mod batches;
-// The tests' generator, compiled here a second time.
+// The tests' generator, compiled into this program as well.
 #[path = "../../common/nasty.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests use more of it")]
 mod nasty;
@@ -86,7 +87,7 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
     Ok(arguments)
 }
 
-/// Says of each run whether it agrees, and where it does not.
+/// Prints whether each run agrees, and the sections in which it does not.
 fn agree(runs: &[Run], digests: &[String], expected: &str) -> bool {
     let mut agree = true;
     for (run, given) in runs.iter().zip(digests) {
@@ -100,7 +101,7 @@ fn agree(runs: &[Run], digests: &[String], expected: &str) -> bool {
     agree
 }
 
-/// Sections whose lines are not in both texts.
+/// Returns the sections whose lines are not in both texts.
 fn differing_sections(expected: &str, given: &str) -> BTreeSet<String> {
     let lines = |text: &str| text.lines().map(String::from).collect::<BTreeSet<_>>();
     let (expected, given) = (lines(expected), lines(given));

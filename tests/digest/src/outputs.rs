@@ -1,4 +1,4 @@
-//! Everything that the crate computes of a batch, hashed.
+//! Hashes of everything that the crate computes from a batch.
 
 use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Layout, Moments, Path};
 use sha2::{Digest, Sha256};
@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::batches::{SHAPES, Shape, batch};
 use crate::runs::Run;
 
-/// The digests of each run, as text: a line per section, and one for the whole.
+/// Returns the digests of each run as text: a line per section, and one for the whole.
 pub(crate) fn digests(runs: &[Run]) -> Vec<String> {
     let mut texts = vec![String::new(); runs.len()];
     for shape in &SHAPES {
@@ -48,7 +48,7 @@ fn y<T: Element>(data: &mut [T], layout: Layout) -> BatchMut<'_, T> {
     BatchMut::new(data, layout).expect("a batch")
 }
 
-/// In one call, and as two halves that are merged.
+/// Hashes moments from one call, and from two halves that are merged.
 fn measure<T: Element>(path: Path, data: &[T], layout: Layout, hash: &mut Hash) {
     hash.moments(&path.moments(x(data, layout)));
     let (features, inner) = (layout.features(), layout.inner());
@@ -59,7 +59,8 @@ fn measure<T: Element>(path: Path, data: &[T], layout: Layout, hash: &mut Hash) 
     hash.moments(&merged);
 }
 
-/// Rows that arrive in pieces of 1, 2, 4, ... outer blocks; asked for before the last one, too.
+/// Hashes the moments of rows that arrive in pieces of 1, 2, 4, ... outer blocks: after all pieces, and before the last
+/// one.
 fn accumulate<T: Element>(data: &[T], layout: Layout, hash: &mut Hash) {
     let row = layout.features() * layout.inner();
     let mut rows = Accumulator::new(layout.features(), layout.inner()).expect("a shape");
@@ -75,7 +76,7 @@ fn accumulate<T: Element>(data: &[T], layout: Layout, hash: &mut Hash) {
     hash.moments(&rows.moments());
 }
 
-/// Two steps of training, one of them in place, of two layers; gives the first.
+/// Trains two layers for two steps each, one of them in place. Returns the first layer.
 fn train<T: Element>(path: Path, data: &[T], layout: Layout, hash: &mut Hash) -> BatchNorm {
     let features = layout.features();
     let mut affine = BatchNorm::new(features);
@@ -125,7 +126,8 @@ impl Hash {
         }
     }
 
-    /// Bits, in one order of bytes; all NaNs alike: payloads and signs are no part of a result.
+    /// Hashes bits in a fixed byte order. All NaNs are hashed alike, because payloads and signs are not part of a
+    /// result.
     fn values<T: Element>(&mut self, values: &[T]) {
         for x in values.iter().map(|x| x.to_f64()) {
             let x = if x.is_nan() { f64::NAN } else { x };

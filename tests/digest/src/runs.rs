@@ -1,14 +1,14 @@
-//! Which paths are run, on which lanes, on how many threads.
+//! Which paths run, on which instruction sets, on how many threads.
 
 use std::str::FromStr;
 
 use batchnorm::{Isa, Path};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-/// Instruction sets that there may be.
+/// All instruction sets that a machine may have.
 const ISAS: [&str; 3] = ["portable", "avx2", "avx512"];
 
-/// Threads of the parallel path, unless a number was asked for.
+/// Numbers of threads for the parallel path, unless one was requested.
 const THREADS: [usize; 4] = [1, 2, 3, 7];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -31,7 +31,7 @@ impl FromStr for PathName {
     }
 }
 
-/// What was asked for; without a path, all of them.
+/// What was requested. Without a path, all of them.
 #[derive(Default)]
 pub(crate) struct Request {
     pub(crate) path: Option<PathName>,
@@ -45,7 +45,9 @@ impl Request {
             Some(isa) if isa != "best" && !ISAS.contains(&isa.as_str()) => {
                 Err(format!("--isa must be best or one of {}, not {isa}", ISAS.join(", ")))
             }
-            Some(_) if self.path == Some(PathName::Scalar) => Err("--isa is of --path simd and parallel".into()),
+            Some(_) if self.path == Some(PathName::Scalar) => {
+                Err("--isa applies only to --path simd and parallel".into())
+            }
             _ if self.threads == Some(0) => Err("--threads must be at least 1".into()),
             _ => Ok(()),
         }
@@ -72,7 +74,7 @@ impl Run {
     }
 }
 
-/// The runs of a request, and what of it this machine lacks.
+/// Returns the runs of a request, and the instruction sets of it that this machine lacks.
 pub(crate) fn choose(request: &Request) -> (Vec<Run>, Vec<String>) {
     let (mut runs, mut missing) = (Vec::new(), Vec::new());
     if request.wants(PathName::Scalar) && request.isa.is_none() {
@@ -82,7 +84,7 @@ pub(crate) fn choose(request: &Request) -> (Vec<Run>, Vec<String>) {
     if !simd && !parallel {
         return (runs, missing);
     }
-    // One path was named: its best lanes, unless others were. Else all of them.
+    // If a path was named, the best instruction set, unless one was named. Otherwise all of them.
     let best = Isa::detect().name();
     let names = match request.isa.as_deref() {
         Some("best") => vec![best],

@@ -1,4 +1,4 @@
-//! burn on its CPU backend (flex), by the functions that its layer calls. Its operations allocate what they return.
+//! burn on its CPU backend (flex), with the functions that its layer calls. Its operations allocate their results.
 
 use burn::tensor::module::{batch_norm, batch_norm_train};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -31,7 +31,7 @@ fn ranked<const D: usize>(case: &Case, op: Op) -> Run<'_> {
         }
         Op::Training => {
             let out = batch_norm_train(x.clone(), weight.clone(), bias.clone(), eps);
-            // As its layer does, which trains on autodiff devices alone.
+            // The layer does the same, but trains on autodiff devices only.
             mean = mean.clone().mul_scalar(1.0 - MOMENTUM).add(out.mean.mul_scalar(MOMENTUM));
             variance = variance.clone().mul_scalar(1.0 - MOMENTUM).add(out.variance.mul_scalar(MOMENTUM));
             give(out.output, result);
@@ -48,7 +48,7 @@ fn give<const D: usize>(y: Tensor<D>, result: Option<&mut Vec<f32>>) {
 
 fn moments<const D: usize>(x: Tensor<D>) -> (Tensor<2>, Tensor<2>) {
     let features = x.dims()[1];
-    // Planes: one feature after the other, because variances are over one axis.
+    // Planes are rearranged feature by feature, because variances are computed over one axis.
     let (x, axis) = if D == 2 {
         (x.reshape([0, features as i32]), 0)
     } else {

@@ -1,4 +1,4 @@
-//! candle-nn's layer, and the moments as it takes them. Its operations allocate what they return.
+//! candle-nn's layer, and moments computed as the layer does. Its operations allocate their results.
 
 use candle_core::{Device, Result, Tensor};
 use candle_nn::{BatchNorm, ModuleT};
@@ -20,15 +20,15 @@ pub fn run(case: &Case, op: Op) -> Run<'_> {
         let Some(result) = result else { return };
         out.iter().for_each(|tensor| result.extend(values(tensor).expect("floats")));
         if op == Op::Moments {
-            // Its variance is the unbiased one.
+            // Its variance is unbiased; the others are not.
             let biased = (count - 1.0) / count;
             result[features..].iter_mut().for_each(|variance| *variance *= biased);
         }
     })
 }
 
-/// `[mean, variance]`. There is no variance over several axes, so planes go where its training puts them, too: one
-/// feature after the other.
+/// Returns `[mean, variance]`. There is no variance over several axes, so planes are rearranged feature by feature, as
+/// in its training.
 fn moments(x: &Tensor) -> Result<Vec<Tensor>> {
     if x.rank() == 2 {
         return Ok(vec![x.mean_keepdim(0)?, x.var_keepdim(0)?]);

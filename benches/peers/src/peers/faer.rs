@@ -1,4 +1,4 @@
-//! faer: column statistics of a matrix, into rows that exist. It has no batch norm, and no batches of planes.
+//! faer: column statistics of a matrix, written to existing rows. It has no batch norm, and no batches of planes.
 
 use faer::stats::{NanHandling, row_mean, row_varm};
 use faer::{MatRef, Row};
@@ -18,7 +18,7 @@ pub fn run(case: &Case, op: Op) -> Option<Run<'_>> {
         row_mean(mean.as_mut(), x, NanHandling::Propagate);
         row_varm(variance.as_mut(), x, mean.as_ref(), NanHandling::Propagate);
         if let Some(result) = result {
-            // Its variance is the unbiased one.
+            // Its variance is unbiased; the others are not.
             let biased = (rows - 1) as f32 / rows as f32;
             result.extend(mean.iter());
             result.extend(variance.iter().map(|v| v * biased));

@@ -1,4 +1,4 @@
-//! The contenders: one file each, all given the same case.
+//! The contenders: one file each, all with the same case.
 
 #[cfg(feature = "burn")]
 mod burn;
@@ -9,7 +9,7 @@ mod this;
 
 use crate::case::{Case, Op};
 
-/// One call. Given a vector, it also appends what it computed: means, then variances; or the normalised batch.
+/// One call. If given a vector, it also appends its result: means, then variances; or the normalised batch.
 pub type Run<'a> = Box<dyn FnMut(Option<&mut Vec<f32>>) + 'a>;
 
 pub struct Contender<'a> {
@@ -17,7 +17,7 @@ pub struct Contender<'a> {
     pub run: Run<'a>,
 }
 
-/// This crate first, then the peers that can do it.
+/// Returns this crate first, then the peers that support the operation.
 pub fn contenders(case: &Case, op: Op) -> Vec<Contender<'_>> {
     let mut contenders = vec![
         Contender { name: "this", run: this::run(case, op) },
@@ -31,7 +31,7 @@ pub fn contenders(case: &Case, op: Op) -> Vec<Contender<'_>> {
     contenders
 }
 
-/// Ends the program where a peer computes something else: a time of that would mean nothing.
+/// Panics if a peer computes something else, because its time would be meaningless.
 pub fn check(case: &Case, op: Op, contenders: &mut [Contender<'_>]) {
     let mut expected = Vec::new();
     for contender in contenders {
@@ -41,7 +41,7 @@ pub fn check(case: &Case, op: Op, contenders: &mut [Contender<'_>]) {
             expected = got;
             continue;
         }
-        // Loose: f32 sums of a million values are what some peers do.
+        // A loose bound, because some peers sum a million values in f32.
         let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 0.01 * (1.0 + b.abs());
         let agrees = got.len() == expected.len() && got.iter().zip(&expected).all(close);
         assert!(agrees, "{} differs: {op} of {}", contender.name, case.name());

@@ -1,6 +1,6 @@
-//! ndarray: no batch norm of its own, so what its users write.
+//! ndarray: it has no batch norm of its own, so this is what its users write.
 //!
-//! Twice: as an expression that allocates its result, and as one `Zip` into an array that exists.
+//! There are two versions: an expression that allocates its result, and one `Zip` into an existing array.
 
 use ndarray::{Array, Array1, ArrayView, Axis, Dimension, Ix2, Ix3, Zip, aview1};
 
@@ -81,7 +81,7 @@ fn zip<'a, D: Dimension + 'a>(case: &'a Case, view: View<'a, D>, op: Op) -> Run<
     })
 }
 
-/// What normalises, shaped to broadcast, and what training keeps.
+/// The parameters, shaped to broadcast, and the running statistics that training updates.
 struct Layer<'a, D> {
     mean: Array<f32, D>,
     scale: Array<f32, D>,

@@ -1,4 +1,4 @@
-//! This crate, with memory that is used again.
+//! This crate, reusing its memory.
 
 use batchnorm::{BatchMut, BatchNorm, Moments, Path, Workspace};
 
@@ -12,7 +12,7 @@ pub fn run(case: &Case, op: Op) -> Run<'_> {
     match op {
         Op::Moments => {
             let (mut moments, mut workspace) = (Moments::default(), Workspace::default());
-            // The peers hand out arrays of f32, so this does, too.
+            // The peers return arrays of f32, so this does, too.
             let mut means = vec![0.0f32; case.features()];
             let mut variances = means.clone();
             Box::new(move |result| {
