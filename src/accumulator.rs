@@ -8,7 +8,7 @@ use crate::{Batch, Element, Error, Layout, Moments, Path, Result};
 /// Computes moments from batches of any size. The result is bit-identical to a single call on all rows.
 ///
 /// An accumulator keeps the rows of the last, incomplete chunk and the moments of the complete subtrees so far. The
-/// moments take at most `log2(chunks) + 1` times four f64 and a count per feature. The rows are fewer than one chunk,
+/// moments take at most `log2(chunks) + 1` times five f64 and a count per feature. The rows are fewer than one chunk,
 /// which is 512 rows if there are at least 64 columns, 32,768 to 65,536 values if there are fewer, and, where
 /// `inner >= 32`, 32,768 values of each feature or one plane if that is longer.
 ///

@@ -88,6 +88,20 @@ pub enum Error {
         /// Values per feature given.
         given: usize,
     },
+    /// Merged moments would have more values of a feature than a `u64` counts.
+    #[non_exhaustive]
+    TooManyValues {
+        /// Values of the one side.
+        a: u64,
+        /// Values of the other side.
+        b: u64,
+    },
+    /// There is not enough memory for so many features.
+    #[non_exhaustive]
+    TooManyFeatures {
+        /// Number of features given.
+        given: usize,
+    },
     /// An option or a parameter is out of range.
     #[non_exhaustive]
     OutOfRange {
@@ -125,6 +139,10 @@ impl fmt::Display for Error {
             Error::TooFewValues { needed, given } => {
                 write!(f, "training needs at least {needed} values per feature, but the batch has {given}")
             }
+            Error::TooManyValues { a, b } => {
+                write!(f, "moments of {a} and {b} values cannot be merged: a feature has at most {} values", u64::MAX)
+            }
+            Error::TooManyFeatures { given } => write!(f, "there is not enough memory for {given} features"),
             Error::OutOfRange { name, allowed, given } => {
                 write!(f, "{name} must be {allowed}, but is {given}")
             }

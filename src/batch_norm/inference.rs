@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{check_features, check_same};
-use crate::kernels::map::Parameters;
+use crate::exec::Normalization;
 use crate::{Batch, BatchMut, Element, Path, Result};
 
 /// A frozen layer for evaluation: the mean, scale and bias of each feature are computed once. Calls allocate nothing,
@@ -29,13 +29,13 @@ use crate::{Batch, BatchMut, Element, Path, Result};
 #[derive(Clone)]
 #[must_use]
 pub struct Inference {
-    parameters: Parameters<f64, 3>,
+    normalization: Normalization,
     path: Path,
 }
 
 impl Inference {
-    pub(super) fn new(parameters: Parameters<f64, 3>, path: Path) -> Self {
-        Inference { parameters, path }
+    pub(super) fn new(normalization: Normalization, path: Path) -> Self {
+        Inference { normalization, path }
     }
 
     /// Sets the path (default: that of the layer). All paths give bit-identical results; only speed differs.
@@ -66,7 +66,7 @@ impl Inference {
     /// assert_eq!(batchnorm::BatchNorm::new(7).to_inference().num_features(), 7);
     /// ```
     pub fn num_features(&self) -> usize {
-        self.parameters.features()
+        self.normalization.parameters.features()
     }
 
     /// Normalises `x` by the running statistics and writes the result to `y`.
@@ -86,7 +86,7 @@ impl Inference {
     pub fn forward<T: Element>(&self, x: Batch<'_, T>, mut y: BatchMut<'_, T>) -> Result<()> {
         check_features(self.num_features(), x.layout())?;
         check_same(x.layout(), y.layout())?;
-        self.path.normalize(&self.parameters, x.layout(), Some(x.data()), y.data_mut());
+        self.path.normalize(&self.normalization, x.layout(), Some(x.data()), y.data_mut());
         Ok(())
     }
 
@@ -104,14 +104,14 @@ impl Inference {
     /// ```
     pub fn forward_in_place<T: Element>(&self, mut x: BatchMut<'_, T>) -> Result<()> {
         check_features(self.num_features(), x.layout())?;
-        self.path.normalize(&self.parameters, x.layout(), None, x.data_mut());
+        self.path.normalize(&self.normalization, x.layout(), None, x.data_mut());
         Ok(())
     }
 }
 
 impl PartialEq for Inference {
     fn eq(&self, other: &Self) -> bool {
-        self.parameters == other.parameters
+        self.normalization == other.normalization
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 pub use inference::Inference;
 use parameters::{Statistics, WeightBias};
 
-use crate::kernels::map::Parameters;
+use crate::exec::Normalization;
 use crate::moments::Workspace;
 use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Path, Result};
 
@@ -66,7 +66,7 @@ pub struct BatchNorm {
     /// Variances of the batch: first unbiased, then biased.
     variance: Vec<f64>,
     /// Mean, scale and bias with which the batch is normalised.
-    parameters: Parameters<f64, 3>,
+    normalization: Normalization,
 }
 
 impl BatchNorm {
@@ -93,7 +93,7 @@ impl BatchNorm {
         self.check_train(x.layout())?;
         check_same(x.layout(), y.layout())?;
         self.train_step(x);
-        self.path.normalize(&self.parameters, x.layout(), Some(x.data()), y.data_mut());
+        self.path.normalize(&self.normalization, x.layout(), Some(x.data()), y.data_mut());
         Ok(())
     }
 
@@ -113,7 +113,7 @@ impl BatchNorm {
     pub fn forward_train_in_place<T: Element>(&mut self, mut x: BatchMut<'_, T>) -> Result<()> {
         self.check_train(x.layout())?;
         self.train_step(x.as_batch());
-        self.path.normalize(&self.parameters, x.layout(), None, x.data_mut());
+        self.path.normalize(&self.normalization, x.layout(), None, x.data_mut());
         Ok(())
     }
 
@@ -172,28 +172,28 @@ impl BatchNorm {
 
     pub(crate) fn inference(&self) -> &Inference {
         self.inference.get_or_init(|| {
-            let mut parameters = Parameters::default();
+            let mut normalization = Normalization::default();
             let statistics = Statistics { mean: &self.running_mean, mean_low: None, variance: &self.running_var };
-            parameters::fill(&mut parameters, statistics, self.eps, self.weight_bias());
-            Inference::new(parameters, self.path)
+            parameters::fill(&mut normalization, statistics, self.eps, self.weight_bias());
+            Inference::new(normalization, self.path)
         })
     }
 
-    /// Computes the moments of the batch, updates the running statistics and sets `self.parameters` to those that
+    /// Computes the moments of the batch, updates the running statistics and sets `self.normalization` to that which
     /// normalise the batch.
     fn train_step<T: Element>(&mut self, x: Batch<'_, T>) {
         let (path, count) = (self.path, x.layout().count());
         let (mut batch, mut variance) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.variance));
-        let mut parameters = std::mem::take(&mut self.parameters);
+        let mut normalization = std::mem::take(&mut self.normalization);
         path.moments_into(x, &mut batch, &mut self.workspace);
         variance.resize(batch.num_features(), 0.0);
         path.variances(&batch, (count - 1) as f64, &mut variance);
         self.update_running(batch.means(), &variance);
         path.variances(&batch, count as f64, &mut variance);
         let parts = batch.parts();
-        let statistics = Statistics { mean: parts.means, mean_low: Some(parts.means_low), variance: &variance };
-        parameters::fill(&mut parameters, statistics, self.eps, self.weight_bias());
-        (self.batch, self.variance, self.parameters) = (batch, variance, parameters);
+        let statistics = Statistics { mean: parts.means, mean_low: Some(parts.means_middle), variance: &variance };
+        parameters::fill(&mut normalization, statistics, self.eps, self.weight_bias());
+        (self.batch, self.variance, self.normalization) = (batch, variance, normalization);
     }
 
     fn update_running(&mut self, mean: &[f64], unbiased_variance: &[f64]) {

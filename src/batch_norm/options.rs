@@ -4,12 +4,16 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use super::BatchNorm;
-use crate::kernels::map::Parameters;
+use crate::exec::Normalization;
 use crate::moments::Workspace;
 use crate::{Element, Error, Moments, Path, Result};
 
 impl BatchNorm {
     /// Creates a layer of `num_features` features with PyTorch's defaults (see [`BatchNorm`]).
+    ///
+    /// # Panics
+    /// If there is not enough memory for so many features, as `vec![0.0; num_features]` does. [`BatchNorm::try_new`] is
+    /// for numbers of features that come from input.
     ///
     /// ```
     /// let bn = batchnorm::BatchNorm::new(2);
@@ -18,21 +22,36 @@ impl BatchNorm {
     /// assert_eq!((bn.running_mean(), bn.running_var()), (&[0.0, 0.0][..], &[1.0, 1.0][..]));
     /// ```
     pub fn new(num_features: usize) -> Self {
-        BatchNorm {
+        Self::try_new(num_features).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Like [`BatchNorm::new`], but without a panic.
+    ///
+    /// # Errors
+    /// [`Error::TooManyFeatures`] if there is not enough memory for so many features.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// assert_eq!(BatchNorm::try_new(2)?.num_features(), 2);
+    /// assert!(BatchNorm::try_new(usize::MAX).is_err());
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn try_new(num_features: usize) -> Result<Self> {
+        Ok(BatchNorm {
             eps: 1e-5,
             momentum: Some(0.1),
-            weight: Some(vec![1.0; num_features]),
-            bias: Some(vec![0.0; num_features]),
-            running_mean: vec![0.0; num_features],
-            running_var: vec![1.0; num_features],
+            weight: Some(filled(1.0, num_features)?),
+            bias: Some(filled(0.0, num_features)?),
+            running_mean: filled(0.0, num_features)?,
+            running_var: filled(1.0, num_features)?,
             num_batches_tracked: 0,
             path: Path::Auto,
             inference: OnceLock::new(),
             batch: Moments::default(),
             workspace: Workspace::default(),
             variance: Vec::new(),
-            parameters: Parameters::default(),
-        }
+            normalization: Normalization::default(),
+        })
     }
 
     /// Sets `eps`, which is added to the variance to avoid dividing by nearly zero (default: 1e-5). 0 is allowed: a
@@ -266,9 +285,10 @@ impl BatchNorm {
     /// Sets the running variance, one value per feature.
     ///
     /// # Errors
-    /// [`Error::ParameterLength`] if there is not one value per feature, [`Error::OutOfRange`] if a value is negative:
-    /// its square root would silently make the feature NaN. (NaN and infinity are allowed, because training on such
-    /// data produces them.)
+    /// [`Error::ParameterLength`] if there is not one value per feature, [`Error::OutOfRange`] if a value is negative and
+    /// the momentum lies within 0 and 1: evaluation would silently make the feature NaN. (Training by another momentum
+    /// can leave negative values, and training on NaN or infinity leaves these, so they are allowed: what a layer can
+    /// save, a layer with the same options can load.)
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
@@ -276,12 +296,15 @@ impl BatchNorm {
     /// bn.set_running_var(&[4.0f32])?;
     /// assert_eq!(bn.running_var(), [4.0]);
     /// assert!(bn.set_running_var(&[-4.0f32]).is_err());
+    /// assert!(bn.with_momentum(-0.1)?.set_running_var(&[-4.0f32]).is_ok());
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn set_running_var<T: Element>(&mut self, variance: &[T]) -> Result<()> {
         let variance = self.checked("running_var", variance)?;
-        if let Some(&given) = variance.iter().find(|v| **v < 0.0) {
-            return Err(Error::OutOfRange { name: "running_var", allowed: "at least 0", given });
+        let averages = self.momentum.is_none_or(|momentum| (0.0..=1.0).contains(&momentum));
+        if let Some(&given) = variance.iter().find(|v| averages && **v < 0.0) {
+            let allowed = "at least 0 where the momentum lies within 0 and 1";
+            return Err(Error::OutOfRange { name: "running_var", allowed, given });
         }
         self.running_var = variance;
         self.changed();
@@ -323,4 +346,12 @@ impl fmt::Debug for BatchNorm {
             .field("path", &self.path)
             .finish_non_exhaustive()
     }
+}
+
+/// A vector of equal values, if there is memory for it.
+fn filled(value: f64, num_features: usize) -> Result<Vec<f64>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(num_features).map_err(|_| Error::TooManyFeatures { given: num_features })?;
+    values.resize(num_features, value);
+    Ok(values)
 }

@@ -13,10 +13,20 @@ use crate::kernels::{Arrays, KernelElement, Variances};
 use crate::lanes::Isa;
 use crate::layout::Layout;
 use crate::moments::Workspace;
+use crate::spec::fallback::FactoredScale;
 use crate::spec::{Order, scalar};
 #[cfg(feature = "rayon")]
 use crate::tuning::{PARALLEL_MOMENTS, PARALLEL_NORMALIZE};
 use crate::{Batch, Element, Error, Moments, Result};
+
+/// How the features of a batch are normalised.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Normalization {
+    /// Mean, scale and bias of each feature.
+    pub(crate) parameters: Parameters<f64, 3>,
+    /// The features whose scale is out of range. The kernels leave their values as they are.
+    pub(crate) factored: Vec<FactoredScale>,
+}
 
 /// How to compute. All paths give bit-identical results; only speed differs.
 ///
@@ -124,14 +134,14 @@ impl Path {
     /// Normalises `x` into `y` (or `y` in place) with the mean, scale and bias of each feature.
     pub(crate) fn normalize<T: Element>(
         self,
-        parameters: &Parameters<f64, 3>,
+        normalization: &Normalization,
         layout: Layout,
         x: Option<&[T]>,
         y: &mut [T],
     ) {
         match T::in_out(x, y, INTERNAL) {
-            ByElement::F32((x, y)) => normalize(self, parameters, layout, x, y),
-            ByElement::F64((x, y)) => normalize(self, parameters, layout, x, y),
+            ByElement::F32((x, y)) => normalize(self, normalization, layout, x, y),
+            ByElement::F64((x, y)) => normalize(self, normalization, layout, x, y),
         }
     }
 
@@ -183,17 +193,24 @@ fn run<R: Reduction<N>, J: Join, const N: usize>(tree: &Tree<R, J, N>, out: Arra
     tree.run(out, workspace.of(tree.workspace()));
 }
 
-/// Normalises all values by a path.
+/// Normalises all values by a path; then, in plain code, those of the features whose scale is out of range.
 fn normalize<T: KernelElement>(
     path: Path,
-    parameters: &Parameters<f64, 3>,
+    normalization: &Normalization,
     layout: Layout,
     x: Option<&[T]>,
     y: &mut [T],
 ) {
-    if y.is_empty() {
-        return;
+    if !y.is_empty() {
+        map(path, &normalization.parameters, layout, x, y);
+        for feature in &normalization.factored {
+            feature.normalize(layout, y);
+        }
     }
+}
+
+/// Normalises values of a batch that has some by mean, scale and bias.
+fn map<T: KernelElement>(path: Path, parameters: &Parameters<f64, 3>, layout: Layout, x: Option<&[T]>, y: &mut [T]) {
     if path == Path::Scalar {
         return scalar::normalize(layout, |feature| parameters.feature(feature), x, y);
     }
@@ -211,8 +228,9 @@ impl Moments {
     /// this by another path.)
     ///
     /// The last bits of the result depend on how the rows were split into batches; those of an
-    /// [`Accumulator`](crate::Accumulator) do not. If the mean is 1e15 standard deviations or more, many small batches
-    /// lose up to half a unit in the last place each. Otherwise the result is as accurate as that of a single call.
+    /// [`Accumulator`](crate::Accumulator) do not. The result is as accurate as that of a single call, also after many
+    /// updates by single rows: a merge adds `12 u^2` of relative error to m2 at most (`u = 2^-53`), so 2^32 of them add
+    /// less than one unit in the last place.
     ///
     /// # Errors
     /// [`Error::Features`] if the batch has a different number of features; a failed call leaves everything unchanged.

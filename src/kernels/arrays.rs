@@ -1,18 +1,21 @@
 //! Results per feature, in several arrays of the same length.
 
 use crate::lanes::Lanes;
-use crate::spec::{DoubleDouble, FeatureMoments};
+use crate::spec::{DoubleDouble, FeatureMoments, TripleDouble};
 
 /// `N` arrays to write, each with one value per feature.
 #[derive(Debug)]
 pub(crate) struct Arrays<'a, const N: usize>(pub(crate) [&'a mut [f64]; N]);
 
-/// Moments to write: the high and low words of the means, then those of m2. Counts are stored separately.
-pub(crate) type MomentArrays<'a> = Arrays<'a, 4>;
+/// The words of a feature's moments: high, middle and low of the mean, high and low of m2. Counts are stored separately.
+pub(crate) const MOMENT_WORDS: usize = 5;
+
+/// Moments to write, one array per word.
+pub(crate) type MomentArrays<'a> = Arrays<'a, MOMENT_WORDS>;
 
 /// Moments to read, in the same order as [`MomentArrays`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MomentSlices<'a>(pub(crate) [&'a [f64]; 4]);
+pub(crate) struct MomentSlices<'a>(pub(crate) [&'a [f64]; MOMENT_WORDS]);
 
 impl<'a, const N: usize> Arrays<'a, N> {
     /// Takes arrays for `features` features from the start of a workspace. Returns them and the rest of the workspace.
@@ -55,8 +58,9 @@ impl MomentArrays<'_> {
     /// Writes the moments of one feature per lane, starting at `feature`.
     #[inline(always)]
     pub(crate) fn store<L: Lanes<Scalar = f64>>(&mut self, feature: usize, moments: FeatureMoments<L>) {
-        let [mean, mean_low, m2, m2_low] = &mut self.0;
+        let [mean, mean_middle, mean_low, m2, m2_low] = &mut self.0;
         moments.mean.high.store(&mut mean[feature..]);
+        moments.mean.middle.store(&mut mean_middle[feature..]);
         moments.mean.low.store(&mut mean_low[feature..]);
         moments.m2.high.store(&mut m2[feature..]);
         moments.m2.low.store(&mut m2_low[feature..]);
@@ -72,9 +76,13 @@ impl MomentSlices<'_> {
     /// Loads the moments of one feature per lane, starting at `feature`.
     #[inline(always)]
     pub(crate) fn load<L: Lanes<Scalar = f64>>(&self, token: L::Token, feature: usize) -> FeatureMoments<L> {
-        let [mean, mean_low, m2, m2_low] = &self.0;
+        let [mean, mean_middle, mean_low, m2, m2_low] = &self.0;
         FeatureMoments {
-            mean: DoubleDouble { high: L::load(token, &mean[feature..]), low: L::load(token, &mean_low[feature..]) },
+            mean: TripleDouble {
+                high: L::load(token, &mean[feature..]),
+                middle: L::load(token, &mean_middle[feature..]),
+                low: L::load(token, &mean_low[feature..]),
+            },
             m2: DoubleDouble { high: L::load(token, &m2[feature..]), low: L::load(token, &m2_low[feature..]) },
         }
     }

@@ -2,7 +2,7 @@
 //! [`lanes`](crate::lanes)).
 
 use crate::lanes::{F64Lanes, Lanes};
-use crate::spec::DoubleDouble;
+use crate::spec::{DoubleDouble, TripleDouble};
 
 /// Returns `a + b` as a rounded sum and its exact error (Knuth 1969).
 #[inline(always)]
@@ -67,4 +67,21 @@ fn split<L: F64Lanes>(token: L::Token, x: L) -> DoubleDouble<L> {
     let large = x.mul(L::splat(token, 134_217_729.0)); // 2^27 + 1
     let high = large.sub(large.sub(x));
     DoubleDouble { high, low: x.sub(high) }
+}
+
+/// Returns the sum of a number and a double-double, exactly.
+#[inline(always)]
+pub(super) fn triple<L: Lanes>(base: L, offset: DoubleDouble<L>) -> TripleDouble<L> {
+    let s = two_sum(base, offset.high);
+    let t = two_sum(s.low, offset.low);
+    let high = two_sum(s.high, t.high);
+    let middle = two_sum(high.low, t.low);
+    TripleDouble { high: high.high, middle: middle.high, low: middle.low }
+}
+
+/// Returns `a - b`. The error is at most `3 u^3` times the larger of the two and `2 u^2` times the difference.
+#[inline(always)]
+pub(super) fn difference<L: Lanes>(a: TripleDouble<L>, b: TripleDouble<L>) -> DoubleDouble<L> {
+    let s = sum(two_difference(a.high, b.high), two_difference(a.middle, b.middle));
+    two_sum(s.high, s.low.add(a.low.sub(b.low)))
 }

@@ -7,7 +7,7 @@ pub(crate) mod map;
 pub(crate) mod reduce;
 mod variance;
 
-pub(crate) use arrays::{Arrays, MomentArrays, MomentSlices};
+pub(crate) use arrays::{Arrays, MOMENT_WORDS, MomentArrays, MomentSlices};
 pub(crate) use variance::Variances;
 
 use crate::lanes::LaneElement;

@@ -4,7 +4,9 @@
 //! Such chunks are rare, so this is plain code. All paths share it, because it is part of the definition of the result
 //! (step 5 of [`spec::order`](crate::spec::order)).
 
-use super::{DoubleDouble, FeatureMoments, power_of_two};
+use super::double_double::{product, quotient, triple, two_sum};
+use super::{DoubleDouble, FeatureMoments, TripleDouble, power_of_two, same_bits};
+use crate::{Element, Layout};
 
 /// Returns mean and m2 of one or more values, which need not be finite:
 ///
@@ -42,13 +44,16 @@ pub(crate) fn moments(values: impl Iterator<Item = f64> + Clone) -> FeatureMomen
     let mut shift = rounded(sum(scaled.clone().map(|x| (x, 0.0)))) / count;
     shift += rounded(sum(scaled.clone().map(|x| (x - shift, 0.0)))) / count;
 
-    // The shift is now within half a unit in the last place of the mean. The term subtracted from the squares,
-    // `first * offset`, is no larger than the squares; if it is not much smaller, the deviations are so few units that
-    // they are exact.
-    let first = rounded(sum(scaled.clone().map(|x| (x - shift, 0.0))));
+    // The shift is now within about a unit in the last place of the mean. What it missed is kept in two words, because it
+    // may be most of a standard deviation.
+    let (first, compensation) = sum(scaled.clone().map(|x| (x - shift, 0.0)));
+    let first = two_sum(first, compensation);
+    let offset = quotient(first, count);
     let (second, compensation) = sum(scaled.map(|x| square(x - shift)));
-    let offset = first / count;
-    let (mean, m2) = (two_sum(shift, offset), two_sum(second, compensation - first * offset));
+    let (squares, excess) = (two_sum(second, compensation), product(first, offset));
+    let m2 = two_sum(squares.high, -excess.high);
+    let m2 = two_sum(m2.high, m2.low + (squares.low - excess.low));
+    let mean = triple(shift, offset);
     unscaled(FeatureMoments { mean, m2 }, scale)
 }
 
@@ -62,7 +67,8 @@ fn unscaled(moments: FeatureMoments<f64>, scale: f64) -> FeatureMoments<f64> {
         true => DoubleDouble { high: 0.0, low: 0.0 },
         false => DoubleDouble { high: f64::INFINITY, low: 0.0 },
     };
-    FeatureMoments { mean: DoubleDouble { high: mean.high / scale, low: mean.low / scale }, m2 }
+    let TripleDouble { high, middle, low } = mean;
+    FeatureMoments { mean: TripleDouble { high: high / scale, middle: middle / scale, low: low / scale }, m2 }
 }
 
 /// Sums of squares above this may overflow in intermediate results, where numbers are split into halves.
@@ -91,9 +97,13 @@ pub(crate) fn merge(
         return not_finite(a.mean.high + b.mean.high);
     }
     let scale = power_of_two(-64);
-    let times = |x: DoubleDouble<f64>, factor: f64| DoubleDouble { high: x.high * factor, low: x.low * factor };
-    let scaled =
-        |x: FeatureMoments<f64>| FeatureMoments { mean: times(x.mean, scale), m2: times(times(x.m2, scale), scale) };
+    let scaled = |x: FeatureMoments<f64>| {
+        let (mean, m2) = (x.mean, x.m2);
+        FeatureMoments {
+            mean: TripleDouble { high: mean.high * scale, middle: mean.middle * scale, low: mean.low * scale },
+            m2: DoubleDouble { high: m2.high * scale * scale, low: m2.low * scale * scale },
+        }
+    };
     unscaled(chan(scaled(a), scaled(b)), scale)
 }
 
@@ -106,7 +116,42 @@ pub(crate) fn square(d: f64) -> (f64, f64) {
 
 /// Returns the moments of values whose `sum` is NaN or infinite because some of the values are.
 pub(crate) fn not_finite(sum: f64) -> FeatureMoments<f64> {
-    FeatureMoments { mean: DoubleDouble { high: sum, low: 0.0 }, m2: DoubleDouble { high: f64::NAN, low: 0.0 } }
+    let mean = TripleDouble { high: sum, middle: 0.0, low: 0.0 };
+    FeatureMoments { mean, m2: DoubleDouble { high: f64::NAN, low: 0.0 } }
+}
+
+/// Normalises a feature whose scale, `weight / sqrt(variance + eps)`, is too large or too small for a normal f64, though
+/// the outputs need not be. Instead of the scale it has both of its factors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FactoredScale {
+    pub(crate) feature: usize,
+    pub(crate) mean: f64,
+    /// What is left of the mean after rounding it to f64.
+    pub(crate) mean_low: f64,
+    /// `1 / sqrt(variance + eps)`.
+    pub(crate) inverse_deviation: f64,
+    pub(crate) weight: f64,
+    pub(crate) bias: f64,
+}
+
+impl FactoredScale {
+    /// Normalises the values of the feature in place.
+    pub(crate) fn normalize<T: Element>(&self, layout: Layout, y: &mut [T]) {
+        let (inner, block) = (layout.inner(), layout.features() * layout.inner());
+        for block in y.chunks_exact_mut(block) {
+            for y in &mut block[self.feature * inner..][..inner] {
+                let deviation = y.to_f64() - self.mean - self.mean_low;
+                *y = T::from_f64(deviation * self.inverse_deviation * self.weight + self.bias);
+            }
+        }
+    }
+}
+
+impl PartialEq for FactoredScale {
+    fn eq(&self, other: &Self) -> bool {
+        let words = |x: &Self| [x.mean, x.mean_low, x.inverse_deviation, x.weight, x.bias];
+        self.feature == other.feature && same_bits(&words(self), &words(other))
+    }
 }
 
 /// Returns the compensated sum of values that have a small remainder each: the plain sum, and a compensation term that
@@ -123,11 +168,4 @@ fn sum(values: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
 
 fn rounded((sum, compensation): (f64, f64)) -> f64 {
     sum + compensation
-}
-
-/// Returns `a + b` as a rounded sum and its exact error (Knuth 1969).
-fn two_sum(a: f64, b: f64) -> DoubleDouble<f64> {
-    let high = a + b;
-    let b_part = high - a;
-    DoubleDouble { high, low: (a - (high - b_part)) + (b - b_part) }
 }

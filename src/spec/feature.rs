@@ -1,16 +1,14 @@
 //! The moments of one feature, or of one feature per lane.
 
-/// An unevaluated sum of two numbers. The low word is the rounding error of the high word.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct DoubleDouble<V> {
-    pub(crate) high: V,
-    pub(crate) low: V,
-}
+use super::{DoubleDouble, TripleDouble};
 
 /// Mean and m2, the sum of squared deviations from the mean. The count is stored separately.
+///
+/// The mean has three words. Where the standard deviation is near the last place of the mean, the middle word carries the
+/// deviations, and the low word keeps merges from rounding it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct FeatureMoments<V> {
-    pub(crate) mean: DoubleDouble<V>,
+    pub(crate) mean: TripleDouble<V>,
     pub(crate) m2: DoubleDouble<V>,
 }
 

@@ -7,12 +7,14 @@
 //! - [`feature`]: the type for the moments of one feature.
 //! - [`rules`]: the parts of the definition that depend on the element type.
 
+mod double_double;
 pub(crate) mod fallback;
 pub(crate) mod feature;
 pub(crate) mod order;
 pub(crate) mod rules;
 pub(crate) mod scalar;
 
-pub(crate) use feature::{DoubleDouble, FeatureMoments, power_of_two, same_bits};
+pub(crate) use double_double::{DoubleDouble, TripleDouble};
+pub(crate) use feature::{FeatureMoments, power_of_two, same_bits};
 pub(crate) use order::Order;
 pub(crate) use rules::ElementRules;

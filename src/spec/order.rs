@@ -28,8 +28,9 @@
 //!    `d`, which is exact, is added to the sum, and the remainder is added to the compensation term.
 //! 3. **Horizontal reduction.** Of `n` accumulators, `j` and `j + n / 2` are added, until one is left. In the row view
 //!    this is done over `interleave` first, then over `inner` (with `n` rounded up to a power of two).
-//! 4. **Finalize.** `q = sum / count`. The mean is the double-double `shift + q`. `m2 = sum of squares - sum * q`, but
-//!    at least 0. For f64 values every rounding error of this step is kept, too.
+//! 4. **Finalize.** `q = sum / count`. The mean is `shift + q`; `m2 = sum of squares - sum * q`, but at least 0. For f32
+//!    values the mean has two words. For f64 values every rounding error of this step is kept: q and m2 have two words,
+//!    the mean has three.
 //! 5. **Check.** The result of the chunk is rejected if it is not finite, if the sum of squares is more than 2.2 times
 //!    `m2` (f32: 16 times), or if the sum of squares is tiny ([`TINY_SQUARES`]) but not 0. Steps 2 to 4 are then
 //!    repeated with the mean just found (not rounded to the element type) as the shift. If that result is rejected as
@@ -37,7 +38,8 @@
 //!
 //! The sums of the sample follow steps 2 and 3 with a shift of 0. They are always pairwise and never compensated.
 //!
-//! Chunks are merged by Chan's formula, in double-doubles throughout, in a binary **tree**. A node of `n > 1` chunks
+//! Chunks are merged by Chan's formula in a binary **tree**, m2 in two words and the mean in three (its low word keeps a
+//! merge from rounding a standard deviation that is near the last place of the mean). A node of `n > 1` chunks
 //! gives its left child the largest power of two below `n`. A plane longer than a chunk is cut into pieces, which form
 //! such a tree of their own, so that whole outer blocks can be added later.
 //!

@@ -7,11 +7,12 @@
 
 use std::ops::Range;
 
+use super::double_double::{difference, product, quotient, sum, triple, two_product, two_sum};
 use super::order::{
     ChunkRange, GROUP_POSITIONS, GROUP_ROWS, Order, PLANE_ACCUMULATORS, SEGMENT_GROUPS, Span, TINY_SQUARES, View,
     sample_group, zero_shift,
 };
-use super::{DoubleDouble, ElementRules, FeatureMoments, fallback, power_of_two};
+use super::{DoubleDouble, ElementRules, FeatureMoments, TripleDouble, fallback, power_of_two};
 use crate::{Element, Layout};
 
 /// Returns mean and m2 of a feature. The batch must have values.
@@ -64,17 +65,19 @@ fn tree<T: ElementRules>(order: &Order, x: &[T], feature: usize, span: &Span) ->
     }
 }
 
-/// Merges two parts by Chan's formula, with means and m2 as double-doubles.
+/// Merges two parts by Chan's formula. The mean of `a` is the base to which a step is added, so that nothing is rounded
+/// but the step and the lower words.
 fn merge(a: &Part, b: &Part) -> Part {
     let (count_a, count_b) = (a.count as f64, b.count as f64);
     let count = count_a + count_b;
     let chan = |a: FeatureMoments<f64>, b: FeatureMoments<f64>| {
-        let gap = two_sum(b.mean.high, -a.mean.high);
-        let delta = two_sum(gap.high, gap.low + (b.mean.low - a.mean.low));
+        let delta = difference(b.mean, a.mean);
         let share = quotient(DoubleDouble { high: count_b, low: 0.0 }, count);
         let weight = quotient(two_product(count_a, count_b), count);
         let between = product(product(delta, delta), weight);
-        FeatureMoments { mean: sum(a.mean, product(delta, share)), m2: sum(sum(a.m2, b.m2), between) }
+        let lower = DoubleDouble { high: a.mean.middle, low: a.mean.low };
+        let mean = triple(a.mean.high, sum(lower, product(delta, share)));
+        FeatureMoments { mean, m2: sum(sum(a.m2, b.m2), between) }
     };
     Part { count: a.count + b.count, moments: fallback::merge(a.moments, b.moments, count, chan) }
 }
@@ -126,13 +129,14 @@ fn shift<T: ElementRules>(grid: &Grid<'_, T>) -> f64 {
 /// Computes mean and m2 from sums about a shift. For f64 values all rounding errors are kept.
 fn finalize<T: ElementRules>(shift: f64, count: f64, sum: Accumulator, squares: Accumulator) -> FeatureMoments<f64> {
     let offset = sum.sum / count;
-    let mean = two_sum(shift, offset);
     if !T::COMPENSATED {
+        let mean = two_sum(shift, offset);
+        let mean = TripleDouble { high: mean.high, middle: mean.low, low: 0.0 };
         return FeatureMoments { mean, m2: DoubleDouble { high: squares.sum - sum.sum * offset, low: 0.0 } };
     }
     let product = two_product(count, offset);
     let remainder = sum.sum - product.high - product.low + sum.compensation;
-    let mean = two_sum(mean.high, mean.low + remainder / count);
+    let mean = triple(shift, DoubleDouble { high: offset, low: remainder / count });
     let product = two_product(sum.sum, offset);
     let m2 = two_sum(squares.sum, -product.high);
     let correction = squares.compensation - product.low - offset * (remainder + sum.compensation);
@@ -245,43 +249,4 @@ impl<'a, T: ElementRules> Grid<'a, T> {
         }
         sums[0]
     }
-}
-
-/// Returns `a + b` as a rounded sum and its exact error (Knuth 1969).
-fn two_sum(a: f64, b: f64) -> DoubleDouble<f64> {
-    let high = a + b;
-    let b_part = high - a;
-    DoubleDouble { high, low: (a - (high - b_part)) + (b - b_part) }
-}
-
-/// Returns `a * b` as a rounded product and its error (Dekker 1971).
-fn two_product(a: f64, b: f64) -> DoubleDouble<f64> {
-    // Splits a number into its upper 26 bits and the rest (Veltkamp 1968), so that products of the parts are exact.
-    let split = |x: f64| {
-        let large = x * 134_217_729.0; // 2^27 + 1
-        let high = large - (large - x);
-        (high, x - high)
-    };
-    let high = a * b;
-    let ((a, a_low), (b, b_low)) = (split(a), split(b));
-    DoubleDouble { high, low: a * b - high + a * b_low + a_low * b + a_low * b_low }
-}
-
-/// Returns the sum of two double-doubles.
-fn sum(a: DoubleDouble<f64>, b: DoubleDouble<f64>) -> DoubleDouble<f64> {
-    let s = two_sum(a.high, b.high);
-    two_sum(s.high, s.low + (a.low + b.low))
-}
-
-/// Returns the product of two double-doubles.
-fn product(a: DoubleDouble<f64>, b: DoubleDouble<f64>) -> DoubleDouble<f64> {
-    let p = two_product(a.high, b.high);
-    two_sum(p.high, p.low + (a.high * b.low + a.low * b.high))
-}
-
-/// Divides a double-double by a number.
-fn quotient(a: DoubleDouble<f64>, b: f64) -> DoubleDouble<f64> {
-    let quotient = a.high / b;
-    let p = two_product(quotient, b);
-    DoubleDouble { high: quotient, low: (a.high - p.high - p.low + a.low) / b }
 }

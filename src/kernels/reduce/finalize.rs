@@ -3,10 +3,10 @@
 
 use super::accumulator::Accumulator;
 use crate::kernels::KernelElement;
-use crate::kernels::double_double::{two_difference, two_product, two_sum};
+use crate::kernels::double_double::{triple, two_difference, two_product, two_sum};
 use crate::lanes::F64Lanes;
 use crate::spec::order::{TINY_SQUARES, zero_shift};
-use crate::spec::{DoubleDouble, FeatureMoments};
+use crate::spec::{DoubleDouble, FeatureMoments, TripleDouble};
 
 /// Step 1: computes the shift from the sums of a sample.
 #[inline(always)]
@@ -28,17 +28,17 @@ pub(super) fn finalize<T: KernelElement, L: F64Lanes>(
 ) -> FeatureMoments<L> {
     let count = L::splat(token, count);
     let offset = deviations.sum.div(count);
-    let mean = two_sum(shift, offset);
     if !T::COMPENSATED {
+        let (mean, zero) = (two_sum(shift, offset), L::splat(token, 0.0));
+        let mean = TripleDouble { high: mean.high, middle: mean.low, low: zero };
         let m2 = squares.sum.sub(deviations.sum.mul(offset));
-        return FeatureMoments { mean, m2: DoubleDouble { high: m2, low: L::splat(token, 0.0) } };
+        return FeatureMoments { mean, m2: DoubleDouble { high: m2, low: zero } };
     }
     // `remainder = sum + compensation - count * offset`: the remainder of the division, including the compensation
     // term.
     let product = two_product(token, count, offset);
     let remainder = deviations.sum.sub(product.high).sub(product.low).add(deviations.compensation);
-    // The compensation term may exceed the last place of the mean, so this is a two-sum again.
-    let mean = two_sum(mean.high, mean.low.add(remainder.div(count)));
+    let mean = triple(shift, DoubleDouble { high: offset, low: remainder.div(count) });
     // The squares about `shift + offset`, whose distance from the mean enters only squared:
     // `squares - 2 * offset * (sum + compensation) + count * offset^2
     // = squares - offset * sum - offset * (remainder + compensation)`.

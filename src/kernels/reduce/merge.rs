@@ -1,6 +1,6 @@
 //! Chan's formula: merges the moments of two sets of rows.
 
-use crate::kernels::double_double::{product, quotient, sum, two_difference, two_product, two_sum};
+use crate::kernels::double_double::{difference, product, quotient, sum, triple, two_product};
 use crate::kernels::{MomentArrays, MomentSlices};
 use crate::lanes::{F64Lanes, Job, Simd};
 use crate::spec::{DoubleDouble, FeatureMoments, fallback};
@@ -13,10 +13,11 @@ use crate::spec::{DoubleDouble, FeatureMoments, fallback};
 /// m2    = m2_a + m2_b + delta^2 * n_a * n_b / n
 /// ```
 ///
-/// Means, m2 and all intermediate results are double-doubles. Welford's algorithm loses digits at a large mean because
-/// there the means agree in all 53 bits, and the rounding errors of merges in f64 would grow with the depth of the
-/// tree. There is one merge per chunk, so the cost is negligible. Only the low words are rounded: this loses part of a
-/// unit in the last place of the standard deviation if that is near the last place of the mean, and nothing otherwise.
+/// m2 and all intermediate results are double-doubles; means have three words. Welford's algorithm loses digits at a large
+/// mean because there the means agree in all 53 bits. Two words would not do either: where the standard deviation is near
+/// the last place of the mean, the low word is rounded by up to `u` standard deviations in each merge, and over many levels
+/// these errors line up. With three words a merge errs by at most `4 u^3` of the mean and `12 u^2` of `delta`. There is
+/// one merge per chunk, so the cost is negligible.
 pub(crate) struct Merge<'a> {
     pub(crate) a: MomentArrays<'a>,
     pub(crate) count_a: u64,
@@ -77,7 +78,7 @@ impl Merge<'_> {
 
 #[inline(always)]
 fn all_merge_plainly(a: &MomentSlices<'_>, b: &MomentSlices<'_>, count: f64) -> bool {
-    let ([mean_a, _, m2_a, _], [mean_b, _, m2_b, _]) = (a.0, b.0);
+    let ([mean_a, _, _, m2_a, _], [mean_b, _, _, m2_b, _]) = (a.0, b.0);
     let mut all = true;
     for (((mean_a, m2_a), mean_b), m2_b) in mean_a.iter().zip(m2_a).zip(mean_b).zip(m2_b) {
         all &= fallback::merges_plainly(*mean_a, *m2_a, *mean_b, *m2_b, count);
@@ -92,11 +93,12 @@ fn chan<L: F64Lanes>(
     b: FeatureMoments<L>,
     weights: Weights,
 ) -> FeatureMoments<L> {
-    let gap = two_difference(b.mean.high, a.mean.high);
-    let delta = two_sum(gap.high, gap.low.add(b.mean.low.sub(a.mean.low)));
+    let delta = difference(b.mean, a.mean);
     let step = product(token, delta, splat(token, weights.share));
     let between = product(token, product(token, delta, delta), splat(token, weights.spread));
-    FeatureMoments { mean: sum(a.mean, step), m2: sum(sum(a.m2, b.m2), between) }
+    // The mean of `a` is the base: nothing is rounded but the step and the lower words.
+    let mean = triple(a.mean.high, sum(DoubleDouble { high: a.mean.middle, low: a.mean.low }, step));
+    FeatureMoments { mean, m2: sum(sum(a.m2, b.m2), between) }
 }
 
 #[inline(always)]

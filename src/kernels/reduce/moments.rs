@@ -10,7 +10,7 @@ use super::planes::{PlaneSums, Planes};
 use super::rows::{self, FeatureSums, RowSums, Rows};
 use super::term::{Shifted, Unshifted};
 use super::tree::Reduction;
-use crate::kernels::{Arrays, KernelElement, MomentArrays};
+use crate::kernels::{Arrays, KernelElement, MOMENT_WORDS, MomentArrays};
 use crate::lanes::{F64Lanes, Isa, Job, LoadStore, Simd};
 use crate::spec::order::{ChunkRange, GROUP_ROWS, ROW_ACCUMULATORS, View, sample_group};
 use crate::spec::{FeatureMoments, Order, fallback};
@@ -25,7 +25,7 @@ pub(crate) struct BatchMoments<'a, T> {
     pub(crate) x: &'a [T],
 }
 
-impl<T: KernelElement> Reduction<4> for BatchMoments<'_, T> {
+impl<T: KernelElement> Reduction<MOMENT_WORDS> for BatchMoments<'_, T> {
     fn order(&self) -> &Order {
         self.order
     }
@@ -101,7 +101,7 @@ impl<T: KernelElement> Chunk<'_, T> {
         while let Some(rejected) = self.rejected()[at..].iter().position(|m2| m2.is_nan()) {
             let block = self.swept_with(at + rejected);
             at = block.end;
-            let mut scratch = [0.0; 4 * ROW_ACCUMULATORS];
+            let mut scratch = [0.0; MOMENT_WORDS * ROW_ACCUMULATORS];
             let (mut recomputed, _) = Arrays::from_workspace(&mut scratch, block.len());
             recomputed.0[0].copy_from_slice(&self.out.0[0][block.clone()]);
             let features = self.features.start + block.start..self.features.start + block.end;

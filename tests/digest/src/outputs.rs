@@ -124,6 +124,11 @@ impl Hash {
         for (feature, (mean, variance)) in means.into_iter().zip(variances).enumerate() {
             self.values(&[mean, moments.m2(feature), variance]);
         }
+        // The words that only merging and other processes see.
+        let parts = moments.parts();
+        for words in [parts.means_middle, parts.means_low, parts.m2s_low] {
+            self.values(words);
+        }
     }
 
     /// Hashes bits in a fixed byte order. All NaNs are hashed alike, because payloads and signs are not part of a

@@ -1,21 +1,27 @@
 //! Mean and variance of each feature: the types that callers hold.
 
+mod parts;
+mod workspace;
+
 use std::fmt;
 
 use crate::element::{ByElement, INTERNAL};
 use crate::kernels::reduce::Merge;
-use crate::kernels::{Arrays, MomentArrays, MomentSlices, Variances};
+use crate::kernels::{Arrays, MOMENT_WORDS, MomentArrays, MomentSlices, Variances};
 use crate::lanes::Isa;
 use crate::spec::{same_bits, scalar};
 use crate::{Element, Error, Result};
 
+pub use parts::MomentsParts;
+pub use workspace::Workspace;
+
 /// Count, mean and sum of squared deviations from the mean (m2) of each feature, in f64.
 ///
 /// [`moments()`](fn@crate::moments) and [`Path::moments`](crate::Path::moments) compute them; [`Moments::update`] and
-/// [`Moments::merge`] add rows. Mean and m2 are double-doubles (unevaluated sums of two f64), so merging keeps its
+/// [`Moments::merge`] add rows. The mean has three words and m2 has two (unevaluated sums of f64), so merging keeps its
 /// accuracy at a large mean.
 ///
-/// `==` compares counts, means and m2 (both words of each) bit for bit, except that any NaN equals any other NaN.
+/// `==` compares counts, means and m2 (all words of each) bit for bit, except that any NaN equals any other NaN.
 ///
 /// ```
 /// use batchnorm::{Batch, Layout, moments};
@@ -31,37 +37,16 @@ use crate::{Element, Error, Result};
 #[must_use]
 pub struct Moments {
     counts: Vec<u64>,
-    /// High and low words of the means, then high and low words of m2.
-    words: [Vec<f64>; 4],
-}
-
-/// The contents of [`Moments`], as arrays with one value per feature. Use it to send moments to another process and to
-/// rebuild them there bit for bit.
-///
-/// ```
-/// use batchnorm::{Batch, Layout, Moments, moments};
-///
-/// let m = moments(Batch::new(&[1.0f64, 2.0, 6.0], Layout::nc(3, 1))?);
-/// assert_eq!((m.parts().counts, m.parts().means, m.parts().m2s), (&[3][..], &[3.0][..], &[14.0][..]));
-/// assert_eq!(Moments::from_parts(m.parts())?, m);
-/// # Ok::<(), batchnorm::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MomentsParts<'a> {
-    /// Number of values of each feature.
-    pub counts: &'a [u64],
-    /// High words of the means. NaN if there are no values.
-    pub means: &'a [f64],
-    /// Low words of the means: each at most half a unit in the last place of its high word.
-    pub means_low: &'a [f64],
-    /// High words of the sums of squared deviations from the means (m2). 0 if there are no values.
-    pub m2s: &'a [f64],
-    /// Low words of m2.
-    pub m2s_low: &'a [f64],
+    /// High, middle and low words of the means, then high and low words of m2.
+    words: [Vec<f64>; MOMENT_WORDS],
 }
 
 impl Moments {
     /// Creates the moments of zero rows, as a start for [`Moments::merge`] and [`Moments::update`].
+    ///
+    /// # Panics
+    /// If there is not enough memory for so many features, as `vec![0.0; num_features]` does. [`Moments::try_new`] is for
+    /// numbers of features that come from input.
     ///
     /// ```
     /// let m = batchnorm::Moments::new(5);
@@ -69,55 +54,29 @@ impl Moments {
     /// assert!(m.mean(0).is_nan());
     /// ```
     pub fn new(num_features: usize) -> Self {
-        let mut moments = Moments::default();
-        moments.resize(num_features, 0);
-        moments
+        Self::try_new(num_features).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Rebuilds moments from their parts, bit for bit. The parts are checked, because they may come from another
-    /// process.
+    /// Like [`Moments::new`], but without a panic.
     ///
     /// # Errors
-    /// [`Error::ParameterLength`] if an array does not have the same length as the counts. [`Error::OutOfRange`] if a
-    /// value cannot come from any batch: a negative m2, a mean of no values that is not NaN, a nonzero m2 of no values
-    /// or of one finite value, or a low word of more than half a unit in the last place of its high word.
+    /// [`Error::TooManyFeatures`] if there is not enough memory for so many features.
     ///
     /// ```
-    /// use batchnorm::{Moments, MomentsParts};
-    ///
-    /// let parts = MomentsParts { counts: &[2], means: &[1.0], means_low: &[0.0], m2s: &[0.5], m2s_low: &[0.0] };
-    /// assert_eq!(Moments::from_parts(parts)?.variance(0, 1.0), 0.5);
-    /// let error = Moments::from_parts(MomentsParts { m2s: &[-0.5], ..parts }).unwrap_err();
-    /// assert_eq!(error.to_string(), "m2s must be NaN or at least 0, but is -0.5");
+    /// # use batchnorm::Moments;
+    /// assert_eq!(Moments::try_new(5)?, Moments::new(5));
+    /// assert!(Moments::try_new(usize::MAX).is_err());
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
-    pub fn from_parts(parts: MomentsParts<'_>) -> Result<Self> {
-        let MomentsParts { counts, means, means_low, m2s, m2s_low } = parts;
-        let expected = counts.len();
-        for (name, array) in [("means", means), ("means_low", means_low), ("m2s", m2s), ("m2s_low", m2s_low)] {
-            if array.len() != expected {
-                return Err(Error::ParameterLength { name, expected, given: array.len() });
-            }
+    pub fn try_new(num_features: usize) -> Result<Self> {
+        let too_many = |_| Error::TooManyFeatures { given: num_features };
+        let mut moments = Moments::default();
+        moments.counts.try_reserve_exact(num_features).map_err(too_many)?;
+        for words in &mut moments.words {
+            words.try_reserve_exact(num_features).map_err(too_many)?;
         }
-        for feature in 0..expected {
-            check_count(counts[feature], means[feature], m2s[feature])?;
-            check_words("means_low", means[feature], means_low[feature])?;
-            check_words("m2s_low", m2s[feature], m2s_low[feature])?;
-        }
-        Ok(Moments { counts: counts.to_vec(), words: [means, means_low, m2s, m2s_low].map(<[f64]>::to_vec) })
-    }
-
-    /// Returns the contents of these moments.
-    ///
-    /// ```
-    /// # use batchnorm::{Batch, Layout, moments};
-    /// let m = moments(Batch::new(&[1.0f32, 10.0, 3.0, 10.0], Layout::nc(2, 2))?);
-    /// assert_eq!(m.parts().m2s, [2.0, 0.0]);
-    /// # Ok::<(), batchnorm::Error>(())
-    /// ```
-    pub fn parts(&self) -> MomentsParts<'_> {
-        let [means, means_low, m2s, m2s_low] = &self.words;
-        MomentsParts { counts: &self.counts, means, means_low, m2s, m2s_low }
+        moments.resize(num_features, 0);
+        Ok(moments)
     }
 
     /// Returns the number of features.
@@ -207,7 +166,7 @@ impl Moments {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn m2s(&self) -> &[f64] {
-        &self.words[2]
+        &self.words[3]
     }
 
     /// Returns the variance of a feature: `m2 / max(0, count - ddof)`. `ddof` is numpy's `ddof` and PyTorch's
@@ -312,7 +271,8 @@ impl Moments {
     /// with `p * columns >= 64`. Where `inner >= 32`, it is `32768 / inner` planes of each feature, but at least one.
     ///
     /// # Errors
-    /// [`Error::Features`] if `other` has a different number of features; a failed call leaves everything unchanged.
+    /// [`Error::Features`] if `other` has a different number of features, [`Error::TooManyValues`] if a feature would have
+    /// more than `u64::MAX` values; a failed call leaves everything unchanged.
     ///
     /// ```
     /// use batchnorm::{Batch, Layout, moments};
@@ -324,6 +284,9 @@ impl Moments {
     /// ```
     pub fn merge(&mut self, other: &Moments) -> Result<()> {
         self.check(other.num_features())?;
+        for (&a, &b) in self.counts.iter().zip(&other.counts) {
+            a.checked_add(b).ok_or(Error::TooManyValues { a, b })?;
+        }
         match (self.uniform_count(), other.uniform_count()) {
             (Some(count_a), Some(count_b)) => self.merge_features(0..self.num_features(), count_a, other, count_b),
             _ => {
@@ -341,7 +304,7 @@ impl Moments {
         if count_b == 0 {
             return;
         }
-        self.counts[features.clone()].fill(count_a.saturating_add(count_b));
+        self.counts[features.clone()].fill(count_a + count_b);
         let b = MomentSlices(other.words.each_ref().map(|words| &words[features.clone()]));
         let a: MomentArrays<'_> = Arrays(self.words.each_mut().map(|words| &mut words[features.clone()]));
         if count_a == 0 {
@@ -391,29 +354,7 @@ fn degrees_of_freedom(count: u64, ddof: f64) -> f64 {
     if degrees_of_freedom < 0.0 { 0.0 } else { degrees_of_freedom }
 }
 
-/// Rejects a negative m2, and a mean or an m2 that so few values cannot have.
-fn check_count(count: u64, mean: f64, m2: f64) -> Result<()> {
-    if m2 < 0.0 {
-        return Err(Error::OutOfRange { name: "m2s", allowed: "NaN or at least 0", given: m2 });
-    }
-    if count == 0 && !mean.is_nan() {
-        return Err(Error::OutOfRange { name: "means", allowed: "NaN where there are no values", given: mean });
-    }
-    if m2 != 0.0 && (count == 0 || count == 1 && mean.is_finite()) {
-        return Err(Error::OutOfRange { name: "m2s", allowed: "0 where there are fewer than two values", given: m2 });
-    }
-    Ok(())
-}
-
-/// Checks the words of a double-double: adding the low word to the high word must round to the high word.
-fn check_words(name: &'static str, high: f64, low: f64) -> Result<()> {
-    if low == 0.0 || high + low == high {
-        return Ok(());
-    }
-    Err(Error::OutOfRange { name, allowed: "at most half a unit in the last place of its high word", given: low })
-}
-
-/// Compares counts, means and m2 (both words of each) bit for bit, except that any NaN equals any other NaN.
+/// Compares counts, means and m2 (all words of each) bit for bit, except that any NaN equals any other NaN.
 impl PartialEq for Moments {
     fn eq(&self, other: &Self) -> bool {
         self.counts == other.counts && self.words.iter().zip(&other.words).all(|(a, b)| same_bits(a, b))
@@ -431,43 +372,5 @@ impl fmt::Debug for Moments {
             .field("means", &&self.means()[..shown])
             .field("m2s", &&self.m2s()[..shown])
             .finish_non_exhaustive()
-    }
-}
-
-/// Scratch memory that is reused from call to call, so that later calls on one thread allocate nothing. It grows to the
-/// size that the largest call needed. A clone starts empty.
-///
-/// ```
-/// use batchnorm::{Batch, Layout, Moments, Path, Workspace};
-///
-/// let (mut m, mut workspace) = (Moments::default(), Workspace::default());
-/// for batch in [[1.0f32, 3.0], [2.0, 6.0]] {
-///     Path::Auto.moments_into(Batch::new(&batch, Layout::nc(2, 1))?, &mut m, &mut workspace);
-/// }
-/// assert_eq!(m.mean(0), 4.0);
-/// # Ok::<(), batchnorm::Error>(())
-/// ```
-#[derive(Default)]
-pub struct Workspace(Vec<f64>);
-
-impl Workspace {
-    /// Returns `len` values with unspecified contents, growing the memory if needed.
-    pub(crate) fn of(&mut self, len: usize) -> &mut [f64] {
-        if self.0.len() < len {
-            self.0.resize(len, 0.0);
-        }
-        &mut self.0[..len]
-    }
-}
-
-impl Clone for Workspace {
-    fn clone(&self) -> Self {
-        Workspace::default()
-    }
-}
-
-impl fmt::Debug for Workspace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workspace").field("bytes", &size_of_val(&self.0[..])).finish()
     }
 }

@@ -1,0 +1,111 @@
+//! Moments as plain arrays, to send them to another process and back.
+
+use super::Moments;
+use crate::{Error, Result};
+
+/// The contents of [`Moments`], as arrays with one value per feature. Use it to send moments to another process and to
+/// rebuild them there bit for bit.
+///
+/// ```
+/// use batchnorm::{Batch, Layout, Moments, moments};
+///
+/// let m = moments(Batch::new(&[1.0f64, 2.0, 6.0], Layout::nc(3, 1))?);
+/// assert_eq!((m.parts().counts, m.parts().means, m.parts().m2s), (&[3][..], &[3.0][..], &[14.0][..]));
+/// assert_eq!(Moments::from_parts(m.parts())?, m);
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MomentsParts<'a> {
+    /// Number of values of each feature.
+    pub counts: &'a [u64],
+    /// High words of the means. NaN if there are no values.
+    pub means: &'a [f64],
+    /// Middle words of the means: each at most half a unit in the last place of its high word.
+    pub means_middle: &'a [f64],
+    /// Low words of the means: each at most half a unit in the last place of its middle word.
+    pub means_low: &'a [f64],
+    /// High words of the sums of squared deviations from the means (m2). 0 if there are no values.
+    pub m2s: &'a [f64],
+    /// Low words of m2.
+    pub m2s_low: &'a [f64],
+}
+
+impl Moments {
+    /// Rebuilds moments from their parts, bit for bit. The parts are checked, because they may come from another
+    /// process.
+    ///
+    /// # Errors
+    /// [`Error::ParameterLength`] if an array does not have the same length as the counts. [`Error::OutOfRange`] if a
+    /// value cannot come from any batch: a negative m2, a mean of no values that is not NaN, a nonzero m2 of no values
+    /// or of one finite value, or a low word of more than half a unit in the last place of its high word.
+    ///
+    /// ```
+    /// use batchnorm::{Moments, MomentsParts};
+    ///
+    /// let zero = &[0.0];
+    /// let parts = MomentsParts { counts: &[2], means: &[1.0], m2s: &[0.5], ..MomentsParts::default() };
+    /// let parts = MomentsParts { means_middle: zero, means_low: zero, m2s_low: zero, ..parts };
+    /// assert_eq!(Moments::from_parts(parts)?.variance(0, 1.0), 0.5);
+    /// let error = Moments::from_parts(MomentsParts { m2s: &[-0.5], ..parts }).unwrap_err();
+    /// assert_eq!(error.to_string(), "m2s must be NaN or at least 0, but is -0.5");
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn from_parts(parts: MomentsParts<'_>) -> Result<Self> {
+        let MomentsParts { counts, means, means_middle, means_low, m2s, m2s_low } = parts;
+        let expected = counts.len();
+        for (name, array) in [
+            ("means", means),
+            ("means_middle", means_middle),
+            ("means_low", means_low),
+            ("m2s", m2s),
+            ("m2s_low", m2s_low),
+        ] {
+            if array.len() != expected {
+                return Err(Error::ParameterLength { name, expected, given: array.len() });
+            }
+        }
+        for feature in 0..expected {
+            check_count(counts[feature], means[feature], m2s[feature])?;
+            check_words("means_middle", means[feature], means_middle[feature])?;
+            check_words("means_low", means_middle[feature], means_low[feature])?;
+            check_words("m2s_low", m2s[feature], m2s_low[feature])?;
+        }
+        let words = [means, means_middle, means_low, m2s, m2s_low].map(<[f64]>::to_vec);
+        Ok(Moments { counts: counts.to_vec(), words })
+    }
+
+    /// Returns the contents of these moments.
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, Layout, moments};
+    /// let m = moments(Batch::new(&[1.0f32, 10.0, 3.0, 10.0], Layout::nc(2, 2))?);
+    /// assert_eq!(m.parts().m2s, [2.0, 0.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn parts(&self) -> MomentsParts<'_> {
+        let [means, means_middle, means_low, m2s, m2s_low] = &self.words;
+        MomentsParts { counts: &self.counts, means, means_middle, means_low, m2s, m2s_low }
+    }
+}
+
+/// Rejects a negative m2, and a mean or an m2 that so few values cannot have.
+fn check_count(count: u64, mean: f64, m2: f64) -> Result<()> {
+    if m2 < 0.0 {
+        return Err(Error::OutOfRange { name: "m2s", allowed: "NaN or at least 0", given: m2 });
+    }
+    if count == 0 && !mean.is_nan() {
+        return Err(Error::OutOfRange { name: "means", allowed: "NaN where there are no values", given: mean });
+    }
+    if m2 != 0.0 && (count == 0 || count == 1 && mean.is_finite()) {
+        return Err(Error::OutOfRange { name: "m2s", allowed: "0 where there are fewer than two values", given: m2 });
+    }
+    Ok(())
+}
+
+/// Checks the words of a double-double: adding the low word to the high word must round to the high word.
+fn check_words(name: &'static str, high: f64, low: f64) -> Result<()> {
+    if low == 0.0 || high + low == high {
+        return Ok(());
+    }
+    Err(Error::OutOfRange { name, allowed: "at most half a unit in the last place of its high word", given: low })
+}
