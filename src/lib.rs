@@ -38,71 +38,65 @@
 //! # Numerics
 //!
 //! ## The canonical order
-//! The order of every floating-point operation follows from the layout alone. The private module `order` defines it,
-//! and the scalar path is written to be read beside it; in short:
+//! The layout alone determines the order of all floating-point operations. The private module `spec::order` defines it, and
+//! `spec::scalar`, the scalar path, is written to be read with it. In short:
 //!
-//! - A batch is cut along its outer axis into chunks: 512 rows (of at least 64 accumulators side by side; narrow
-//!   batches put several outer blocks into one row), or, where `inner >= 32`, whole planes of 32,768 values (longer
-//!   planes are cut), read in the order in which they lie.
-//! - In a chunk each feature has a *shift* near its mean, from a sample in the middle. Accumulators sum the deviations
-//!   `d = x - shift` and their squares, eight at a time, and are reduced horizontally in halves:
-//!   `mean = shift + S1 / n`, `m2 = S2 - S1^2 / n`. (A corrected two-pass in one pass over memory.) f32 features whose
-//!   sample has its mean within two standard deviations from 0 have a shift of 0: nothing need be subtracted, and all
-//!   squares are exact. Sums of f32 data are f64; for f64 data each sum has a compensation term.
-//! - Chunks are joined by the formula of Chan, Golub & LeVeque (1983) in a binary tree whose shape depends on their
-//!   number alone. Mean and m2 are pairs of f64 there.
+//! - A batch is cut along its outer axis into chunks. A chunk has 512 rows of at least 64 columns (narrow batches put several
+//!   outer blocks into one row); or, where `inner >= 32`, whole planes that make 32,768 values per feature (longer planes are
+//!   cut), read in the order in which they lie.
+//! - In a chunk, each feature has a *shift* near its mean, from a sample in the middle. Accumulators sum the deviations
+//!   `d = x - shift` and their squares, eight rows at a time, and are reduced in halves. Then `mean = shift + S1 / n` and
+//!   `m2 = S2 - S1^2 / n`: a corrected two-pass algorithm in one pass over memory. f32 features whose sample mean lies within
+//!   two standard deviations of 0 have a shift of 0: nothing needs to be subtracted, and all squares are exact. Sums of f32
+//!   data are f64. For f64 data they are compensated: each has a second word for its rounding errors.
+//! - Chunks are merged by the formula of Chan, Golub & LeVeque (1983) in a binary tree whose shape depends on their number
+//!   alone. m2 has two words there, the mean has three.
 //!
-//! Lanes run across accumulators, threads take subtrees or features: neither can reorder anything. The kernels fuse no
-//! multiplication and addition, but where the product is exact and it makes no difference. Ragged edges use the same
-//! operations with deviations of 0.
+//! Lanes run across accumulators, and threads take subtrees or features: neither can reorder anything. Multiplication and
+//! addition are fused only where the product is exact, so that fusing changes nothing. Missing values at ragged edges count as
+//! deviations of 0.
 //!
-//! ## Why it is stable
-//! With `u = 2^-53`, for finite data of any distribution and order:
+//! ## Error bounds
+//! With `u = 2^-53`, for finite data of any distribution and order, and up to 2^32 values per feature:
 //!
-//! - *A chunk's condition.* The sums lose at most `kappa = S2 / m2` times what their additions round (Chan, Golub &
-//!   LeVeque 1983, on the shifted formula). A shift that is the mean of `m` of the chunk's `n` values lies within
-//!   `sqrt(m2 / m)` of the chunk's mean (Cauchy and Schwarz), so `kappa <= 1 + n / m <= 65` for any data; for data in
-//!   no particular order it is about 1.1, with a shift of 0 up to 5. Where it exceeds 16 (2.2 for f64 data) the chunk
-//!   is recomputed about the mean that came out, and where that does not help, by the fallback: the condition is
-//!   checked, not assumed.
-//! - *A chunk, f32 data.* A value passes at most 3 pairwise additions, 64 running ones, 15 additions of segments
-//!   (planes of 32; 8 of large ones; none in rows) and 7 of the horizontal reduction, and `d` and `d^2` round at most
-//!   once each: 92 roundings (Higham, Accuracy and Stability of Numerical Algorithms, 4.2), which weigh `kappa` in `S2`
-//!   and `2 sqrt(kappa (kappa - 1))` in `S1^2 / n`. That leaves m2 a relative error of at most `47 * 92 u = 4.8e-13`,
-//!   and the mean one of `4 * 92 u = 4.1e-14` standard deviations. Rounding errors of many values do not line up:
-//!   typical is `3 u`.
-//! - *A chunk, f64 data.* Additions are compensated, and of each square the part that f64 rounds away is summed, too. What
-//!   is left is that each `d` was rounded, by at most `u |d|`: m2 is within `2 sqrt(kappa) u <= 2.97 u` of the exact one,
-//!   the mean within `sqrt(kappa) u <= 1.49 u` standard deviations (Cauchy and Schwarz; over all values at once, so chunks do
-//!   not add up).
-//! - *The tree.* Chan's formula adds non-negative terms. All its sums and products are of pairs (Schubert & Gertz 2018
-//!   compare the alternatives), which have 106 bits of the mean: nothing is lost but where the standard deviation is near
-//!   the mean's last place, and there each join rounds it by up to half a `u`, while `d` is exact. Welford's own
-//!   recurrence is a tree of depth `n`; its loss at a large mean (nine digits at 1e12 + U(0, 1)) comes from rounding the
-//!   mean to f64.
-//! - *Results.* [`Moments::mean`] rounds the pair, half a unit of the mean itself; [`Moments::variance`] divides the pair,
-//!   half a unit of the variance (which may be the larger one of two neighbouring units: 4 in all).
-//! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed in f64, so that nothing cancels at a large mean.
-//!   What an f64 mean leaves over goes into the bias, times the scale; it is no farther from 0 than any `x - mean`, because
-//!   each `x` is an f64, too. The scale, `weight / sqrt(variance + eps)`, has half of the variance's relative error and four
-//!   roundings; the difference and its product have two, each of at most twice `y - bias`, the bias as many. For f32 data
-//!   that is `2.5e-13 |y - bias| + u |bias|`, the mean's error another `5e-14 |weight|`, before `y` is rounded to f32, once:
-//!   exact results rounded, but for near-ties, unless the bias cancels. For f64 data it is `12 u |y - bias| + 2 u |weight| +
-//!   u |bias| + u |y|`. f32 arithmetic with the mean as an f32 pair would round four times, by up to half a unit each, and
-//!   more where a bias cancels.
+//! | what | bound |
+//! |---|---|
+//! | variance, f64 data | 4 units in the last place <!-- VARIANCE_ULP --> |
+//! | mean, f64 data | half a unit in its last place + 2 u standard deviations <!-- MEAN_SD --> |
+//! | variance, f32 data | a relative error of 4.6e-13 <!-- M2_F32_RELATIVE --> before it is rounded |
+//! | mean, f32 data | 3.9e-14 standard deviations <!-- MEAN_F32_SD --> before it is rounded |
+//! | normalised f64, training | 9.5 u <!-- OUTPUT_F64 --> of `y - bias` + 1.5 u <!-- OUTPUT_F64_WEIGHT --> of the weight + u of the bias + u of `y` |
+//! | normalised f32, training | 2.3e-13 <!-- OUTPUT_F32 --> of `y - bias` + 3.9e-14 <!-- OUTPUT_F32_WEIGHT --> of the weight + 2 u <!-- OUTPUT_F32_BIAS --> of the bias, then one rounding to f32 |
+//! | normalised, evaluation | 5.6 u <!-- OUTPUT_GIVEN --> of `y - bias` + u of `y` |
 //!
-//! `tests/oracle.rs`, `tests/closed_forms.rs` and `tests/nist.rs` hold these against exact arithmetic, closed forms and NIST's
-//! reference data; `cargo run --release --example accuracy` prints how near reality comes, beside other methods.
+//! Every step is proven by a machine (Gappa), and what needs induction is derived from these proofs: `tests/proofs/README.md`.
+//! `.ci/proofs` runs them and compares the numbers here with those that are proven. The ideas:
 //!
-//! ## Where it stops
-//! - f64 data: variances within 4 units in the last place, means within half a unit of themselves plus `2 u` standard
-//!   deviations (what the argument above gives, and what the tests and the fuzz target `oracle` hold). Below 1e-290 variances
-//!   lose digits as f64 itself does, and means of subnormal size are a few of the smallest subnormals off.
-//! - A chunk whose shift is far from the mean of a feature (a step with few rows on one side, values that wander) is
-//!   read twice, for that feature and some beside it; one that holds NaN, infinities or overflows takes the slower
-//!   scalar fallback for it, too.
-//! - The bits may change between minor versions of the crate (never between machines): a better order is a better
-//!   order.
+//! - *Condition of a chunk.* Rounding in the sums weighs `kappa = S2 / m2` in m2. With the shift from a sample, kappa is
+//!   about 1.1 for values in random order. If it exceeds 16 (2.2 for f64 data), the chunk is computed again about the mean just
+//!   found, and if that does not help, by the fallback: the condition is checked, not assumed.
+//! - *f32 data.* A value passes at most 84 additions, and most of them are of a few terms. Squares of f32 deviations lose
+//!   digits only far behind those of the result.
+//! - *f64 data.* The sums are compensated, and the part of each square that f64 rounds away is summed, too. What is left is
+//!   the rounding of each deviation, by at most `u |d|`. So the result is that of values which differ by so much: over all
+//!   chunks at once, by Cauchy and Schwarz, m2 is within `2 sqrt(2.2) u` of itself.
+//! - *Merging.* A mean of three words keeps merges from rounding even where the standard deviation is smaller than the mean's
+//!   last place; two words lose up to u standard deviations in each level, and these errors line up. Welford's recurrence is
+//!   a tree of depth `n` with means of one word: at 1e12 + U(0, 1) it loses nine digits.
+//! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed in f64, the difference first, so that nothing cancels
+//!   at a large mean. What an f64 mean leaves over, times the scale, goes into the bias; it is no larger than any `x - mean`,
+//!   because each `x` is an f64, too. A scale outside of f64's range is applied by its two factors.
+//!
+//! `tests/oracle.rs`, `tests/merges.rs`, `tests/closed_forms.rs` and `tests/nist.rs` hold this against exact arithmetic, closed
+//! forms and NIST's reference data. `cargo run --release --example accuracy` prints the errors beside those of other methods.
+//!
+//! ## Limits
+//! - Variances below 1e-290 lose digits as f64 itself does. Means below 2^-1021, whose last place is the smallest subnormal
+//!   number, are off by up to half of that for each level of the tree.
+//! - A constant feature becomes exactly its bias where the weight is finite. An infinite or NaN weight makes it NaN.
+//! - A chunk whose shift is far from the mean of a feature (a step with few rows on one side, values that wander) is read
+//!   twice. One that holds NaN, infinities or overflows takes a slower scalar path for that feature.
+//! - The bits may change between minor versions of the crate, when the order is improved; never between machines.
 //! - A NaN is a NaN: payloads and signs are not part of the promise.
 //!
 //! ## Poisoned input

@@ -228,9 +228,8 @@ impl Moments {
     /// this by another path.)
     ///
     /// The last bits of the result depend on how the rows were split into batches; those of an
-    /// [`Accumulator`](crate::Accumulator) do not. The result is as accurate as that of a single call, also after many
-    /// updates by single rows: a merge adds `12 u^2` of relative error to m2 at most (`u = 2^-53`), so 2^32 of them add
-    /// less than one unit in the last place.
+    /// [`Accumulator`](crate::Accumulator) do not. The result is as accurate as that of a single call, also after millions
+    /// of updates by single rows: 2^24 merges in a row add less than a tenth of a unit in the last place.
     ///
     /// # Errors
     /// [`Error::Features`] if the batch has a different number of features; a failed call leaves everything unchanged.

@@ -79,7 +79,7 @@ pub(super) fn triple<L: Lanes>(base: L, offset: DoubleDouble<L>) -> TripleDouble
     TripleDouble { high: high.high, middle: middle.high, low: middle.low }
 }
 
-/// Returns `a - b`. The error is at most `3 u^3` times the larger of the two and `2 u^2` times the difference.
+/// Returns `a - b`. The error is at most `20 u^3` of the larger one and `5 u^2` of the difference.
 #[inline(always)]
 pub(super) fn difference<L: Lanes>(a: TripleDouble<L>, b: TripleDouble<L>) -> DoubleDouble<L> {
     let s = sum(two_difference(a.high, b.high), two_difference(a.middle, b.middle));

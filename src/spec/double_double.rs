@@ -63,7 +63,7 @@ pub(super) fn triple(base: f64, offset: DoubleDouble<f64>) -> TripleDouble<f64> 
     TripleDouble { high: high.high, middle: middle.high, low: middle.low }
 }
 
-/// Returns `a - b`. The error is at most `3 u^3` times the larger of the two and `2 u^2` times the difference.
+/// Returns `a - b`. The error is at most `20 u^3` of the larger one and `5 u^2` of the difference.
 pub(super) fn difference(a: TripleDouble<f64>, b: TripleDouble<f64>) -> DoubleDouble<f64> {
     let high = two_sum(a.high, -b.high);
     let middle = two_sum(a.middle, -b.middle);

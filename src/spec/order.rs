@@ -45,10 +45,10 @@
 //!
 //! Why these numbers: with 512 rows (or 32,768 values) per chunk, the work that is done once per chunk is negligible.
 //! Segments of 64 groups keep the rounding error near one unit. The sample holds `m` of the chunk's `n` values, at
-//! least 1 / 64 of them. A shift that is the mean of the sample lies within `sqrt(m2 / m)` of the mean of the chunk (by
-//! the Cauchy-Schwarz inequality). So the ratio of the sum of squares to `m2` is at most 65 for any data. It is about
-//! 1.1 for values in random order, and below 5 for trends and walks. With a shift of 0, the ratio is up to 5 for the
-//! sample; in return, the deviations and their squares are exact.
+//! least 1 / 64 of them. If the shift is exactly their mean, the ratio of the sum of squares to `m2` is at most `n / m`
+//! for any data (by the Cauchy-Schwarz inequality): about 1.1 for values in random order, below 5 for trends and walks, at
+//! most 64. Rounding the shift to the element type may double that, and a shift of 0 may make it five times as much; in
+//! return, the deviations about 0 and their squares are exact. No bound is relied on: step 5 checks the ratio.
 
 use std::ops::Range;
 

@@ -21,13 +21,13 @@ pub(crate) trait ElementRules: Element {
 }
 
 impl ElementRules for f32 {
-    const MAX_CONDITION: f64 = 16.0;
+    const MAX_CONDITION: f64 = 16.0; // CONDITION_F32
     const COMPENSATED: bool = false;
     const SQUARES_EXACT: bool = true;
 }
 
 impl ElementRules for f64 {
-    const MAX_CONDITION: f64 = 2.2;
+    const MAX_CONDITION: f64 = 2.2; // CONDITION_F64
     const COMPENSATED: bool = true;
     const SQUARES_EXACT: bool = false;
 }
