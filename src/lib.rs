@@ -100,7 +100,7 @@
 //! - A NaN is a NaN: payloads and signs are not part of the promise.
 //!
 //! ## Poisoned input
-//! What is not finite, or not once it is squared, stays in its feature:
+//! Values that are not finite, or whose squares overflow, affect only their own feature:
 //!
 //! | a feature has | mean | m2, variance | training: outputs | running_mean, running_var |
 //! |---|---|---|---|---|
@@ -108,10 +108,10 @@
 //! | infinities of one sign | that infinity | NaN | NaN | that infinity, NaN |
 //! | finite f64 values, m2 past `f64::MAX` | right | infinite | the bias (NaN where `x - mean` overflows) | right, infinite |
 //!
-//! (Running statistics with a momentum above 0: 0 times an infinity is NaN, as in PyTorch, and a negative one changes its
-//! sign.) Accumulators and merged moments have what one call has. Evaluation, by finite running statistics, is value by
-//! value: a NaN gives NaN, an infinity the infinity of its sign times the weight's (NaN where that, or `running_var + eps`,
-//! is 0), and others are untouched. `tests/poisoned.rs` holds all this.
+//! (Running statistics with a momentum above 0: 0 times an infinity is NaN, as in PyTorch, and a negative momentum changes
+//! its sign.) Accumulators and merged moments behave in the same way. With finite running statistics, evaluation treats
+//! each value independently: a NaN gives NaN, an infinity gives the infinity of its sign times the weight's (NaN if the
+//! weight or `running_var + eps` is 0). `tests/poisoned.rs` holds all this.
 //!
 //! # Threads
 //! [`Path::Parallel`] and [`Path::Auto`] use rayon's current thread pool: the pool in which they are called, or else

@@ -180,7 +180,7 @@ fn errors_name_both_numbers_and_change_nothing() {
     assert_eq!(refused(bn.set_running_mean(&[1.0f32; 0])), length("running_mean", 0));
     assert_eq!(refused(bn.set_running_var(&[1.0f32; 2])), length("running_var", 2));
     let range = bn.set_running_var(&[1.0f32, -2.0, 3.0]).expect_err("refused");
-    assert_eq!(range.to_string(), "running_var must be at least 0, but is -2");
+    assert_eq!(range.to_string(), "running_var must be at least 0 where the momentum lies within 0 and 1, but is -2");
 
     assert_eq!(state(&bn), before);
     assert_eq!(out, [7.0; 6]);

@@ -16,8 +16,8 @@
 //! The steps, for each feature of a chunk:
 //!
 //! 1. **Shift.** A sample is taken from the middle of the chunk: one group in the row view ([`sample_group`]), at least
-//!    512 values in the plane view ([`ChunkRange::sample`]). The shift is the mean of the sample, rounded to the
-//!    element type. For f32 values whose sample mean lies within two standard deviations of 0, the shift is 0 instead
+//!    512 values in the plane view ([`ChunkRange::sample`]). The shift is the mean of the sample, `sum * (1 /
+//!    count)`, rounded to the element type. For f32 values whose sample mean lies within two standard deviations of 0, the shift is 0 instead
 //!    ([`zero_shift`]): the deviations are then the values themselves. The shift is also 0 if the mean of the sample is
 //!    not finite (step 5 then rejects the result).
 //! 2. **Accumulate.** Each accumulator sums `d = x - shift` and `d * d`, a group at a time:
