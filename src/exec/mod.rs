@@ -93,8 +93,8 @@ impl Path {
     /// ```
     pub fn moments_into<T: Element>(self, x: Batch<'_, T>, moments: &mut Moments, workspace: &mut Workspace) {
         match T::input(x.data(), INTERNAL) {
-            ByElement::F32(values) => self::moments(self, values, x.layout(), moments, workspace),
-            ByElement::F64(values) => self::moments(self, values, x.layout(), moments, workspace),
+            ByElement::F32(values) => moments_f32(self, values, x.layout(), moments, workspace),
+            ByElement::F64(values) => moments_f64(self, values, x.layout(), moments, workspace),
         }
     }
 
@@ -140,8 +140,8 @@ impl Path {
         y: &mut [T],
     ) {
         match T::in_out(x, y, INTERNAL) {
-            ByElement::F32((x, y)) => normalize(self, normalization, layout, x, y),
-            ByElement::F64((x, y)) => normalize(self, normalization, layout, x, y),
+            ByElement::F32((x, y)) => normalize_f32(self, normalization, layout, x, y),
+            ByElement::F64((x, y)) => normalize_f64(self, normalization, layout, x, y),
         }
     }
 
@@ -165,6 +165,31 @@ impl Path {
         }
     }
 }
+
+/// Functions of one element type. They are not generic, so the kernels below them are compiled in this crate, with its
+/// optimisation level: a generic function, even one that is called with a known type, is compiled in the caller's crate.
+macro_rules! concrete {
+    ($element:ty, $moments:ident, $normalize:ident) => {
+        #[inline(never)]
+        fn $moments(path: Path, x: &[$element], layout: Layout, to: &mut Moments, workspace: &mut Workspace) {
+            moments(path, x, layout, to, workspace);
+        }
+
+        #[inline(never)]
+        fn $normalize(
+            path: Path,
+            normalization: &Normalization,
+            layout: Layout,
+            x: Option<&[$element]>,
+            y: &mut [$element],
+        ) {
+            normalize(path, normalization, layout, x, y);
+        }
+    };
+}
+
+concrete!(f32, moments_f32, normalize_f32);
+concrete!(f64, moments_f64, normalize_f64);
 
 /// Computes the moments of all features by a path.
 fn moments<T: KernelElement>(path: Path, x: &[T], layout: Layout, to: &mut Moments, workspace: &mut Workspace) {

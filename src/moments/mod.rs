@@ -233,8 +233,8 @@ impl Moments {
             Some(count) => {
                 let (moments, degrees_of_freedom) = (self.slices(), degrees_of_freedom(count, ddof));
                 match T::in_out(None, out, INTERNAL) {
-                    ByElement::F32((_, to)) => Isa::detect().run(Variances { moments, degrees_of_freedom, to }),
-                    ByElement::F64((_, to)) => Isa::detect().run(Variances { moments, degrees_of_freedom, to }),
+                    ByElement::F32((_, to)) => variances_f32(Variances { moments, degrees_of_freedom, to }),
+                    ByElement::F64((_, to)) => variances_f64(Variances { moments, degrees_of_freedom, to }),
                 }
             }
             None => {
@@ -345,6 +345,18 @@ impl Moments {
         }
         Arrays(self.words.each_mut().map(|words| &mut words[..]))
     }
+}
+
+/// Not generic, so that the kernel is compiled in this crate.
+#[inline(never)]
+fn variances_f32(variances: Variances<'_, f32>) {
+    Isa::detect().run(variances);
+}
+
+/// Not generic, so that the kernel is compiled in this crate.
+#[inline(never)]
+fn variances_f64(variances: Variances<'_, f64>) {
+    Isa::detect().run(variances);
 }
 
 /// Returns `max(0, count - ddof)`.
