@@ -82,3 +82,7 @@ pub(crate) const PIECE_VALUES: usize = 1 << 15;
 
 /// Pieces of normalising work per thread: enough that a slow thread does not delay the rest.
 pub(crate) const PIECES_PER_THREAD: usize = 4;
+
+// The limits within which these constants may be changed: a tile holds all columns of an interleaved row, expanded
+// parameters hold the widest plane that is not splatted, and scratch for recomputed features is sized by 64-byte lines.
+const _: () = assert!(TILE_COLUMNS >= 64 && EXPANDED_COLUMNS >= SPLAT_INNER && CACHE_LINE == 64);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{check_features, check_same};
+use super::checks::{check_features, check_same};
 use crate::exec::Normalization;
 use crate::{Batch, BatchMut, Element, Path, Result};
 

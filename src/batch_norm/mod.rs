@@ -1,11 +1,13 @@
 //! The layer: parameters, running statistics, training and evaluation.
 
+mod checks;
 mod inference;
 mod options;
 mod parameters;
 
 use std::sync::OnceLock;
 
+use checks::{check_features, check_same};
 pub use inference::Inference;
 use parameters::{Statistics, WeightBias};
 
@@ -224,13 +226,4 @@ impl BatchNorm {
         let given = if layout.features() == 0 { 0 } else { layout.count() };
         if given < 2 { Err(Error::TooFewValues { needed: 2, given }) } else { Ok(()) }
     }
-}
-
-fn check_features(expected: usize, layout: Layout) -> Result<()> {
-    let given = layout.features();
-    if given == expected { Ok(()) } else { Err(Error::Features { expected, given }) }
-}
-
-fn check_same(input: Layout, output: Layout) -> Result<()> {
-    if input == output { Ok(()) } else { Err(Error::LayoutMismatch { input, output }) }
 }

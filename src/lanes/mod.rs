@@ -13,11 +13,14 @@
 //! | [`NonTemporal`] | the fence after non-temporal stores |
 //! | [`Isa`] | the choice at run time |
 //!
-//! `x86` holds the crate's only intrinsics and its only `unsafe`.
+//! `sse` and `x86` hold the crate's only intrinsics and its only `unsafe`.
 
 mod isa;
 mod one;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "intrinsics; each use says why it is sound")]
+mod sse;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code, reason = "intrinsics; each use says why it is sound")]
 mod x86;
@@ -104,7 +107,7 @@ impl Drop for NonTemporal {
     #[inline(always)]
     fn drop(&mut self) {
         #[cfg(target_arch = "x86_64")]
-        x86::fence();
+        sse::fence();
     }
 }
 
@@ -145,7 +148,7 @@ pub(crate) trait Job {
 #[inline(always)]
 pub(crate) fn prefetch<T>(from: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
-    x86::prefetch(from, at);
+    sse::prefetch(from, at);
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (from, at);
 }

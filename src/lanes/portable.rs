@@ -193,7 +193,7 @@ fn store_f32(pair: [[f32; LANES]; 2], to: &mut [f32]) {
 }
 
 #[cfg(target_arch = "x86_64")]
-use super::x86::{store_16_bytes_f32, store_16_bytes_f64};
+use super::sse::{store_16_bytes_f32, store_16_bytes_f64};
 
 /// Stores ordinarily, because there are no non-temporal stores here.
 #[cfg(not(target_arch = "x86_64"))]
