@@ -70,17 +70,21 @@ pub(crate) const FORK_VALUES: usize = 1 << 16;
 
 /// Fewest values for which `Path::Auto` computes moments on several threads. (Zen 5, two cores: up to 2^20 f32 values,
 /// 4 MiB, threads gain nothing; at 2^21 `parallel` is 1.2 times as fast, at 2^22 1.6 times.)
+#[cfg(feature = "rayon")]
 pub(crate) const PARALLEL_MOMENTS: usize = 1 << 21;
 
 /// Fewest values for which `Path::Auto` normalises on several threads. It is smaller than for moments, because the
 /// calling thread does not wait for other threads to wake. (Zen 5, two cores: at 2^18 values `parallel` is about as
 /// fast as one thread, at 2^20 1.3 times as fast.)
+#[cfg(feature = "rayon")]
 pub(crate) const PARALLEL_NORMALIZE: usize = 1 << 18;
 
 /// Fewest values in a piece of normalising work: a multiple of a cache line.
+#[cfg(feature = "rayon")]
 pub(crate) const PIECE_VALUES: usize = 1 << 15;
 
 /// Pieces of normalising work per thread: enough that a slow thread does not delay the rest.
+#[cfg(feature = "rayon")]
 pub(crate) const PIECES_PER_THREAD: usize = 4;
 
 // The limits within which these constants may be changed: a tile holds all columns of an interleaved row, expanded
