@@ -182,6 +182,11 @@ fn state(bn: &BatchNorm) -> Vec<u64> {
     state.into_iter().map(bits).chain([bn.num_batches_tracked()]).collect()
 }
 
+/// Whether training keeps running variances from becoming negative: other momenta can leave and load negative ones.
+fn averages(bn: &BatchNorm) -> bool {
+    bn.momentum().is_none_or(|momentum| (0.0..=1.0).contains(&momentum))
+}
+
 /// Calls a setter, which must fail exactly if `is_due`, and must change nothing if it fails.
 fn set(bn: &mut BatchNorm, is_due: bool, call: impl FnOnce(&mut BatchNorm) -> Result<()>) {
     let before = state(bn);
@@ -252,7 +257,7 @@ fn run(bn: &mut BatchNorm, call: Call) {
         Call::Bias(values) => set(bn, values.len() != features, |bn| bn.set_bias(&values)),
         Call::RunningMean(values) => set(bn, values.len() != features, |bn| bn.set_running_mean(&values)),
         Call::RunningVar(values) => {
-            let is_due = values.len() != features || values.iter().any(|x| *x < 0.0);
+            let is_due = values.len() != features || averages(bn) && values.iter().any(|x| *x < 0.0);
             set(bn, is_due, |bn| bn.set_running_var(&values));
         }
         Call::All(value) => {
@@ -260,7 +265,7 @@ fn run(bn: &mut BatchNorm, call: Call) {
             set(bn, false, |bn| bn.set_weight(&values));
             set(bn, false, |bn| bn.set_bias(&values));
             set(bn, false, |bn| bn.set_running_mean(&values));
-            set(bn, value < 0.0 && features > 0, |bn| bn.set_running_var(&values));
+            set(bn, averages(bn) && value < 0.0 && features > 0, |bn| bn.set_running_var(&values));
         }
         Call::NumBatches(batches) => bn.set_num_batches_tracked(batches),
         Call::Train(shape, len, y) => forward(bn, true, (shape, len), y),
