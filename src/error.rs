@@ -53,12 +53,12 @@ pub enum Error {
         /// Features given.
         given: usize,
     },
-    /// Input and output have different layouts.
+    /// Input and output have different layouts, or the rows of a stream have planes.
     #[non_exhaustive]
     LayoutMismatch {
         /// Layout of the input.
         input: Layout,
-        /// Layout of the output, or the layout that an [`Accumulator`](crate::Accumulator) expects.
+        /// Layout of the output, or the layout that an [`Accumulator`](crate::Accumulator) or a stream expects.
         output: Layout,
     },
     /// The batch, the statistics or the output slice has a different number of features from the layer or the moments.
@@ -94,6 +94,14 @@ pub enum Error {
         /// Values of the one side.
         a: u64,
         /// Values of the other side.
+        b: u64,
+    },
+    /// The features of moments have different counts, but a stream has one count.
+    #[non_exhaustive]
+    UnevenCounts {
+        /// Values of the first feature.
+        a: u64,
+        /// Values of another feature.
         b: u64,
     },
     /// There is not enough memory for so many features.
@@ -141,6 +149,9 @@ impl fmt::Display for Error {
             }
             Error::TooManyValues { a, b } => {
                 write!(f, "moments of {a} and {b} values cannot be merged: a feature has at most {} values", u64::MAX)
+            }
+            Error::UnevenCounts { a, b } => {
+                write!(f, "the features of a stream have one count, but these have {a} and {b} values")
             }
             Error::TooManyFeatures { given } => write!(f, "there is not enough memory for {given} features"),
             Error::OutOfRange { name, allowed, given } => {

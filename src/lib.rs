@@ -131,6 +131,7 @@ mod lanes;
 mod layout;
 mod moments;
 mod spec;
+mod stream;
 mod tuning;
 
 pub use accumulator::Accumulator;
@@ -142,6 +143,7 @@ pub use exec::Path;
 pub use lanes::Isa;
 pub use layout::Layout;
 pub use moments::{Moments, MomentsParts, Workspace};
+pub use stream::{Ewm, Forgetting, Standardize, Welford};
 
 /// Returns the moments of each feature of a batch, computed by [`Path::Auto`].
 ///

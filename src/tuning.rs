@@ -38,6 +38,20 @@ pub(crate) const PLANE_PREFETCH: usize = 16 << 10;
 /// computed one feature at a time.
 pub(crate) const VARIANCE_BLOCK: usize = 64;
 
+// Streams.
+
+/// Most rows that are added to some features before the next features: enough that loading and storing the state
+/// between them costs little, and few enough to prefetch.
+pub(crate) const STREAM_ROWS: usize = 16;
+
+/// Calls with fewer values than this are not worth a look at the threads, whatever the path.
+#[cfg(feature = "rayon")]
+pub(crate) const PARALLEL_ROWS: usize = 16;
+
+/// Fewest values for which `Path::Auto` adds rows to a stream on several threads.
+#[cfg(feature = "rayon")]
+pub(crate) const PARALLEL_STREAM: usize = 1 << 18;
+
 // Normalising.
 
 /// Smallest `inner` for which the values of a plane share their parameters in registers. Below it, parameters are

@@ -38,6 +38,11 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// A plain sum with the widest vectors, on one thread.
+    pub fn plain_read() -> Limit {
+        Limit { way: Way::Read, isa: Isa::detect(), threads: false }
+    }
+
     /// Returns the ways to measure the limit of a path.
     pub fn of(op: Op, path: Path) -> Vec<Limit> {
         let (isa, threads): (_, &[bool]) = match path {

@@ -91,7 +91,7 @@ impl Rounds {
 
 /// Returns the seconds per call. The number of calls is doubled until they take long enough; this also warms the caches
 /// for the run that counts.
-fn seconds(turn: f64, mut run: impl FnMut()) -> f64 {
+pub fn seconds(turn: f64, mut run: impl FnMut()) -> f64 {
     let mut calls = 1u32;
     loop {
         let start = Instant::now();
@@ -108,7 +108,7 @@ fn seconds(turn: f64, mut run: impl FnMut()) -> f64 {
 
 /// Returns the minimum and the median. They are infinite if there are no times, so that what was not measured has no
 /// bandwidth.
-fn min_median(mut times: Vec<f64>) -> (f64, f64) {
+pub fn min_median(mut times: Vec<f64>) -> (f64, f64) {
     times.sort_by(f64::total_cmp);
     let at = |i: usize| times.get(i).copied().unwrap_or(f64::INFINITY);
     (at(0), at(times.len() / 2))

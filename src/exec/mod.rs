@@ -5,6 +5,7 @@
 
 #[cfg(feature = "rayon")]
 mod parallel;
+mod stream;
 
 use crate::element::{ByElement, INTERNAL};
 use crate::kernels::map::{Map, Normalize, Parameters, StorePolicy};
@@ -194,7 +195,7 @@ concrete!(f64, moments_f64, normalize_f64);
 /// Computes the moments of all features by a path.
 fn moments<T: KernelElement>(path: Path, x: &[T], layout: Layout, to: &mut Moments, workspace: &mut Workspace) {
     // The dimensions of an empty batch may be too large to build a tree for.
-    let count = if x.is_empty() { 0 } else { layout.count() };
+    let count = if x.is_empty() { 0 } else { layout.count() as u64 };
     let mut out = to.resize(layout.features(), count);
     if x.is_empty() {
         return;

@@ -1,10 +1,11 @@
 //! The kernels, written once and generic over lanes: [`reduce`] (sums over the rows of a batch), [`map`] (elementwise
-//! operations) and [`variance`]. They follow [`spec`](crate::spec). Nothing here depends on paths or on the layer.
+//! operations), [`stream`] (rows that arrive one by one) and [`variance`]. They follow [`spec`](crate::spec). Nothing here depends on paths or on the layer.
 
 mod arrays;
 mod double_double;
 pub(crate) mod map;
 pub(crate) mod reduce;
+pub(crate) mod stream;
 mod variance;
 
 pub(crate) use arrays::{Arrays, MOMENT_WORDS, MomentArrays, MomentSlices};

@@ -68,6 +68,10 @@ pub(crate) trait F64Lanes: Lanes<Scalar = f64> {
     fn upper_half(self) -> Self;
     /// Divides, lane by lane.
     fn div(self, other: Self) -> Self;
+    /// Returns the square root of each lane.
+    fn sqrt(self) -> Self;
+    /// Returns the lanes, but at least `low` and at most `high`. NaN stays NaN.
+    fn clip(self, low: Self, high: Self) -> Self;
     /// Returns whether all lanes are 0.
     fn all_zero(self) -> bool;
 }

@@ -74,6 +74,22 @@ impl F64Lanes for f64 {
     }
 
     #[inline(always)]
+    fn sqrt(self) -> Self {
+        self.sqrt()
+    }
+
+    #[inline(always)]
+    fn clip(self, low: Self, high: Self) -> Self {
+        if self > high {
+            high
+        } else if self < low {
+            low
+        } else {
+            self
+        }
+    }
+
+    #[inline(always)]
     fn all_zero(self) -> bool {
         self == 0.0
     }

@@ -96,6 +96,17 @@ impl F64Lanes for PortableF64 {
     }
 
     #[inline(always)]
+    fn sqrt(self) -> Self {
+        PortableF64(self.0.sqrt())
+    }
+
+    #[inline(always)]
+    fn clip(self, low: Self, high: Self) -> Self {
+        let at_most = self.0.simd_gt(high.0).select(high.0, self.0);
+        PortableF64(at_most.simd_lt(low.0).select(low.0, at_most))
+    }
+
+    #[inline(always)]
     fn all_zero(self) -> bool {
         self.0.to_array() == [0.0; LANES]
     }

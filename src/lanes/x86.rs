@@ -166,7 +166,10 @@ lanes!(
 
 /// Implements the operations that sums need in addition.
 macro_rules! f64_lanes {
-    ($name:ident, $parts:ident, $splat:ident, $mul_sub:ident, $mul_add:ident, $and:ident, $div:ident) => {
+    (
+        $name:ident, $parts:ident, $splat:ident, $mul_sub:ident, $mul_add:ident, $and:ident, $div:ident,
+        $sqrt:ident, $min:ident, $max:ident
+    ) => {
         impl F64Lanes for $name {
             #[inline(always)]
             fn sub_via_fma(self, one: Self, other: Self) -> Self {
@@ -193,6 +196,19 @@ macro_rules! f64_lanes {
             }
 
             #[inline(always)]
+            fn sqrt(self) -> Self {
+                // SAFETY: lanes exist only with a token, which proves the features.
+                $name(unsafe { $sqrt(self.0) })
+            }
+
+            #[inline(always)]
+            fn clip(self, low: Self, high: Self) -> Self {
+                // If an operand is NaN, these instructions return the second one.
+                // SAFETY: lanes exist only with a token, which proves the features.
+                $name(unsafe { $max(low.0, $min(high.0, self.0)) })
+            }
+
+            #[inline(always)]
             fn all_zero(self) -> bool {
                 // SAFETY: lanes exist only with a token, which proves the features.
                 unsafe { $parts::f64::all_zero(self.0) }
@@ -201,8 +217,30 @@ macro_rules! f64_lanes {
     };
 }
 
-f64_lanes!(Avx2F64, avx2_parts, _mm256_set1_pd, _mm256_fmsub_pd, _mm256_fmadd_pd, _mm256_and_pd, _mm256_div_pd);
-f64_lanes!(Avx512F64, avx512_parts, _mm512_set1_pd, _mm512_fmsub_pd, _mm512_fmadd_pd, _mm512_and_pd, _mm512_div_pd);
+f64_lanes!(
+    Avx2F64,
+    avx2_parts,
+    _mm256_set1_pd,
+    _mm256_fmsub_pd,
+    _mm256_fmadd_pd,
+    _mm256_and_pd,
+    _mm256_div_pd,
+    _mm256_sqrt_pd,
+    _mm256_min_pd,
+    _mm256_max_pd
+);
+f64_lanes!(
+    Avx512F64,
+    avx512_parts,
+    _mm512_set1_pd,
+    _mm512_fmsub_pd,
+    _mm512_fmadd_pd,
+    _mm512_and_pd,
+    _mm512_div_pd,
+    _mm512_sqrt_pd,
+    _mm512_min_pd,
+    _mm512_max_pd
+);
 
 /// Implements loads and stores of an element type: with intrinsics on pointers to one element per lane (twice as many
 /// for a pair), or masked.

@@ -333,9 +333,9 @@ impl Moments {
 
     /// Resizes the arrays for features with `count` values each. If `count` is 0, fills them with the moments of no
     /// values.
-    pub(crate) fn resize(&mut self, num_features: usize, count: usize) -> MomentArrays<'_> {
+    pub(crate) fn resize(&mut self, num_features: usize, count: u64) -> MomentArrays<'_> {
         self.counts.clear();
-        self.counts.resize(num_features, count as u64);
+        self.counts.resize(num_features, count);
         for words in &mut self.words {
             words.resize(num_features, 0.0);
         }

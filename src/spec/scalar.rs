@@ -65,10 +65,17 @@ fn tree<T: ElementRules>(order: &Order, x: &[T], feature: usize, span: &Span) ->
     }
 }
 
-/// Merges two parts by Chan's formula. The mean of `a` is the base to which a step is added, so that nothing is rounded
-/// but the step and the lower words.
 fn merge(a: &Part, b: &Part) -> Part {
-    let (count_a, count_b) = (a.count as f64, b.count as f64);
+    let moments = merge_moments((a.count as f64, a.moments), (b.count as f64, b.moments));
+    Part { count: a.count + b.count, moments }
+}
+
+/// Merges moments, given with their counts, by Chan's formula. The mean of `a` is the base to which a step is added, so
+/// that nothing is rounded but the step and the lower words.
+pub(crate) fn merge_moments(
+    (count_a, a): (f64, FeatureMoments<f64>),
+    (count_b, b): (f64, FeatureMoments<f64>),
+) -> FeatureMoments<f64> {
     let count = count_a + count_b;
     let chan = |a: FeatureMoments<f64>, b: FeatureMoments<f64>| {
         let delta = difference(b.mean, a.mean);
@@ -79,7 +86,7 @@ fn merge(a: &Part, b: &Part) -> Part {
         let mean = triple(a.mean.high, sum(lower, product(delta, share)));
         FeatureMoments { mean, m2: sum(sum(a.m2, b.m2), between) }
     };
-    Part { count: a.count + b.count, moments: fallback::merge(a.moments, b.moments, count, chan) }
+    fallback::merge(a, b, count, chan)
 }
 
 /// Computes the moments of a chunk from sums about a shift near the mean. Such sums are as small as the data allow, so
