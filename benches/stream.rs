@@ -13,7 +13,7 @@ mod common;
 
 use std::hint::black_box;
 
-use batchnorm::{Batch, BatchMut, Element, Ewm, Forgetting, Layout, Path, Standardize, Welford};
+use batchnorm::{Batch, Element, Ewm, Forgetting, Layout, Path, Standardize, Welford};
 use bytemuck::Pod;
 use common::limits::Limit;
 use common::measure::{min_median, seconds};
