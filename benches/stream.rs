@@ -21,8 +21,8 @@ use common::nasty::{Kind, batch};
 use common::paths;
 
 const FEATURES: [usize; 5] = [4, 17, 64, 376, 4096];
-const ROUNDS: usize = 15;
-const TURN: f64 = 2e-3;
+const ROUNDS: usize = 101;
+const TURN: f64 = 2e-4;
 
 /// The textbook's recurrence, as people write it: a division per value.
 struct Textbook {

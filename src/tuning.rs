@@ -44,9 +44,9 @@ pub(crate) const VARIANCE_BLOCK: usize = 64;
 /// between them costs little, and few enough to prefetch.
 pub(crate) const STREAM_ROWS: usize = 16;
 
-/// Calls with fewer values than this are not worth a look at the threads, whatever the path.
-#[cfg(feature = "rayon")]
-pub(crate) const PARALLEL_ROWS: usize = 16;
+/// A single row of fewer features is added by the calling thread, whatever the path: it takes less time than to wake
+/// another thread.
+pub(crate) const MANY_FEATURES: usize = 1 << 12;
 
 /// Fewest values for which `Path::Auto` adds rows to a stream on several threads.
 #[cfg(feature = "rayon")]

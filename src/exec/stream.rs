@@ -2,22 +2,33 @@
 //! not depend on them.
 
 use super::Path;
+use crate::Element;
 use crate::element::{ByElement, INTERNAL};
 use crate::kernels::stream::{BLOCK_FEATURES, Block, Push, PushRow, Rows, Standardized};
 use crate::kernels::{KernelElement, stream};
 use crate::spec::{RowWeights, Running, welford};
+use crate::tuning::MANY_FEATURES;
 #[cfg(feature = "rayon")]
-use crate::tuning::{PARALLEL_ROWS, PARALLEL_STREAM};
-use crate::{Batch, Element};
+use crate::tuning::PARALLEL_STREAM;
 
 impl Path {
-    /// Adds the rows of a batch with `inner == 1` to the features in `blocks`.
+    /// Adds `count` rows to the features in `blocks`.
     #[inline]
-    pub(crate) fn push_rows<T: Element>(self, weights: &mut RowWeights, blocks: &mut [Block], x: Batch<'_, T>) {
-        let (count, features) = (x.layout().outer(), x.layout().features());
-        match T::input(x.data(), INTERNAL) {
-            ByElement::F32(values) => push_f32(self, weights, blocks, rows(values, count, features)),
-            ByElement::F64(values) => push_f64(self, weights, blocks, rows(values, count, features)),
+    pub(crate) fn push_rows<T: Element>(
+        self,
+        weights: &mut RowWeights,
+        blocks: &mut [Block],
+        features: usize,
+        count: usize,
+        values: &[T],
+    ) {
+        match T::input(values, INTERNAL) {
+            ByElement::F32(values) => {
+                push_f32(self, weights, blocks, Rows { values, stride: features, features, count })
+            }
+            ByElement::F64(values) => {
+                push_f64(self, weights, blocks, Rows { values, stride: features, features, count })
+            }
         }
     }
 
@@ -44,15 +55,18 @@ impl Path {
     }
 }
 
-fn rows<T>(values: &[T], count: usize, features: usize) -> Rows<'_, T> {
-    Rows { values, stride: features, features, count }
-}
-
-/// Not generic, so that the kernels are compiled in this crate (see `concrete!`).
+/// Not generic, so that the kernels are compiled in this crate (see `concrete!` of [`exec`](super)).
 macro_rules! concrete {
     ($element:ty, $push:ident, $standardize:ident) => {
         fn $push(path: Path, weights: &mut RowWeights, blocks: &mut [Block], rows: Rows<'_, $element>) {
-            push(path, weights, blocks, rows);
+            if rows.count == 1 && rows.features < MANY_FEATURES && path != Path::Scalar {
+                // What most streams do in most calls: nothing here but the kernel.
+                stream::prepare(weights, blocks);
+                let factors = &[weights.next()];
+                path.isa().run(PushRow { factors, blocks, row: &rows });
+            } else {
+                push(path, weights, blocks, rows);
+            }
         }
 
         fn $standardize(path: Path, row: Standardized<'_, $element>) {
@@ -64,19 +78,14 @@ macro_rules! concrete {
 concrete!(f32, push_f32, standardize_f32);
 concrete!(f64, push_f64, standardize_f64);
 
-#[inline(always)]
+#[inline(never)]
 fn push<T: KernelElement>(path: Path, weights: &mut RowWeights, blocks: &mut [Block], rows: Rows<'_, T>) {
     if path == Path::Scalar {
         return one_by_one(weights, blocks, rows);
     }
     #[cfg(feature = "rayon")]
-    if rows.values.len() >= PARALLEL_ROWS && path.forks(rows.values.len(), PARALLEL_STREAM) {
+    if path.forks(rows.values.len(), PARALLEL_STREAM) {
         return parallel(path, weights, blocks, rows);
-    }
-    if rows.count == 1 {
-        stream::prepare(weights, blocks);
-        let factors = weights.next();
-        return path.isa().run(PushRow { factors, blocks, row: rows.values });
     }
     path.isa().run(Push { weights, blocks, rows });
 }

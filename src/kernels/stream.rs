@@ -96,17 +96,17 @@ impl<T: KernelElement> Job for Push<'_, T> {
                 factors[len] = weights.next();
                 len += 1;
             }
-            push::<T::F64<S>, T>(simd, blocks, rows, row, &factors[..len]);
+            push::<T::F64<S>, T>(simd, blocks, &rows, row, &factors[..len]);
             row += len;
         }
     }
 }
 
-/// Adds one row with these factors. [`prepare`] has run before.
+/// Adds one row. [`prepare`] has run before. (All by reference: what the call of a job copies, a short row would wait for.)
 pub(crate) struct PushRow<'a, T> {
-    pub(crate) factors: RowFactors,
+    pub(crate) factors: &'a [RowFactors; 1],
     pub(crate) blocks: &'a mut [Block],
-    pub(crate) row: &'a [T],
+    pub(crate) row: &'a Rows<'a, T>,
 }
 
 impl<T: KernelElement> Job for PushRow<'_, T> {
@@ -114,9 +114,7 @@ impl<T: KernelElement> Job for PushRow<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let PushRow { factors, blocks, row } = self;
-        let rows = Rows { values: row, stride: row.len(), features: row.len(), count: 1 };
-        push::<T::F64<S>, T>(simd, blocks, rows, 0, &[factors]);
+        push::<T::F64<S>, T>(simd, self.blocks, self.row, 0, self.factors);
     }
 }
 
@@ -163,7 +161,7 @@ impl Block {
 fn push<L: F64Lanes + LoadStore<T>, T: KernelElement>(
     token: L::Token,
     blocks: &mut [Block],
-    rows: Rows<'_, T>,
+    rows: &Rows<'_, T>,
     first: usize,
     factors: &[RowFactors],
 ) {
@@ -188,7 +186,7 @@ fn push<L: F64Lanes + LoadStore<T>, T: KernelElement>(
 fn strip<L: F64Lanes + LoadStore<T>, T: KernelElement, const V: usize>(
     token: L::Token,
     blocks: &mut [Block],
-    rows: Rows<'_, T>,
+    rows: &Rows<'_, T>,
     first: usize,
     factors: &[RowFactors],
     feature: usize,
@@ -249,7 +247,7 @@ fn step<L: F64Lanes>(state: Running<L>, x: L, share: L, square: L) -> Running<L>
 #[inline(never)]
 fn one_by_one<T: KernelElement>(
     blocks: &mut [Block],
-    rows: Rows<'_, T>,
+    rows: &Rows<'_, T>,
     first: usize,
     factors: &[RowFactors],
     feature: usize,

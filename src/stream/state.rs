@@ -30,14 +30,13 @@ impl State {
     #[inline]
     pub(super) fn push<T: Element>(&mut self, row: &[T]) -> Result<()> {
         self.check(row.len())?;
-        let x = Batch::new(row, Layout::nc(1, row.len()))?;
-        self.path.push_rows(&mut self.weights, &mut self.blocks, x);
+        self.path.push_rows(&mut self.weights, &mut self.blocks, self.features, 1, row);
         Ok(())
     }
 
     pub(super) fn push_rows<T: Element>(&mut self, x: Batch<'_, T>) -> Result<()> {
         self.check_rows(x.layout())?;
-        self.path.push_rows(&mut self.weights, &mut self.blocks, x);
+        self.path.push_rows(&mut self.weights, &mut self.blocks, self.features, x.layout().outer(), x.data());
         Ok(())
     }
 
