@@ -132,6 +132,23 @@ def split_and_merge():
     }
 
 
+def merges():
+    def seed(length, halvings, one_by_one, candidates, picks):
+        header = struct.pack("<HBBB?", length - 2, len(picks) - 1, len(candidates) - 1, halvings, one_by_one)
+        return header + b"".join(struct.pack("<HBB", *candidate) for candidate in candidates) + bytes(picks)
+
+    half = [(470, 0, 0), (530, 0, 0), (470, 1, 0), (530, 1, 0)]
+    lengths = [(900, 0, 0), (1100, 1, 200), (1030, 2, 131), (777, 1, 255), (20, 0, 0), (2000, 0, 0), (1, 2, 0), (0, 1, 0)]
+    return {
+        "three": seed(1001, 0, False, half, [0, 3, 1]),
+        "searched": seed(1001, 0, False, half, [0, 1, 2, 3, 3, 1, 0, 2] * 3),
+        "one_by_one": seed(777, 0, True, half, [3, 0, 1] * 8),
+        "lengths": seed(2049, 0, False, lengths, [0, 1, 2, 3, 4, 5, 6, 7, 5, 2, 1]),
+        "most": seed(4096, 5, False, lengths, list(range(63))),
+        "constant": seed(100, 0, False, [(0, 1, 0)], [0] * 9),
+    }
+
+
 def shapes():
     def side(value):
         return bytes([0, value]) if value < 8 else bytes([4, value])
@@ -171,5 +188,5 @@ def exam_csv():
     }
 
 
-for make in (paths_agree, oracle, split_and_merge, shapes, exam_csv):
+for make in (paths_agree, oracle, split_and_merge, merges, shapes, exam_csv):
     write(make.__name__, make())
