@@ -123,6 +123,11 @@ impl Sides {
         self.inner >= FAR && !self.is_wide()
     }
 
+    /// Returns whether the layout is wide or long.
+    pub fn is_far(self) -> bool {
+        self.is_wide() || self.is_long()
+    }
+
     /// Returns 1 to 80 features: around one strip, several strips, and the 64 accumulators of a row. If wide, 961 to
     /// 4160; if long, 1 or 2.
     pub fn features(self) -> usize {
@@ -147,7 +152,7 @@ impl Sides {
 
     /// Returns a layout with as many outer blocks as `len` values fill: possibly none, unless it is wide or long.
     pub fn layout(self, len: usize) -> Layout {
-        let least = if self.is_wide() || self.is_long() { 1 + len % 3 } else { 0 };
+        let least = if self.is_far() { 1 + len % 3 } else { 0 };
         let outer = (len / (self.features() * self.inner())).max(least);
         Layout::new(outer, self.features(), self.inner())
     }
