@@ -5,6 +5,13 @@
 //! `cargo bench --bench table -- --only moments` (or `inference`, `training`) prints each shape together with the
 //! machine's limit in the same run; `cargo bench --bench roofline` covers all sizes.
 
+/// Returns a batch size in bytes at which the crate changes over to other code. It is 1/128 of the one measured in the
+/// build of the fuzz targets: an input of megabytes takes a second there, and only small ones are tried often enough.
+/// The code on either side, and its results, are the same.
+const fn batch_bytes(measured: usize) -> usize {
+    if cfg!(fuzzing) { measured / 128 } else { measured }
+}
+
 /// Bytes in a cache line: the unit of prefetching, of alignment and of sharing work between threads.
 pub(crate) const CACHE_LINE: usize = 64;
 
@@ -19,11 +26,11 @@ pub(crate) const TILE_COLUMNS: usize = 1024;
 pub(crate) const TILE_PLANES: usize = 64;
 
 /// Batches up to this size stay in the second-level cache, where prefetching costs more than it saves. (Zen 5, Xeon.)
-pub(crate) const SECOND_LEVEL_BYTES: usize = 1 << 19;
+pub(crate) const SECOND_LEVEL_BYTES: usize = batch_bytes(1 << 19);
 
 /// Batches up to this size stay in the third-level cache. It has a lower latency than memory, and there the order in
 /// which planes are read does not matter. (Zen 5, Xeon.)
-pub(crate) const THIRD_LEVEL_BYTES: usize = 8 << 20;
+pub(crate) const THIRD_LEVEL_BYTES: usize = batch_bytes(8 << 20);
 
 /// Prefetch distance in bytes for rows, if the batch stays in the third-level cache. (Zen 5; 4 to 96 KiB were tried.)
 pub(crate) const ROW_PREFETCH_NEAR: usize = 8 << 10;
@@ -71,7 +78,7 @@ pub(crate) const MAP_TILE_COLUMNS: usize = 1024;
 /// Smallest output in bytes that is written with non-temporal stores. (Zen 5, 32 MiB of third-level cache: at 8 MiB,
 /// ordinary stores, which stay in the cache, are 1.7 times as fast; from 12 MiB on, non-temporal stores are 1.3 times
 /// as fast.)
-pub(crate) const NON_TEMPORAL_BYTES: usize = 12 << 20;
+pub(crate) const NON_TEMPORAL_BYTES: usize = batch_bytes(12 << 20);
 
 /// Prefetch distance in bytes when stores are non-temporal. Such stores hinder the processor's own prefetching. (Xeon.)
 pub(crate) const NON_TEMPORAL_PREFETCH: usize = 4096;

@@ -1,86 +1,10 @@
 //! Merging moments at a standard deviation near the last place of the mean, where rounding the mean in a merge is visible.
 //! The oracle is integer arithmetic: values are whole multiples of one unit above a base.
 
+mod common;
+
 use batchnorm::{Accumulator, Batch, Layout, Moments, Path, moments};
-
-/// All values are `BASE` plus 0 to 3 units in its last place.
-const BASE: f64 = 1.0 + 1.0 / 1024.0;
-const UNIT: f64 = f64::EPSILON;
-
-/// Sums of whole numbers of units, and of their squares.
-#[derive(Clone, Copy, Default)]
-struct Whole {
-    count: i128,
-    sum: i128,
-    squares: i128,
-}
-
-impl Whole {
-    fn add(self, other: Whole) -> Whole {
-        Whole { count: self.count + other.count, sum: self.sum + other.sum, squares: self.squares + other.squares }
-    }
-
-    /// The error of a population variance, given in units squared and below 4, in units in its last place. The sign says
-    /// whether it is too large.
-    fn error(self, variance: f64) -> f64 {
-        let denominator = self.count * self.count;
-        let exact = self.count * self.squares - self.sum * self.sum;
-        let given = (variance * 2f64.powi(60)) as i128; // exact from 2^-8 on
-        let error = given * denominator - (exact << 60);
-        error as f64 / denominator as f64 / 2f64.powi(60) / (variance.next_up() - variance)
-    }
-}
-
-/// `k` of a chunk's values lie one unit above the others, which lie `level` units above the base.
-fn chunk(len: usize, level: usize, k: usize) -> (Moments, Whole) {
-    let value = |up: usize| BASE + (level + up) as f64 * UNIT;
-    // Not in the middle, where the shift comes from.
-    let values: Vec<f64> = (0..len).map(|i| value(usize::from(i < k / 2 || i >= len - (k - k / 2)))).collect();
-    let (low, high) = ((level * (len - k)) as i128, ((level + 1) * k) as i128);
-    let (squares_low, squares_high) = ((level * level * (len - k)) as i128, ((level + 1) * (level + 1) * k) as i128);
-    let whole = Whole { count: len as i128, sum: low + high, squares: squares_low + squares_high };
-    (moments(Batch::new(&values, Layout::nc(len, 1)).expect("a batch")), whole)
-}
-
-/// Merges chunks in the order in which one call does.
-fn tree(chunks: &[(Moments, Whole)]) -> (Moments, Whole) {
-    if let [chunk] = chunks {
-        return chunk.clone();
-    }
-    let (left, right) = chunks.split_at(1 << (chunks.len() - 1).ilog2());
-    let ((mut a, whole_a), (b, whole_b)) = (tree(left), tree(right));
-    a.merge(&b).expect("the same features");
-    (a, whole_a.add(whole_b))
-}
-
-fn error_of(chunks: &[(Moments, Whole)]) -> f64 {
-    let (merged, whole) = tree(chunks);
-    whole.error(merged.variance(0, 0.0) / (UNIT * UNIT))
-}
-
-/// Changes the chunks one by one to whichever candidate makes the error of the whole larger, several times over.
-fn search(count: usize, sweeps: usize, candidates: &[(Moments, Whole)], mut seed: u64) -> f64 {
-    let mut random = |n: usize| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) as usize % n
-    };
-    let mut chunks: Vec<_> = (0..count).map(|_| candidates[random(candidates.len())].clone()).collect();
-    let mut worst = error_of(&chunks).abs();
-    for _ in 0..sweeps {
-        for at in 0..count {
-            let mut best = chunks[at].clone();
-            for candidate in candidates {
-                chunks[at] = candidate.clone();
-                let error = error_of(&chunks).abs();
-                if error > worst {
-                    (worst, best) = (error, candidate.clone());
-                }
-            }
-            chunks[at] = best;
-        }
-    }
-    worst
-}
+use common::merging::{BASE, Search, UNIT, Whole, chunk, tree};
 
 /// A greedy search for chunks whose rounding errors line up. (With means of two words it found 4.9 units for 32 chunks and
 /// 7.7 for 512: each merge rounded the mean by half a unit of a standard deviation's last place.)
@@ -89,9 +13,15 @@ fn errors_of_merges_do_not_line_up() {
     for (len, count) in [(1001, 3), (257, 7), (16_385, 31), (777, 32), (4097, 45), (1001, 127)] {
         let candidates: Vec<_> = (0..24)
             .map(|i| (i % 2 + i / 12, len / 2 + (i * 37 + i * i * 11) % (len / 4) - len / 8))
-            .map(|(level, k)| chunk(len, level, k))
+            .map(|(level, k)| chunk(UNIT, len, level, k))
             .collect();
-        let worst = search(count, 2, &candidates, len as u64);
+        let mut seed = len as u64;
+        let mut any = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            candidates[(seed >> 33) as usize % candidates.len()].clone()
+        };
+        let mut chunks: Vec<_> = (0..count).map(|_| any()).collect();
+        let worst = Search { unit: UNIT, merged: tree, candidates: &candidates }.run(&mut chunks, 2);
         println!("{count} chunks of {len}: at most {worst:.3} units off");
         assert!(worst < 1.0, "{count} chunks of {len} values: {worst} units off");
     }

@@ -5,7 +5,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 use batchnorm::{Accumulator, Batch, Layout, Moments, moments};
 use batchnorm_fuzz::assert_classes;
-use batchnorm_fuzz::values::{FromBits, Recipe, Sides, cycle};
+use batchnorm_fuzz::values::{FromBits, Recipe, Samples, Sides, cycle};
 use libfuzzer_sys::fuzz_target;
 
 /// How far merged moments may be from those of one call: this fraction of m2, and for the mean this fraction of the
@@ -27,6 +27,7 @@ struct Header {
     /// Outer blocks of the pieces, used in turn.
     pieces: [u16; 4],
     order: Order,
+    samples: Samples,
     recipe: Recipe,
 }
 
@@ -81,7 +82,8 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8]) {
     // Squared, so that most batches are short.
     let len = (MOST_VALUES * (usize::from(header.len) + 1).pow(2)) >> 32;
     let layout = header.sides.layout(len);
-    let data: Vec<T> = cycle(&header.recipe.values(bytes), layout.checked_len().expect("a small layout"));
+    let mut data: Vec<T> = cycle(&header.recipe.values(bytes), layout.checked_len().expect("a small layout"));
+    header.samples.replace(layout, &mut data);
     let whole = moments(Batch::new(&data, layout).expect("a batch"));
 
     let (features, inner) = (layout.features(), layout.inner());

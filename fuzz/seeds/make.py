@@ -36,7 +36,21 @@ def nasty(seed, kind):
 
 
 def sides(features, inner):
-    return bytes([features - 1, inner - 1])
+    """Also wide ones (features from 961 on, inner up to 4) and long ones (inner from 15884 on, features up to 2)."""
+    if features >= 961:
+        return struct.pack("<HH", 0xE000 + (features - 961 - 0xE000) % 3200, inner - 1)
+    if inner > 200:
+        base = next(base for base in (2, 1, 3) if abs(inner - (None, 2**14, 2**15, 2**16)[base]) < 500)
+        steps = inner - (None, 2**14, 2**15, 2**16)[base] + 500
+        return struct.pack("<HH", features - 1, 0xE000 + 4 * steps + base)
+    return struct.pack("<HH", features - 1, inner - 1)
+
+
+AS_IS, ALL_NAN, INFINITE, LARGEST, ALTERNATING = range(5)
+
+
+def samples(what, every=1):
+    return variant(what, 5) + bytes([every - 1])
 
 
 def f64(*values):
@@ -57,8 +71,9 @@ RAMP = steps(*range(-40, 60, 3))
 
 
 def paths_agree():
-    def seed(double, features, inner, length, options, recipe, data):
-        return bytes([double]) + sides(features, inner) + struct.pack("<HB", length, options) + recipe + data
+    def seed(double, features, inner, length, options, recipe, data, what=AS_IS, every=1):
+        length = struct.pack("<HB", length, options) + samples(what, every)
+        return bytes([double]) + sides(features, inner) + length + recipe + data
 
     return {
         "rows_f32": seed(0, 5, 1, 0xE000, 16, recipe("near", 1e4, double=False), RAMP),
@@ -74,6 +89,22 @@ def paths_agree():
         # Far from the pivot, chunk after chunk.
         "walk_f64": seed(1, 80, 1, 0xE000, 16, nasty(6, 44), bytes(600)),
         "walk_planes_f64": seed(1, 2, 77, 0xE000, 16, nasty(7, 44), bytes(600)),
+        # Tiles of columns, of sums and of outputs; the last one with several chunks.
+        "tiles_f32": seed(0, 1025, 1, 0xE000, 80, recipe("near", 1e4, double=False), RAMP),
+        "tiles_f64": seed(1, 3333, 1, 0xF000, 144, recipe("grid", 1e6, -20), RAMP),
+        "tiles_inner_f64": seed(1, 1300, 3, 0xF000, 16, recipe("grid", 1e6, -20), RAMP),
+        "tiles_of_chunks_f32": seed(0, 1030, 1, 0xFFF0, 16, recipe("near", 1e4, double=False), RAMP),
+        # Planes of a chunk, and of more; in the parallel path's pieces, too.
+        "long_f32": seed(0, 2, 16500, 0xF000, 80, recipe("near", 1e4, double=False), RAMP),
+        "long_f64": seed(1, 1, 32771, 0x8000, 16, recipe("grid", 1e8, -9), RAMP),
+        "cut_f64": seed(1, 2, 65540, 0xFFF0, 16, nasty(9, 44), bytes(600)),
+        # Samples from which there is no shift, in some features.
+        "nan_samples_f64": seed(1, 24, 1, 0xE000, 16, recipe("grid", 1e6, -20), RAMP, ALL_NAN, 3),
+        "infinite_samples_f32": seed(0, 3, 49, 0xE000, 16, recipe("near", 1e4, double=False), RAMP, INFINITE, 2),
+        "largest_samples_f64": seed(1, 80, 1, 0xE000, 16, recipe("grid", 1e6, -20), RAMP, LARGEST, 5),
+        "largest_samples_f32": seed(0, 5, 64, 0xE000, 16, recipe("near", 1e4, double=False), RAMP, ALTERNATING, 2),
+        "scales_f64": seed(1, 20, 2, 0xD000, 33, recipe("grid", 1e6, -20), RAMP),
+        "scales_f32": seed(0, 3, 70, 0xD000, 32, recipe("near", 1e4, double=False), RAMP),
     }
 
 
@@ -95,7 +126,7 @@ def oracle():
         "outlier_f64": seed(1, 1, 1, 65535, 1, recipe("grid", 0.5, 3), steps(30000, *range(9))),
         "lined_up_f64": seed(1, 64, 1, 100, 0, recipe("raw"), f64(*lined_up)),
         # Found by the fuzzer: an outlier, in one feature in the pivot's rows: all is computed again, about the mean.
-        "outlier_pivot_f64": bytes.fromhex("114900016360ea006766ffff2abfff00000000000000002abfffff2c"),
+        "outlier_pivot_f64": bytes.fromhex("1149000000016360ea006766ffff2abfff00000000000000002abfffff2c"),
         # One value is a unit above all others: normalised, these are what an f64 mean leaves over.
         "one_above_f32": seed(0, 1, 1, 65535, 1, recipe("raw"), f32(1e6 + 0.0625, 1e6)),
         "one_above_f64": seed(1, 1, 1, 65535, 1, recipe("raw"), f64(1e6 + 2.0**-33, 1e6)),
@@ -113,12 +144,18 @@ def oracle():
         "nasty_f32": seed(0, 64, 1, 2000, 0, nasty(3, 31), bytes(2000)),
         "nasty_f64": seed(1, 1, 1, 2000, 0, nasty(4, 14), bytes(2000)),
         "walk_f64": seed(1, 1, 1, 2000, 0, nasty(8, 44), bytes(2000)),
+        "tiles_f64": seed(1, 1030, 1, 100, 0, recipe("near", 1e12), RAMP),
+        "tiles_f32": seed(0, 2050, 2, 60, 0, recipe("near", 1e6, double=False), RAMP),
+        "long_f64": seed(1, 2, 16390, 40000, 0, recipe("near", 1e12), RAMP),
+        "cut_f32": seed(0, 1, 65540, 60000, 0, recipe("near", 1e6, double=False), RAMP),
+        # Outer blocks choose the layer: scales out of range.
+        **{f"scale_{outer}_f64": seed(1, 5, 1, outer, 0, recipe("grid", 1.0, -9), RAMP) for outer in range(52, 56)},
     }
 
 
 def split_and_merge():
-    def seed(double, features, inner, length, pieces, order, recipe, data):
-        pieces = struct.pack("<4H", *pieces) + variant(order, 3)
+    def seed(double, features, inner, length, pieces, order, recipe, data, what=AS_IS, every=1):
+        pieces = struct.pack("<4H", *pieces) + variant(order, 3) + samples(what, every)
         return bytes([double]) + sides(features, inner) + struct.pack("<H", length) + pieces + recipe + data
 
     return {
@@ -129,6 +166,27 @@ def split_and_merge():
         "bits_f32": seed(0, 2, 1, 0x1000, (9, 10, 0, 11), 2, recipe("raw"), f32(1.0, 1e-45, 3e38, -INF, 1.0, -0.0)),
         "largest_f64": seed(1, 1, 1, 0x0780, (3, 4, 5, 1), 0, recipe("near", MAX), steps(0, 0, -1, 0, 0, -2, 0)),
         "nasty_f64": seed(1, 1, 1, 0xFFFF, (32768, 0, 1, 40000), 2, nasty(5, 24), bytes(900)),
+        "tiles_f64": seed(1, 1100, 1, 0xFFFF, (7, 1, 90, 30), 0, recipe("near", 1e12), RAMP),
+        "cut_f32": seed(0, 1, 65540, 0xFFF0, (1, 0, 1, 1), 2, recipe("near", 1e4, double=False), RAMP),
+        "largest_samples_f64": seed(1, 7, 1, 0xF000, (50, 512, 9, 900), 1, recipe("grid", 1.0, -9), RAMP, LARGEST, 2),
+        "nan_samples_f64": seed(1, 7, 40, 0xF000, (5, 51, 9, 9), 1, recipe("grid", 1.0, -9), RAMP, ALL_NAN, 2),
+    }
+
+
+def merges():
+    def seed(length, halvings, one_by_one, candidates, picks):
+        header = struct.pack("<HBBB?", length - 2, len(picks) - 1, len(candidates) - 1, halvings, one_by_one)
+        return header + b"".join(struct.pack("<HBB", *candidate) for candidate in candidates) + bytes(picks)
+
+    half = [(470, 0, 0), (530, 0, 0), (470, 1, 0), (530, 1, 0)]
+    lengths = [(900, 0, 0), (1100, 1, 200), (1030, 2, 131), (777, 1, 255), (20, 0, 0), (2000, 0, 0), (1, 2, 0), (0, 1, 0)]
+    return {
+        "three": seed(1001, 0, False, half, [0, 3, 1]),
+        "searched": seed(1001, 0, False, half, [0, 1, 2, 3, 3, 1, 0, 2] * 3),
+        "one_by_one": seed(777, 0, True, half, [3, 0, 1] * 8),
+        "lengths": seed(2049, 0, False, lengths, [0, 1, 2, 3, 4, 5, 6, 7, 5, 2, 1]),
+        "most": seed(4096, 5, False, lengths, list(range(63))),
+        "constant": seed(100, 0, False, [(0, 1, 0)], [0] * 9),
     }
 
 
@@ -171,5 +229,5 @@ def exam_csv():
     }
 
 
-for make in (paths_agree, oracle, split_and_merge, shapes, exam_csv):
+for make in (paths_agree, oracle, split_and_merge, merges, shapes, exam_csv):
     write(make.__name__, make())

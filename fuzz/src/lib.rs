@@ -1,6 +1,8 @@
 //! What the fuzz targets share: values and layouts made from bytes, and comparisons.
 
 pub mod exact;
+#[path = "../../tests/common/merging.rs"]
+pub mod merging;
 #[path = "../../tests/common/nasty.rs"]
 pub mod nasty;
 #[path = "../../tests/common/oracle.rs"]

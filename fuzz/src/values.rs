@@ -103,27 +103,117 @@ impl Recipe {
     }
 }
 
-/// Features and inner size of a layout.
+/// Features and inner size of a layout. One in eight is wide: around the tiles of 1024 columns. Another one in eight is
+/// long: around planes that are a chunk of their own, and planes that are cut.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 pub struct Sides {
-    features: u8,
-    inner: u8,
+    features: u16,
+    inner: u16,
 }
 
+/// Numbers from here on select wide and long layouts.
+const FAR: u16 = 0xe000;
+
 impl Sides {
-    /// Returns 1 to 80 features: around one strip, several strips, and the 64 accumulators of a row.
+    fn is_wide(self) -> bool {
+        self.features >= FAR
+    }
+
+    fn is_long(self) -> bool {
+        self.inner >= FAR && !self.is_wide()
+    }
+
+    /// Returns whether the layout is wide or long.
+    pub fn is_far(self) -> bool {
+        self.is_wide() || self.is_long()
+    }
+
+    /// Returns 1 to 80 features: around one strip, several strips, and the 64 accumulators of a row. If wide, 961 to
+    /// 4160; if long, 1 or 2.
     pub fn features(self) -> usize {
-        1 + usize::from(self.features) % 80
+        let features = usize::from(self.features);
+        match (self.is_wide(), self.is_long()) {
+            (true, _) => 961 + features % 3200,
+            (_, true) => 1 + features % 2,
+            _ => 1 + features % 80,
+        }
     }
 
-    /// Returns an inner size from 1 to 200: rows, small planes, and planes of several rows.
+    /// Returns an inner size from 1 to 200: rows, small planes, and planes of several rows. If wide, 1 to 4; if long,
+    /// around 1024, half a chunk, a chunk and two chunks.
     pub fn inner(self) -> usize {
-        1 + usize::from(self.inner) % 200
+        let inner = usize::from(self.inner);
+        match (self.is_wide(), self.is_long()) {
+            (true, _) => 1 + inner % 4,
+            (_, true) => [1 << 10, 1 << 14, 1 << 15, 1 << 16][inner % 4] - 500 + (inner - usize::from(FAR)) / 4,
+            _ => 1 + inner % 200,
+        }
     }
 
-    /// Returns a layout with as many outer blocks as `len` values fill, possibly none.
+    /// Returns a layout with as many outer blocks as `len` values fill: possibly none, unless it is wide or long.
     pub fn layout(self, len: usize) -> Layout {
-        Layout::new(len / (self.features() * self.inner()), self.features(), self.inner())
+        let least = if self.is_far() { 1 + len % 3 } else { 0 };
+        let outer = (len / (self.features() * self.inner())).max(least);
+        Layout::new(outer, self.features(), self.inner())
+    }
+}
+
+/// What the shifts are computed from, other than the values.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+pub struct Samples {
+    what: Sample,
+    /// Every how many features.
+    every: u8,
+}
+
+#[derive(Clone, Copy, Debug, Arbitrary)]
+enum Sample {
+    AsIs,
+    Nan,
+    Infinite,
+    /// The largest number: the sum of the sample overflows.
+    Largest,
+    /// The largest number and its negative, in turn.
+    Alternating,
+}
+
+impl Samples {
+    /// Replaces the values around the middle of each chunk, where the samples are taken.
+    pub fn replace<T: FromBits>(self, layout: Layout, data: &mut [T]) {
+        let (features, inner) = (layout.features(), layout.inner());
+        let largest = if T::SIZE == f32::SIZE { f64::from(f32::MAX) } else { f64::MAX };
+        let value = |at: usize| match self.what {
+            Sample::Nan => f64::NAN,
+            Sample::Infinite => f64::INFINITY,
+            Sample::Alternating if at % 2 == 1 => -largest,
+            _ => largest,
+        };
+        if let Sample::AsIs = self.what {
+            return;
+        }
+        // Values per feature: of a whole chunk, and of a sample.
+        let interleave = 64usize.div_ceil(features * inner).next_power_of_two();
+        let (chunk, sample) = if inner < 32 {
+            (512 * interleave * inner, 8 * interleave * inner)
+        } else {
+            ((32_768 / inner).max(1) * inner.min(32_768), 512 + inner.min(512))
+        };
+        for (plane, values) in data.chunks_mut(inner).enumerate() {
+            if !(plane % features).is_multiple_of(1 + usize::from(self.every) % 8) {
+                continue;
+            }
+            let start = plane / features * inner;
+            // Pieces of a long plane are counted from its start.
+            let start = if inner > chunk { 0 } else { start };
+            let all = if inner > chunk { inner } else { layout.count() };
+            for (position, x) in values.iter_mut().enumerate() {
+                let at = start + position;
+                let middle = at - at % chunk + chunk.min(all - (at - at % chunk)) / 2;
+                if middle.abs_diff(at) <= 2 * sample {
+                    *x = T::from_f64(value(at));
+                }
+            }
+        }
     }
 }
 
