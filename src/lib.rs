@@ -31,9 +31,10 @@
 //!
 //! # Overview
 //! [`Batch`] and [`BatchMut`] combine a slice with its [`Layout`]. [`moments()`] returns [`Moments`]. [`Accumulator`]
-//! accepts batches of any size; its result is bit-identical to a single call. [`BatchNorm`] is the layer, and
-//! [`Inference`] is its frozen form. [`Path`] selects how to compute, and [`Isa`] selects the instruction set of the
-//! SIMD path. Every failure is an [`Error`].
+//! accepts batches of any size; its result is bit-identical to a single call. [`Welford`] and [`Ewm`] are for streams:
+//! rows that arrive one by one, with all numbers at hand after each ([`Standardize`] normalises them). [`BatchNorm`] is the
+//! layer, and [`Inference`] is its frozen form. [`Path`] selects how to compute, and [`Isa`] selects the instruction set of
+//! the SIMD path. Every failure is an [`Error`].
 //!
 //! # Numerics
 //!
@@ -56,6 +57,21 @@
 //! addition are fused only where the product is exact, so that fusing changes nothing. Missing values at ragged edges count as
 //! deviations of 0.
 //!
+//! ## Streams
+//! Where rows arrive one by one, the shifted sums have nothing to be summed about yet, and Welford's recurrence (1962) is the
+//! algorithm: `spec::welford` is its scalar path. Both of its sums are compensated, and the mean is a distance from a shift
+//! that moves to the mean whenever the number of rows is a power of two. So the result depends on the sequence of rows
+//! alone: on neither lanes, threads, nor the split into calls. [`Ewm`] is the same recurrence with other weights.
+//!
+//! | | cost of a row | of reading | memory per feature | same bits for |
+//! |---|---|---|---|---|
+//! | [`Welford::push`] | a pass over 40 bytes of state per feature | constant | 40 bytes | the same sequence of rows, in any split |
+//! | [`Accumulator::update`] | a copy; sums once a chunk is full | sums of the incomplete chunk | up to a chunk of 512 rows, and moments | the same rows, in any split: those of one call |
+//! | [`Moments::update`] | a call on one row, and a merge | constant | 48 bytes | the same rows in the same split |
+//! | [`Moments::merge`] | (per shard: a merge) | constant | 48 bytes | the same shards in the same order |
+//!
+//! `cargo bench --bench stream` measures the first.
+//!
 //! ## Error bounds
 //! With `u = 2^-53`, for finite data of any distribution and order, and up to 2^32 values per feature:
 //!
@@ -65,6 +81,8 @@
 //! | mean, f64 data | half a unit in its last place + 2 u standard deviations <!-- MEAN_SD --> |
 //! | variance, f32 data | a relative error of 4.6e-13 <!-- M2_F32_RELATIVE --> before it is rounded |
 //! | mean, f32 data | 3.9e-14 standard deviations <!-- MEAN_F32_SD --> before it is rounded |
+//! | variance, [`Welford`] | 212 u <!-- STREAM_VARIANCE --> of itself; in tests 3 u |
+//! | mean, [`Welford`] | half a unit in its last place + 18 u <!-- STREAM_MEAN_SD --> standard deviations |
 //! | normalised f64, training | 9.5 u <!-- OUTPUT_F64 --> of `y - bias` + 1.5 u <!-- OUTPUT_F64_WEIGHT --> of the weight + u of the bias + u of `y` |
 //! | normalised f32, training | 2.3e-13 <!-- OUTPUT_F32 --> of `y - bias` + 3.9e-14 <!-- OUTPUT_F32_WEIGHT --> of the weight + 2 u <!-- OUTPUT_F32_BIAS --> of the bias, then one rounding to f32 |
 //! | normalised, evaluation | 5.6 u <!-- OUTPUT_GIVEN --> of `y - bias` + u of `y` |
@@ -83,6 +101,10 @@
 //! - *Merging.* A mean of three words keeps merges from rounding even where the standard deviation is smaller than the mean's
 //!   last place; two words lose up to u standard deviations in each level, and these errors line up. Welford's recurrence is
 //!   a tree of depth `n` with means of one word: at 1e12 + U(0, 1) it loses nine digits.
+//! - *Streams.* An error of the mean shrinks with each further row, by `1 - 1/n`. The shift keeps what is rounded as small as
+//!   the data are spread, and compensation keeps the number of rows out of the bound. (Textbook forms lose nine digits at
+//!   mean/sd = 1e12.) The bounds are for any data, hence far above what happens. Those of [`Ewm`] are tested alike, and the
+//!   one of its mean is derived.
 //! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed in f64, the difference first, so that nothing cancels
 //!   at a large mean. What an f64 mean leaves over, times the scale, goes into the bias; it is no larger than any `x - mean`,
 //!   because each `x` is an f64, too. A scale outside of f64's range is applied by its two factors.
@@ -109,7 +131,8 @@
 //! | finite f64 values, m2 past `f64::MAX` | right | infinite | the bias (NaN where `x - mean` overflows) | right, infinite |
 //!
 //! (Running statistics with a momentum above 0: 0 times an infinity is NaN, as in PyTorch, and a negative momentum changes
-//! its sign.) Accumulators and merged moments behave in the same way. With finite running statistics, evaluation treats
+//! its sign.) Accumulators, merged moments and streams behave in the same way. (But in a stream, the mean is infinite where
+//! values are so far apart that their difference overflows.) With finite running statistics, evaluation treats
 //! each value independently: a NaN gives NaN, an infinity gives the infinity of its sign times the weight's (NaN if the
 //! weight or `running_var + eps` is 0). `tests/poisoned.rs` holds all this.
 //!

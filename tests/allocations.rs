@@ -4,7 +4,10 @@
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 
-use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path, Workspace};
+use batchnorm::{
+    Accumulator, Batch, BatchMut, BatchNorm, Element, Ewm, Forgetting, Isa, Layout, Moments, Path, Standardize,
+    Welford, Workspace,
+};
 
 struct Counting;
 
@@ -103,6 +106,30 @@ fn inference_allocates_jobs_for_threads_alone() {
             let given = (0..20).map(|_| allocations(&mut call)).min().expect("some calls");
             assert!(given <= most, "{layout}, {path:?}: {given} allocations, at most {most}");
         }
+    }
+}
+
+/// Streams allocate when they are made, and never again, by any path on the calling thread.
+#[test]
+fn streams_allocate_nothing_after_construction() {
+    let row = [1.5f32; 300];
+    let (mut out, mut numbers, mut moments) = (row, [0.0; 300], Moments::new(300));
+    let forgetting = Forgetting::from_span(20.0).expect("in range");
+    let paths = [Path::Scalar, Path::Auto, Path::Parallel(Isa::detect())];
+    for path in paths.into_iter().chain(Isa::available().map(Path::Simd)) {
+        let mut stream = Welford::new(300).with_path(path);
+        let mut weighted = Ewm::new(300, forgetting).with_path(path);
+        let given = allocations(|| {
+            for _ in 0..1000 {
+                stream.push(&row).expect("fits");
+                weighted.push_and_normalize(&row, &mut out, &Standardize::new()).expect("fits");
+            }
+            stream.means_into(&mut numbers).expect("fits");
+            weighted.variances_into(1.0, &mut numbers).expect("fits");
+            stream.moments_into(&mut moments);
+            stream.reset();
+        });
+        assert_eq!(given, 0, "{path:?}");
     }
 }
 

@@ -1,7 +1,10 @@
 //! Every operation on small batches: quick enough for Miri, which detects undefined behaviour in the code that it runs
 //! (`cargo +nightly miri test --test small`). Other tests check the numbers; here, paths only have to agree.
 
-use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path, Workspace, moments};
+use batchnorm::{
+    Accumulator, Batch, BatchMut, BatchNorm, Element, Ewm, Forgetting, Isa, Layout, Moments, Path, Standardize,
+    Welford, Workspace, moments,
+};
 
 /// One layout for each traversal of the kernels: rows, interleaved rows, tails, planes, cut rows, and empty batches.
 const LAYOUTS: [Layout; 11] = [
@@ -114,5 +117,29 @@ fn poisoned_small_batches_agree() {
         for path in paths() {
             assert_eq!(path.moments(Batch::new(&data, layout).expect("a batch")), expected, "{path:?}, {poison}");
         }
+    }
+}
+
+/// Streams by every path, with a value that is not finite, moves of the shift, and normalised rows.
+#[test]
+fn small_streams_agree() {
+    let layout = Layout::nc(21, 11);
+    let mut data = values::<f64>(layout);
+    (data[40], data[100]) = (f64::NAN, 1e300);
+    let forgetting = Forgetting::from_alpha(0.75).expect("in range");
+    let run = |path| {
+        let mut stream = Welford::new(11).with_path(path);
+        let mut weighted = Ewm::new(11, forgetting).with_path(path);
+        let mut out = [0.0; 11];
+        stream.push_rows(Batch::new(&data[..110], Layout::nc(10, 11)).expect("rows")).expect("fits");
+        for row in data[110..].chunks(11) {
+            stream.push(row).expect("fits");
+            weighted.push_and_normalize(row, &mut out, &Standardize::new()).expect("fits");
+        }
+        (stream, weighted, out.map(|y| if y.is_nan() { u64::MAX } else { y.to_bits() }))
+    };
+    let expected = run(Path::Scalar);
+    for path in paths() {
+        assert_eq!(run(path), expected, "{path:?}");
     }
 }

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use batchnorm::{
-    Accumulator, Batch, BatchMut, BatchNorm, Element, Error, Inference, Isa, Layout, Moments, MomentsParts, Path,
-    Workspace,
+    Accumulator, Batch, BatchMut, BatchNorm, Element, Error, Ewm, Forgetting, Inference, Isa, Layout, Moments,
+    MomentsParts, Path, Standardize, Welford, Workspace,
 };
 use common::assert_same_bits;
 use common::nasty::{Kind, batch};
@@ -27,12 +27,16 @@ const _: () = {
     is_send_and_sync::<BatchMut<'_, f64>>();
     is_send_and_sync::<BatchNorm>();
     is_send_and_sync::<Error>();
+    is_send_and_sync::<Ewm>();
+    is_send_and_sync::<Forgetting>();
     is_send_and_sync::<Inference>();
     is_send_and_sync::<Isa>();
     is_send_and_sync::<Layout>();
     is_send_and_sync::<Moments>();
     is_send_and_sync::<MomentsParts<'_>>();
     is_send_and_sync::<Path>();
+    is_send_and_sync::<Standardize>();
+    is_send_and_sync::<Welford>();
     is_send_and_sync::<Workspace>();
 };
 

@@ -112,7 +112,7 @@ impl Isa {
     #[inline]
     pub(crate) fn run<J: Job>(self, job: J) -> J::Output {
         match self.0 {
-            Kind::Portable => job.run(Portable),
+            Kind::Portable => Portable.run(job),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(token) => token.run(job),
             #[cfg(target_arch = "x86_64")]

@@ -2,12 +2,21 @@
 
 use wide::{f32x4, f64x4};
 
-use super::{F64Lanes, Lanes, LoadStore, NonTemporal, Simd, UPPER_HALF};
+use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Simd, UPPER_HALF};
 use crate::Element;
 
 /// The token of these lanes. It proves nothing, because `wide` selects its instructions at compile time.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
+
+impl Portable {
+    /// Runs a job. Not inlined, like those of the other instruction sets, so that no call pays for the registers of
+    /// lanes that it does not use.
+    #[inline(never)]
+    pub(super) fn run<J: Job>(self, job: J) -> J::Output {
+        job.run(self)
+    }
+}
 
 impl Simd for Portable {
     type F64 = PortableF64;

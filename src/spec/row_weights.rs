@@ -109,7 +109,8 @@ impl RowWeights {
         match &mut self.forgetting {
             None => {
                 let count = self.count as f64;
-                RowFactors { share: 1.0 / count, square: (count - 1.0) / count }
+                let [share, square] = [1.0, count - 1.0].map(|x| x / count);
+                RowFactors { share, square }
             }
             Some(forgetting) => forgetting.next(self.count == 1),
         }

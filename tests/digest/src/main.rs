@@ -18,6 +18,7 @@ mod batches;
 mod nasty;
 mod outputs;
 mod runs;
+mod streams;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;

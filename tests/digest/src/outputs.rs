@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::batches::{SHAPES, Shape, batch};
 use crate::runs::Run;
+use crate::streams::stream;
 
 /// Returns the digests of each run as text: a line per section, and one for the whole.
 pub(crate) fn digests(runs: &[Run]) -> Vec<String> {
@@ -20,21 +21,23 @@ pub(crate) fn digests(runs: &[Run]) -> Vec<String> {
 }
 
 fn sections<T: Element>(shape: &Shape, element: &str, runs: &[Run], texts: &mut [String]) {
-    let mut hashes: Vec<[Hash; 4]> = runs.iter().map(|_| Default::default()).collect();
+    let mut hashes: Vec<[Hash; 5]> = runs.iter().map(|_| Default::default()).collect();
     for number in 0..shape.batches {
         let data = batch::<T>(shape, number);
         for (run, hashes) in runs.iter().zip(&mut hashes) {
             run.install(|| {
-                let [moments, accumulated, trained, evaluated] = hashes;
+                let [moments, accumulated, trained, evaluated, streamed] = hashes;
                 measure(run.path, &data, shape.layout, moments);
                 accumulate(&data, shape.layout, accumulated);
                 let bn = train(run.path, &data, shape.layout, trained);
                 evaluate(run.path, &bn, &data, shape.layout, evaluated);
+                stream(run.path, &data, shape.layout, streamed);
             });
         }
     }
     for (hashes, text) in hashes.into_iter().zip(texts) {
-        for (hash, operation) in hashes.into_iter().zip(["moments", "accumulator", "training", "evaluation"]) {
+        for (hash, operation) in hashes.into_iter().zip(["moments", "accumulator", "training", "evaluation", "stream"])
+        {
             *text += &format!("{}  {}, {element}, {operation}\n", hex(&hash.0.finalize()), shape.name);
         }
     }
@@ -113,10 +116,10 @@ fn parameters(features: usize, from: f64) -> Vec<f64> {
 }
 
 #[derive(Default)]
-struct Hash(Sha256);
+pub(crate) struct Hash(Sha256);
 
 impl Hash {
-    fn moments(&mut self, moments: &Moments) {
+    pub(crate) fn moments(&mut self, moments: &Moments) {
         self.0.update(moments.counts().first().copied().unwrap_or(0).to_le_bytes());
         let (mut means, mut variances) = (vec![0.0; moments.num_features()], vec![0.0; moments.num_features()]);
         moments.means_into(&mut means).expect("one each");
@@ -133,7 +136,7 @@ impl Hash {
 
     /// Hashes bits in a fixed byte order. All NaNs are hashed alike, because payloads and signs are not part of a
     /// result.
-    fn values<T: Element>(&mut self, values: &[T]) {
+    pub(crate) fn values<T: Element>(&mut self, values: &[T]) {
         for x in values.iter().map(|x| x.to_f64()) {
             let x = if x.is_nan() { f64::NAN } else { x };
             if size_of::<T>() == size_of::<f32>() {
