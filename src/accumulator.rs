@@ -150,7 +150,7 @@ impl<T: Element> Accumulator<T> {
         let mut right = self.path.moments(self.batch(&self.pending));
         for (_, left) in self.subtrees.iter().rev() {
             let mut joined = left.clone();
-            joined.merge(&right).expect("same features");
+            self.path.merge(&mut joined, &right).expect("same features");
             right = joined;
         }
         right
@@ -171,7 +171,7 @@ impl<T: Element> Accumulator<T> {
         let mut chunks = rows.len() / self.chunk_values();
         let mut moments = self.path.moments(self.batch(rows));
         while let Some((_, mut left)) = self.subtrees.pop_if(|(size, _)| *size == chunks) {
-            left.merge(&moments).expect("same features");
+            self.path.merge(&mut left, &moments).expect("same features");
             (chunks, moments) = (2 * chunks, left);
         }
         self.subtrees.push((chunks, moments));

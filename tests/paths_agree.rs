@@ -3,7 +3,7 @@
 
 mod common;
 
-use batchnorm::{Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path};
+use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path};
 use common::nasty::{self, KINDS, Kind, batch};
 use common::{assert_same_bits, by_every_path};
 use proptest::prelude::*;
@@ -11,6 +11,9 @@ use proptest::prelude::*;
 /// Everything that a path computes from a batch.
 struct Outputs<T> {
     moments: Moments,
+    /// The same rows in three pieces, merged.
+    updated: Moments,
+    accumulated: Moments,
     trained: Vec<T>,
     evaluated: Vec<T>,
     in_place: Vec<T>,
@@ -39,7 +42,21 @@ fn outputs<T: Element>(path: Path, data: &[T], layout: Layout) -> Outputs<T> {
     norm.forward(x, BatchMut::new(&mut evaluated, layout).expect("y")).expect("evaluates");
     norm.forward_in_place(BatchMut::new(&mut in_place, layout).expect("y")).expect("evaluates in place");
     let running = [bn.running_mean(), bn.running_var()].concat();
-    Outputs { moments: path.moments(x), trained, evaluated, in_place, running }
+    let (updated, accumulated) = in_pieces(path, data, layout);
+    Outputs { moments: path.moments(x), updated, accumulated, trained, evaluated, in_place, running }
+}
+
+/// Adds the rows in three pieces: merged, and accumulated.
+fn in_pieces<T: Element>(path: Path, data: &[T], layout: Layout) -> (Moments, Moments) {
+    let (features, inner) = (layout.features(), layout.inner());
+    let mut updated = Moments::new(features);
+    let mut accumulated = Accumulator::new(features, inner).expect("a shape").with_path(path);
+    for piece in data.chunks((layout.outer().div_ceil(3) * features * inner).max(1)) {
+        let piece = Batch::new(piece, Layout::new(piece.len() / (features * inner), features, inner)).expect("rows");
+        path.update(&mut updated, piece).expect("same features");
+        accumulated.update(piece).expect("same shape");
+    }
+    (updated, accumulated.moments())
 }
 
 fn check<T: Element>(kind: Kind, seed: u64, layout: Layout) {
@@ -48,6 +65,8 @@ fn check<T: Element>(kind: Kind, seed: u64, layout: Layout) {
     for (name, given) in by_every_path(|path| outputs(path, &data, layout)) {
         let name = format!("{kind:?}, seed {seed}, {layout}, {}, {name}", std::any::type_name::<T>());
         assert_eq!(given.moments, expected.moments, "{name}: moments");
+        assert_eq!(given.updated, expected.updated, "{name}: updated");
+        assert_eq!(given.accumulated, expected.accumulated, "{name}: accumulated");
         assert_same_bits(&format!("{name}: trained"), &expected.trained, &given.trained);
         assert_same_bits(&format!("{name}: evaluated"), &expected.evaluated, &given.evaluated);
         assert_same_bits(&format!("{name}: in place"), &expected.in_place, &given.in_place);

@@ -117,7 +117,13 @@ impl Path {
         if given != expected {
             return Err(Error::Features { expected, given });
         }
-        moments.merge(&self.moments(x))
+        self.merge(moments, &self.moments(x))
+    }
+
+    /// Merges moments as [`Moments::merge`] does, but by this path. Runs on the calling thread.
+    pub(crate) fn merge(self, moments: &mut Moments, other: &Moments) -> Result<()> {
+        let isa = if self == Path::Scalar { None } else { Some(self.isa()) };
+        moments.merge_on(isa, other)
     }
 
     /// Writes `m2 / degrees_of_freedom` of every feature to `to`. Runs on the calling thread.

@@ -283,16 +283,23 @@ impl Moments {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn merge(&mut self, other: &Moments) -> Result<()> {
+        self.merge_on(Some(Isa::detect()), other)
+    }
+
+    /// Merges on the lanes of an instruction set, or in plain code.
+    pub(crate) fn merge_on(&mut self, isa: Option<Isa>, other: &Moments) -> Result<()> {
         self.check(other.num_features())?;
         for (&a, &b) in self.counts.iter().zip(&other.counts) {
             a.checked_add(b).ok_or(Error::TooManyValues { a, b })?;
         }
         match (self.uniform_count(), other.uniform_count()) {
-            (Some(count_a), Some(count_b)) => self.merge_features(0..self.num_features(), count_a, other, count_b),
+            (Some(count_a), Some(count_b)) => {
+                self.merge_features(isa, 0..self.num_features(), count_a, other, count_b);
+            }
             _ => {
                 for feature in 0..self.num_features() {
                     let (count_a, count_b) = (self.counts[feature], other.counts[feature]);
-                    self.merge_features(feature..feature + 1, count_a, other, count_b);
+                    self.merge_features(isa, feature..feature + 1, count_a, other, count_b);
                 }
             }
         }
@@ -300,19 +307,31 @@ impl Moments {
     }
 
     /// Merges a range of features that all have the same counts.
-    fn merge_features(&mut self, features: std::ops::Range<usize>, count_a: u64, other: &Moments, count_b: u64) {
+    fn merge_features(
+        &mut self,
+        isa: Option<Isa>,
+        features: std::ops::Range<usize>,
+        count_a: u64,
+        other: &Moments,
+        count_b: u64,
+    ) {
         if count_b == 0 {
             return;
         }
         self.counts[features.clone()].fill(count_a + count_b);
         let b = MomentSlices(other.words.each_ref().map(|words| &words[features.clone()]));
-        let a: MomentArrays<'_> = Arrays(self.words.each_mut().map(|words| &mut words[features.clone()]));
+        let mut a: MomentArrays<'_> = Arrays(self.words.each_mut().map(|words| &mut words[features.clone()]));
         if count_a == 0 {
             for (to, from) in a.0.into_iter().zip(b.0) {
                 to.copy_from_slice(from);
             }
+        } else if let Some(isa) = isa {
+            isa.run(Merge { a, count_a, b, count_b });
         } else {
-            Isa::detect().run(Merge { a, count_a, b, count_b });
+            for feature in 0..a.features() {
+                let (left, right) = (a.as_moments().feature(feature), b.feature(feature));
+                a.store(feature, scalar::merge_moments((count_a as f64, left), (count_b as f64, right)));
+            }
         }
     }
 
