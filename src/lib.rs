@@ -32,8 +32,8 @@
 //! # Overview
 //! [`Batch`] and [`BatchMut`] combine a slice with its [`Layout`]. [`moments()`] returns [`Moments`]. [`Accumulator`]
 //! accepts batches of any size; its result is bit-identical to a single call. [`BatchNorm`] is the layer, and
-//! [`Inference`] is its frozen form. [`Path`] selects how to compute, and [`Isa`] selects the instruction set of the
-//! SIMD path. Every failure is an [`Error`].
+//! [`Inference`] is its frozen form. [`Path`] selects how to compute, [`Isa`] selects the instruction set of the SIMD
+//! path, and [`Precision`] selects the arithmetic in which f32 batches are normalised. Every failure is an [`Error`].
 //!
 //! # Numerics
 //!
@@ -66,8 +66,9 @@
 //! | variance, f32 data | a relative error of 4.6e-13 <!-- M2_F32_RELATIVE --> before it is rounded |
 //! | mean, f32 data | 3.9e-14 standard deviations <!-- MEAN_F32_SD --> before it is rounded |
 //! | normalised f64, training | 9.5 u <!-- OUTPUT_F64 --> of `y - bias` + 1.5 u <!-- OUTPUT_F64_WEIGHT --> of the weight + u of the bias + u of `y` |
-//! | normalised f32, training | 2.3e-13 <!-- OUTPUT_F32 --> of `y - bias` + 3.9e-14 <!-- OUTPUT_F32_WEIGHT --> of the weight + 2 u <!-- OUTPUT_F32_BIAS --> of the bias, then one rounding to f32 |
-//! | normalised, evaluation | 5.6 u <!-- OUTPUT_GIVEN --> of `y - bias` + u of `y` |
+//! | normalised f32, [`Precision::Single`] | 4.001 <!-- OUTPUT_SINGLE --> * 2^-24 of `y - bias` + 3.9e-14 <!-- OUTPUT_F32_WEIGHT --> of the weight + 1.001 <!-- OUTPUT_SINGLE_BIAS --> * 2^-24 of the bias + 2^-24 of `y` + 2^-148 |
+//! | normalised f32, [`Precision::Double`], training | 2.3e-13 <!-- OUTPUT_F32 --> of `y - bias` + 3.9e-14 <!-- OUTPUT_F32_WEIGHT --> of the weight + 2 u <!-- OUTPUT_F32_BIAS --> of the bias, then one rounding to f32 |
+//! | normalised f64, evaluation | 5.6 u <!-- OUTPUT_GIVEN --> of `y - bias` + u of `y` (f32 in [`Precision::Double`]: then one rounding to f32) |
 //!
 //! Every step is proven by a machine (Gappa), and what needs induction is derived from these proofs: `tests/proofs/README.md`.
 //! `.ci/proofs` runs them and compares the numbers here with those that are proven. The ideas:
@@ -83,9 +84,14 @@
 //! - *Merging.* A mean of three words keeps merges from rounding even where the standard deviation is smaller than the mean's
 //!   last place; two words lose up to u standard deviations in each level, and these errors line up. Welford's recurrence is
 //!   a tree of depth `n` with means of one word: at 1e12 + U(0, 1) it loses nine digits.
-//! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed in f64, the difference first, so that nothing cancels
+//! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed with the difference first, so that nothing cancels
 //!   at a large mean. What an f64 mean leaves over, times the scale, goes into the bias; it is no larger than any `x - mean`,
 //!   because each `x` is an f64, too. A scale outside of f64's range is applied by its two factors.
+//! - *Normalised f32 values*, `y = ((x - mean) - mean_low) * scale + bias`, are computed in f32, where four roundings and that
+//!   of the bias count; what the pair leaves over of the mean goes into the bias. [`Precision::Double`] computes them as f64
+//!   values, and rounds once. Features that f32 cannot hold are computed in f64 in any case. Their own parameters decide, so
+//!   that no feature depends on the others: a mean above 2^102, a bias above 2^100, a scale that is not 0 and lies outside of
+//!   2^-125 to 2^125, and a mean that f32's smallest numbers do not hold well enough for its scale.
 //!
 //! `tests/oracle.rs`, `tests/merges.rs`, `tests/closed_forms.rs` and `tests/nist.rs` hold this against exact arithmetic, closed
 //! forms and NIST's reference data. `cargo run --release --example accuracy` prints the errors beside those of other methods.
@@ -111,7 +117,8 @@
 //! (Running statistics with a momentum above 0: 0 times an infinity is NaN, as in PyTorch, and a negative momentum changes
 //! its sign.) Accumulators and merged moments behave in the same way. With finite running statistics, evaluation treats
 //! each value independently: a NaN gives NaN, an infinity gives the infinity of its sign times the weight's (NaN if the
-//! weight or `running_var + eps` is 0). `tests/poisoned.rs` holds all this.
+//! weight or `running_var + eps` is 0). All this holds in either [`Precision`]. `tests/poisoned.rs` and `tests/single.rs`
+//! hold it.
 //!
 //! # Threads
 //! [`Path::Parallel`] and [`Path::Auto`] use rayon's current thread pool: the pool in which they are called, or else
@@ -138,7 +145,7 @@ pub use batch::{Batch, BatchMut};
 pub use batch_norm::{BatchNorm, Inference};
 pub use element::Element;
 pub use error::{Error, Result};
-pub use exec::Path;
+pub use exec::{Path, Precision};
 pub use lanes::Isa;
 pub use layout::Layout;
 pub use moments::{Moments, MomentsParts, Workspace};

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use arbitrary::{Arbitrary, Unstructured};
-use batchnorm::{Batch, BatchMut, BatchNorm, Isa, Layout, Moments, Path};
+use batchnorm::{Batch, BatchMut, BatchNorm, Isa, Layout, Moments, Path, Precision};
 use batchnorm_fuzz::assert_same_bits;
 use batchnorm_fuzz::values::{FromBits, Recipe, Sides, cycle};
 use libfuzzer_sys::fuzz_target;
@@ -51,6 +51,9 @@ impl Header {
         }
         if self.options & 4 != 0 {
             bn = bn.without_affine();
+        }
+        if self.options & 32 != 0 {
+            bn = bn.with_precision(Precision::Double);
         }
         if self.options & 8 != 0 {
             // Parameters with any bits.
