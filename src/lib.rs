@@ -33,8 +33,8 @@
 //! [`Batch`] and [`BatchMut`] combine a slice with its [`Layout`]. [`moments()`] returns [`Moments`]. [`Accumulator`]
 //! accepts batches of any size; its result is bit-identical to a single call. [`Welford`] and [`Ewm`] are for streams:
 //! rows that arrive one by one, with all numbers at hand after each ([`Standardize`] normalises them). [`BatchNorm`] is the
-//! layer, and [`Inference`] is its frozen form. [`Path`] selects how to compute, and [`Isa`] selects the instruction set of
-//! the SIMD path. Every failure is an [`Error`].
+//! layer, and [`Inference`] is its frozen form. [`Path`] selects how to compute, [`Isa`] selects the instruction set of the
+//! SIMD path, and [`Precision`] selects the arithmetic in which f32 batches are normalised. Every failure is an [`Error`].
 //!
 //! # Numerics
 //!
@@ -84,8 +84,9 @@
 //! | variance, [`Welford`] | 212 u <!-- STREAM_VARIANCE --> of itself; in tests 3 u |
 //! | mean, [`Welford`] | half a unit in its last place + 18 u <!-- STREAM_MEAN_SD --> standard deviations |
 //! | normalised f64, training | 9.5 u <!-- OUTPUT_F64 --> of `y - bias` + 1.5 u <!-- OUTPUT_F64_WEIGHT --> of the weight + u of the bias + u of `y` |
-//! | normalised f32, training | 2.3e-13 <!-- OUTPUT_F32 --> of `y - bias` + 3.9e-14 <!-- OUTPUT_F32_WEIGHT --> of the weight + 2 u <!-- OUTPUT_F32_BIAS --> of the bias, then one rounding to f32 |
-//! | normalised, evaluation | 5.6 u <!-- OUTPUT_GIVEN --> of `y - bias` + u of `y` |
+//! | normalised f32, [`Precision::Single`] | 4.001 <!-- OUTPUT_SINGLE --> * 2^-24 of `y - bias` + 3.9e-14 <!-- OUTPUT_F32_WEIGHT --> of the weight + 1.001 <!-- OUTPUT_SINGLE_BIAS --> * 2^-24 of the bias + 2^-24 of `y` + 2^-148 |
+//! | normalised f32, [`Precision::Double`], training | 2.3e-13 <!-- OUTPUT_F32 --> of `y - bias` + 3.9e-14 <!-- OUTPUT_F32_WEIGHT --> of the weight + 2 u <!-- OUTPUT_F32_BIAS --> of the bias, then one rounding to f32 |
+//! | normalised f64, evaluation | 5.6 u <!-- OUTPUT_GIVEN --> of `y - bias` + u of `y` (f32 in [`Precision::Double`]: then one rounding to f32) |
 //!
 //! Every step is proven by a machine (Gappa), and what needs induction is derived from these proofs: `tests/proofs/README.md`.
 //! `.ci/proofs` runs them and compares the numbers here with those that are proven. The ideas:
@@ -105,9 +106,14 @@
 //!   the data are spread, and compensation keeps the number of rows out of the bound. (Textbook forms lose nine digits at
 //!   mean/sd = 1e12.) The bounds are for any data, hence far above what happens. Those of [`Ewm`] are tested alike, and the
 //!   one of its mean is derived.
-//! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed in f64, the difference first, so that nothing cancels
+//! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed with the difference first, so that nothing cancels
 //!   at a large mean. What an f64 mean leaves over, times the scale, goes into the bias; it is no larger than any `x - mean`,
 //!   because each `x` is an f64, too. A scale outside of f64's range is applied by its two factors.
+//! - *Normalised f32 values*, `y = ((x - mean) - mean_low) * scale + bias`, are computed in f32, where four roundings and that
+//!   of the bias count; what the pair leaves over of the mean goes into the bias. [`Precision::Double`] computes them as f64
+//!   values, and rounds once. Features that f32 cannot hold are computed in f64 in any case. Their own parameters decide, so
+//!   that no feature depends on the others: a mean above 2^102, a bias above 2^100, a scale that is not 0 and lies outside of
+//!   2^-125 to 2^125, and a mean that f32's smallest numbers do not hold well enough for its scale.
 //!
 //! `tests/oracle.rs`, `tests/merges.rs`, `tests/closed_forms.rs` and `tests/nist.rs` hold this against exact arithmetic, closed
 //! forms and NIST's reference data. `cargo run --release --example accuracy` prints the errors beside those of other methods.
@@ -134,7 +140,8 @@
 //! its sign.) Accumulators, merged moments and streams behave in the same way. (But in a stream, the mean is infinite where
 //! values are so far apart that their difference overflows.) With finite running statistics, evaluation treats
 //! each value independently: a NaN gives NaN, an infinity gives the infinity of its sign times the weight's (NaN if the
-//! weight or `running_var + eps` is 0). `tests/poisoned.rs` holds all this.
+//! weight or `running_var + eps` is 0). All this holds in either [`Precision`]. `tests/poisoned.rs` and `tests/single.rs`
+//! hold it.
 //!
 //! # Threads
 //! [`Path::Parallel`] and [`Path::Auto`] use rayon's current thread pool: the pool in which they are called, or else
@@ -162,7 +169,7 @@ pub use batch::{Batch, BatchMut};
 pub use batch_norm::{BatchNorm, Inference};
 pub use element::Element;
 pub use error::{Error, Result};
-pub use exec::Path;
+pub use exec::{Path, Precision};
 pub use lanes::Isa;
 pub use layout::Layout;
 pub use moments::{Moments, MomentsParts, Workspace};

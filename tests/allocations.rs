@@ -5,8 +5,8 @@ use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 
 use batchnorm::{
-    Accumulator, Batch, BatchMut, BatchNorm, Element, Ewm, Forgetting, Isa, Layout, Moments, Path, Standardize,
-    Welford, Workspace,
+    Accumulator, Batch, BatchMut, BatchNorm, Element, Ewm, Forgetting, Isa, Layout, Moments, Path, Precision,
+    Standardize, Welford, Workspace,
 };
 
 struct Counting;
@@ -42,13 +42,13 @@ fn allocations(call: impl FnOnce()) -> usize {
     ALLOCATIONS.get() - before
 }
 
-fn check<T: Element>(layout: Layout) {
+fn check<T: Element>(layout: Layout, precision: Precision) {
     let data: Vec<T> = (0..layout.checked_len().expect("small")).map(|i| T::from_f64((i % 17) as f64)).collect();
     let mut out = data.clone();
     let x = Batch::new(&data, layout).expect("x");
     let (mut moments, mut workspace) = (Moments::default(), Workspace::default());
     for path in Isa::available().map(Path::Simd) {
-        let mut bn = BatchNorm::new(layout.features()).with_path(path);
+        let mut bn = BatchNorm::new(layout.features()).with_path(path).with_precision(precision);
         let norm = bn.to_inference();
         path.moments_into(x, &mut moments, &mut workspace);
         bn.forward_train(x, BatchMut::new(&mut out, layout).expect("y")).expect("trains");
@@ -63,7 +63,7 @@ fn check<T: Element>(layout: Layout) {
     let results = &mut out[..layout.features()];
     let read = || moments.means_into(results).and_then(|()| moments.variances_into(1.0, results)).expect("one each");
     assert_eq!(allocations(read), 0, "{layout}: results");
-    let bn = BatchNorm::new(layout.features());
+    let bn = BatchNorm::new(layout.features()).with_precision(precision);
     bn.forward_eval(x, BatchMut::new(&mut out, layout).expect("y")).expect("runs");
     let evaluation = || bn.forward_eval(x, BatchMut::new(&mut out, layout).expect("y")).expect("runs");
     assert_eq!(allocations(evaluation), 0, "{layout}: evaluation");
@@ -81,8 +81,10 @@ fn calls_allocate_nothing_once_they_have_their_memory() {
         Layout::nchw(8, 16, 7, 7),
         Layout::nchw(2, 3, 56, 56),
     ] {
-        check::<f32>(layout);
-        check::<f64>(layout);
+        for precision in [Precision::Single, Precision::Double] {
+            check::<f32>(layout, precision);
+            check::<f64>(layout, precision);
+        }
     }
 }
 

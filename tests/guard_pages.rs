@@ -20,7 +20,9 @@ mod unix {
     use std::ops::Range;
     use std::sync::OnceLock;
 
-    use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path, Workspace};
+    use batchnorm::{
+        Accumulator, Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path, Precision, Workspace,
+    };
     use rayon::ThreadPool;
 
     use crate::common::assert_same_bits;
@@ -180,6 +182,7 @@ mod unix {
     /// What the scalar path gives, in ordinary memory.
     struct Expected<T> {
         moments: [Moments; 4],
+        in_double: Vec<T>,
         means: Vec<T>,
         variances: Vec<T>,
         trained: Vec<T>,
@@ -200,7 +203,9 @@ mod unix {
             bn.forward_train(x, BatchMut::new(&mut trained, layout).expect("y")).expect("trains");
         }
         let running = [bn.running_mean(), bn.running_var()].map(<[f64]>::to_vec);
-        Expected { moments, means, variances, trained, running, evaluated }
+        let (bn, mut in_double) = (layer(features, Path::Scalar).with_precision(Precision::Double), data.to_vec());
+        bn.forward_eval_in_place(BatchMut::new(&mut in_double, layout).expect("y")).expect("evaluates");
+        Expected { moments, in_double, means, variances, trained, running, evaluated }
     }
 
     /// Calls every operation. `y` and `results` are outputs, for a value each and a feature each.
@@ -239,6 +244,13 @@ mod unix {
         let norm = bn.to_inference();
         norm.forward(x, y.reborrow()).expect("evaluates");
         same(name, "inference", &expected.evaluated, y.data_mut());
+
+        let double = norm.clone().with_precision(Precision::Double);
+        double.forward(x, y.reborrow()).expect("evaluates");
+        same(name, "inference in f64", &expected.in_double, y.data_mut());
+        y.data_mut().copy_from_slice(x.data());
+        double.forward_in_place(y.reborrow()).expect("evaluates");
+        same(name, "inference in f64, in place", &expected.in_double, y.data_mut());
 
         y.data_mut().copy_from_slice(x.data());
         norm.forward_in_place(y.reborrow()).expect("evaluates");

@@ -2,7 +2,7 @@
 
 mod common;
 
-use batchnorm::{Batch, BatchMut, BatchNorm, Element, Layout, Path, moments};
+use batchnorm::{Batch, BatchMut, BatchNorm, Element, Layout, Path, Precision, moments};
 use common::nasty::{self, KINDS, Kind, batch};
 use common::oracle::{Exact, error_in, exact, nearest, rational, root, ulp, ulp_f32};
 use proptest::prelude::*;
@@ -215,6 +215,14 @@ struct Layer {
     weight: f64,
     bias: f64,
     eps: f64,
+    precision: Precision,
+}
+
+impl Layer {
+    /// Returns the layer in both precisions.
+    fn both(weight: f64, bias: f64, eps: f64) -> [Layer; 2] {
+        [Precision::Single, Precision::Double].map(|precision| Layer { weight, bias, eps, precision })
+    }
 }
 
 /// Returns the worst error of a column's normalised values against exact arithmetic, as a fraction of what is allowed
@@ -222,7 +230,7 @@ struct Layer {
 fn worst_output<T: Element>(data: &[T], exact: &Exact, layer: Layer, allowed: impl Fn(f64, f64) -> f64) -> f64 {
     let layout = Layout::nc(data.len(), 1);
     let mut y = data.to_vec();
-    let mut bn = BatchNorm::new(1).with_eps(layer.eps).expect("an eps");
+    let mut bn = BatchNorm::new(1).with_eps(layer.eps).expect("an eps").with_precision(layer.precision);
     bn.set_weight(&[layer.weight]).expect("a weight");
     bn.set_bias(&[layer.bias]).expect("a bias");
     bn.forward_train(Batch::new(data, layout).expect("x"), BatchMut::new(&mut y, layout).expect("y")).expect("trains");
@@ -240,8 +248,16 @@ fn worst_output<T: Element>(data: &[T], exact: &Exact, layer: Layer, allowed: im
 }
 
 const U: f64 = f64::EPSILON / 2.0;
+const U_SINGLE: f64 = f32::EPSILON as f64 / 2.0;
 
-/// The error allowed for a normalised f32, besides half a unit in its last place: factors of `y - bias`, weight and bias.
+/// The error allowed for an f32 that is normalised in f32, besides `U_SINGLE` of itself and 2^-148.
+const OF_SINGLE: [f64; 3] = [
+    4.001 * U_SINGLE, // OUTPUT_SINGLE
+    3.9e-14,          // OUTPUT_F32_WEIGHT
+    1.001 * U_SINGLE, // OUTPUT_SINGLE_BIAS
+];
+
+/// The error allowed for an f32 that is normalised in f64, besides half a unit in its last place: factors of `y - bias`, weight and bias.
 const OF_F32: [f64; 3] = [
     2.3e-13, // OUTPUT_F32
     3.9e-14, // OUTPUT_F32_WEIGHT
@@ -260,10 +276,13 @@ fn check_outputs<T: Element>(name: &str, data: &[T], layers: &[Layer]) {
     let element = std::any::type_name::<T>();
     let exact = exact(data.iter().map(|x| x.to_f64()));
     for &layer in layers {
-        let Layer { weight, bias, .. } = layer;
+        let Layer { weight, bias, precision, .. } = layer;
         let worst = worst_output(data, &exact, layer, |y, scaled| {
-            let single = size_of::<T>() == size_of::<f32>();
-            let (rounding, factors) = if single { (0.5 * ulp_f32(y), OF_F32) } else { (U * y.abs(), OF_F64) };
+            let (rounding, factors) = match (size_of::<T>() == size_of::<f32>(), precision) {
+                (false, _) => (U * y.abs(), OF_F64),
+                (true, Precision::Single) => (U_SINGLE * y.abs() + 2f64.powi(-148), OF_SINGLE),
+                (true, _) => (0.5 * ulp_f32(y), OF_F32),
+            };
             let parts = [scaled, weight, bias].into_iter().zip(factors);
             rounding + parts.map(|(part, factor)| factor * part.abs()).sum::<f64>()
         });
@@ -275,7 +294,7 @@ fn check_outputs<T: Element>(name: &str, data: &[T], layers: &[Layer]) {
 #[test]
 fn normalised_values_are_within_their_bounds() {
     for (kind, weight, bias) in NORMALISED {
-        let (name, layers) = (format!("{kind:?}"), [Layer { weight, bias, eps: 1e-5 }]);
+        let (name, layers) = (format!("{kind:?}"), Layer::both(weight, bias, 1e-5));
         check_outputs(&name, &batch::<f32>(kind, 7, Layout::nc(3000, 1)), &layers);
         check_outputs(&name, &batch::<f64>(kind, 7, Layout::nc(3000, 1)), &layers);
     }
@@ -286,7 +305,7 @@ fn normalised_values_are_within_their_bounds() {
 #[test]
 fn values_near_a_large_mean_are_within_their_bounds() {
     let layers = [(1.0, 0.0, 0.0), (1.0, 0.0, 1e-5), (-3.0, 0.7, 0.0), (-3.0, 0.7, 1e-5)];
-    let layers = layers.map(|(weight, bias, eps)| Layer { weight, bias, eps });
+    let layers = layers.map(|(weight, bias, eps)| Layer::both(weight, bias, eps)).concat();
     for (rows, base, up) in [(999_983, 1e6f32, 1e6f32.next_up()), (10_007, 1e6, 1e6 + 1.0), (1000, 1.0, 1f32.next_up())]
     {
         let name = format!("{rows} rows of {base}");

@@ -3,7 +3,7 @@
 
 mod common;
 
-use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path};
+use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path, Precision};
 use common::nasty::{self, KINDS, Kind, batch};
 use common::{assert_same_bits, by_every_path};
 use proptest::prelude::*;
@@ -16,6 +16,8 @@ struct Outputs<T> {
     accumulated: Moments,
     trained: Vec<T>,
     evaluated: Vec<T>,
+    /// Trained and evaluated again, in f64.
+    in_double: Vec<T>,
     in_place: Vec<T>,
     running: Vec<f64>,
 }
@@ -42,8 +44,18 @@ fn outputs<T: Element>(path: Path, data: &[T], layout: Layout) -> Outputs<T> {
     norm.forward(x, BatchMut::new(&mut evaluated, layout).expect("y")).expect("evaluates");
     norm.forward_in_place(BatchMut::new(&mut in_place, layout).expect("y")).expect("evaluates in place");
     let running = [bn.running_mean(), bn.running_var()].concat();
+    // (f64 batches are computed in f64 in any case.)
+    let mut in_double = Vec::new();
+    if size_of::<T>() == size_of::<f32>() {
+        let mut bn = bn.with_precision(Precision::Double);
+        in_double = data.to_vec();
+        if layout.count() >= 2 {
+            bn.forward_train(x, BatchMut::new(&mut in_double, layout).expect("y")).expect("trains");
+        }
+        bn.forward_eval_in_place(BatchMut::new(&mut in_double, layout).expect("y")).expect("evaluates");
+    }
     let (updated, accumulated) = in_pieces(path, data, layout);
-    Outputs { moments: path.moments(x), updated, accumulated, trained, evaluated, in_place, running }
+    Outputs { moments: path.moments(x), updated, accumulated, trained, evaluated, in_double, in_place, running }
 }
 
 /// Adds the rows in three pieces: merged, and accumulated.
@@ -69,6 +81,7 @@ fn check<T: Element>(kind: Kind, seed: u64, layout: Layout) {
         assert_eq!(given.accumulated, expected.accumulated, "{name}: accumulated");
         assert_same_bits(&format!("{name}: trained"), &expected.trained, &given.trained);
         assert_same_bits(&format!("{name}: evaluated"), &expected.evaluated, &given.evaluated);
+        assert_same_bits(&format!("{name}: in f64"), &expected.in_double, &given.in_double);
         assert_same_bits(&format!("{name}: in place"), &expected.in_place, &given.in_place);
         assert_same_bits(&format!("{name}: running"), &expected.running, &given.running);
     }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Layout, Moments, Path};
+use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Layout, Moments, Path, Precision};
 use common::by_every_path;
 use common::nasty::{Kind, batch};
 
@@ -105,11 +105,17 @@ fn layer(features: usize) -> BatchNorm {
     bn
 }
 
-fn trained<T: Element>(path: Path, data: &[T], layout: Layout) -> (BatchNorm, Vec<T>) {
-    let (mut bn, mut y) = (layer(layout.features()), data.to_vec());
+fn trained<T: Element>(path: Path, precision: Precision, data: &[T], layout: Layout) -> (BatchNorm, Vec<T>) {
+    let (mut bn, mut y) = (layer(layout.features()).with_precision(precision), data.to_vec());
     bn = bn.with_path(path);
     bn.forward_train(x(data, layout), BatchMut::new(&mut y, layout).expect("y")).expect("trains");
     (bn, y)
+}
+
+/// Returns the precisions that an element type has.
+fn precisions<T: Element>() -> &'static [Precision] {
+    let both = &[Precision::Single, Precision::Double];
+    if size_of::<T>() == size_of::<f32>() { both } else { &both[..1] }
 }
 
 /// Runs `compute` by every path, including the scalar one.
@@ -128,14 +134,27 @@ fn check<T: Element>(
     is_right: impl Fn([f64; 4]) -> bool,
     output: f64,
 ) {
+    for &precision in precisions::<T>() {
+        check_in(precision, name, [clean, data], layout, &is_right, output);
+    }
+}
+
+fn check_in<T: Element>(
+    precision: Precision,
+    name: &str,
+    [clean, data]: [&[T]; 2],
+    layout: Layout,
+    is_right: impl Fn([f64; 4]) -> bool,
+    output: f64,
+) {
     let statistics = |m: &Moments, bn: &BatchNorm, feature: usize| {
         [m.mean(feature), m.m2(feature), bn.running_mean()[feature], bn.running_var()[feature]]
     };
     let expected = Path::Scalar.moments(x(clean, layout));
-    let (expected_bn, expected_y) = trained(Path::Scalar, clean, layout);
-    let by_path = |path| (measured(path, data, layout), trained(path, data, layout));
+    let (expected_bn, expected_y) = trained(Path::Scalar, precision, clean, layout);
+    let by_path = |path| (measured(path, data, layout), trained(path, precision, data, layout));
     for (path, (m, (bn, y))) in by_each_path(by_path) {
-        let name = format!("{name}, {layout}, {}, {path}", std::any::type_name::<T>());
+        let name = format!("{name}, {layout}, {}, {precision:?}, {path}", std::any::type_name::<T>());
         for feature in 0..layout.features() {
             let (given, wanted) = (statistics(&m, &bn, feature), statistics(&expected, &expected_bn, feature));
             let right = if feature == POISONED { is_right(given) } else { given == wanted };
@@ -198,7 +217,7 @@ fn overflow_in_the_table() {
     }
     // x - mean overflows for the first value.
     let data = [f64::MAX, -f64::MAX, -f64::MAX, -f64::MAX];
-    let (_, y) = trained(Path::Scalar, &data, Layout::nc(4, 1));
+    let (_, y) = trained(Path::Scalar, Precision::Double, &data, Layout::nc(4, 1));
     assert!(y[0].is_nan() && y[1..] == [BIAS; 3], "{y:?}");
 }
 
@@ -212,14 +231,14 @@ fn no_momentum() {
     assert_eq!((bn.running_mean()[1], bn.running_var()[1]), (0.0, 1.0));
 }
 
-fn check_evaluation<T: Element>(layout: Layout) {
+fn check_evaluation<T: Element>(precision: Precision, layout: Layout) {
     let features = layout.features();
     let weight: Vec<f64> = (0..features).map(|f| WEIGHT[f % 3]).collect();
     let mut bn = layer(features);
     bn.set_weight(&weight).expect("weights");
     bn.set_running_mean(&vec![-0.75; features]).expect("means");
     bn.set_running_var(&vec![2.5; features]).expect("variances");
-    let norm = bn.to_inference();
+    let norm = bn.to_inference().with_precision(precision);
     let clean = batch::<T>(Kind::Normal, 2, layout);
     let run = |path, data: &[T]| {
         let mut y = data.to_vec();
@@ -244,7 +263,9 @@ fn check_evaluation<T: Element>(layout: Layout) {
 #[test]
 fn evaluation_is_value_by_value() {
     for layout in LAYOUTS {
-        check_evaluation::<f32>(layout);
-        check_evaluation::<f64>(layout);
+        for &precision in precisions::<f32>() {
+            check_evaluation::<f32>(precision, layout);
+        }
+        check_evaluation::<f64>(Precision::Double, layout);
     }
 }

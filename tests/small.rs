@@ -2,8 +2,8 @@
 //! (`cargo +nightly miri test --test small`). Other tests check the numbers; here, paths only have to agree.
 
 use batchnorm::{
-    Accumulator, Batch, BatchMut, BatchNorm, Element, Ewm, Forgetting, Isa, Layout, Moments, Path, Standardize,
-    Welford, Workspace, moments,
+    Accumulator, Batch, BatchMut, BatchNorm, Element, Ewm, Forgetting, Isa, Layout, Moments, Path, Precision,
+    Standardize, Welford, Workspace, moments,
 };
 
 /// One layout for each traversal of the kernels: rows, interleaved rows, tails, planes, cut rows, and empty batches.
@@ -41,18 +41,21 @@ fn results<T: Element>(path: Path, data: &[T], layout: Layout) -> (Moments, Vec<
     let mut collect = |values: &[T]| {
         bits.extend(values.iter().map(|x| x.to_f64()).map(|x| if x.is_nan() { u64::MAX } else { x.to_bits() }))
     };
-    let mut bn = BatchNorm::new(features).with_path(path);
-    let mut y = data.to_vec();
-    if layout.count() > 1 && features > 0 {
-        bn.forward_train(x, BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+    let both = [Precision::Single, Precision::Double];
+    for precision in both.into_iter().take(if size_of::<T>() == size_of::<f32>() { 2 } else { 1 }) {
+        let mut bn = BatchNorm::new(features).with_path(path).with_precision(precision);
+        let mut y = data.to_vec();
+        if layout.count() > 1 && features > 0 {
+            bn.forward_train(x, BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+            collect(&y);
+            bn.forward_train_in_place(BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+            collect(&y);
+        }
+        bn.forward_eval(x, BatchMut::new(&mut y, layout).expect("y")).expect("runs");
         collect(&y);
-        bn.forward_train_in_place(BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+        bn.to_inference().forward_in_place(BatchMut::new(&mut y, layout).expect("y")).expect("runs");
         collect(&y);
     }
-    bn.forward_eval(x, BatchMut::new(&mut y, layout).expect("y")).expect("runs");
-    collect(&y);
-    bn.to_inference().forward_in_place(BatchMut::new(&mut y, layout).expect("y")).expect("runs");
-    collect(&y);
     let mut results = vec![T::from_f64(0.0); features];
     m.means_into(&mut results).expect("one per feature");
     collect(&results);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use arbitrary::{Arbitrary, Unstructured};
-use batchnorm::{Batch, BatchMut, BatchNorm, Layout, Moments, moments};
+use batchnorm::{Batch, BatchMut, BatchNorm, Layout, Moments, Precision, moments};
 use batchnorm_fuzz::exact::{Column, ulp};
 use batchnorm_fuzz::oracle::{error_in, nearest, rational, root, ulp_f32};
 use batchnorm_fuzz::values::{FromBits, Recipe, Sides};
@@ -30,7 +30,17 @@ const F64_BOUNDS: Bounds = Bounds {
 
 /// Sums of f32 values are not compensated. The documented bounds, 4.6e-13 (4100 ulp) and 345, hold even if all rounding
 /// errors line up, which no data cause. These bounds are tighter, so they detect more.
+/// (Of normalised values: those in f64. [`OF_SINGLE`] has the others.)
 const F32_BOUNDS: Bounds = Bounds { variance_ulp: 1300.0, mean_sd: 330.0, output: [1300.0, 330.0, 1.0, 0.0] };
+
+/// The bounds of values that are normalised in f32, as factors of `y - bias`, of the weight, of the bias and of `y`.
+const U_SINGLE: f64 = f32::EPSILON as f64 / 2.0;
+const OF_SINGLE: [f64; 4] = [
+    4.001 * U_SINGLE, // OUTPUT_SINGLE
+    3.9e-14,
+    1.001 * U_SINGLE, // OUTPUT_SINGLE_BIAS
+    U_SINGLE,
+];
 
 /// Multiples of the smallest subnormal that are added to the allowed error of a mean: offsets and merges are rounded to
 /// whole multiples, by up to half of one each time.
@@ -164,7 +174,9 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8], bounds: &Bounds) {
 fn check_outputs<T: FromBits>(name: &str, exact: &Column, data: &[T], layout: Layout, bounds: &Bounds) {
     let features = layout.features();
     let [weight, bias, eps] = LAYERS[layout.outer() % LAYERS.len()];
-    let mut bn = BatchNorm::new(features).with_eps(eps).expect("an eps");
+    let single = size_of::<T>() == size_of::<f32>() && layout.features() % 2 == 1;
+    let precision = if single { Precision::Single } else { Precision::Double };
+    let mut bn = BatchNorm::new(features).with_eps(eps).expect("an eps").with_precision(precision);
     bn.set_weight(&vec![weight; features]).expect("weights");
     bn.set_bias(&vec![bias; features]).expect("biases");
     let mut y = data.to_vec();
@@ -188,9 +200,14 @@ fn check_outputs<T: FromBits>(name: &str, exact: &Column, data: &[T], layout: La
         if parts[3].abs() > largest || (parts[3] != 0.0 && parts[3].abs() < LEAST_OUTPUT) {
             continue;
         }
-        let of_parts: f64 = parts.iter().zip(bounds.output).map(|(part, times)| part.abs() * times).sum();
-        let rounding = if size_of::<T>() == size_of::<f32>() { 0.5 * ulp_f32(nearest(&y_exact)) } else { 0.0 };
-        let error = error_in(y, &y_exact, rounding + 2f64.powi(-53) * of_parts);
+        let factors = if single { OF_SINGLE } else { bounds.output.map(|times| 2f64.powi(-53) * times) };
+        let of_parts: f64 = parts.iter().zip(factors).map(|(part, factor)| part.abs() * factor).sum();
+        let rounding = match (single, size_of::<T>() == size_of::<f32>()) {
+            (true, _) => 2f64.powi(-148),
+            (false, true) => 0.5 * ulp_f32(nearest(&y_exact)),
+            (false, false) => 0.0,
+        };
+        let error = error_in(y, &y_exact, rounding + of_parts);
         assert!(error <= 1.0, "{name}: {x:e} becomes {y:e}, {error} of what is allowed off {:e}", parts[3]);
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use arbitrary::{Arbitrary, Unstructured};
-use batchnorm::{Batch, BatchMut, BatchNorm, Isa, Layout, Moments, Path};
+use batchnorm::{Batch, BatchMut, BatchNorm, Isa, Layout, Moments, Path, Precision};
 use batchnorm_fuzz::values::{FromBits, Recipe, Samples, Sides, cycle};
 use batchnorm_fuzz::{assert_classes, assert_same_bits};
 use libfuzzer_sys::fuzz_target;
@@ -58,6 +58,10 @@ impl Header {
         }
         if self.options & 4 != 0 {
             bn = bn.without_affine();
+        }
+        // (No bit is left: where the outputs start decides this, too.)
+        if self.lead() == 3 {
+            bn = bn.with_precision(Precision::Double);
         }
         if self.options & 32 != 0 {
             bn.set_weight(&cycle(&FAR_WEIGHTS, features)).expect("weights");

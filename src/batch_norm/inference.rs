@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::checks::{check_features, check_same};
 use crate::exec::Normalization;
-use crate::{Batch, BatchMut, Element, Path, Result};
+use crate::{Batch, BatchMut, Element, Path, Precision, Result};
 
 /// A frozen layer for evaluation: the mean, scale and bias of each feature are computed once. Calls allocate nothing,
 /// unless they start work on other threads.
@@ -12,8 +12,13 @@ use crate::{Batch, BatchMut, Element, Path, Result};
 /// [`BatchNorm::to_inference`](crate::BatchNorm::to_inference) creates it. It is `Send`, `Sync` and immutable, so all
 /// threads can share one.
 ///
-/// `==` compares the mean, scale and bias of each feature bit for bit, except that any NaN equals any other NaN. It
-/// ignores the path, because results do not depend on it.
+/// | option | default | |
+/// |---|---|---|
+/// | path | that of the layer | [`Inference::with_path`]; results do not depend on it |
+/// | precision | that of the layer | [`Inference::with_precision`] |
+///
+/// `==` compares the precision, and the mean, scale and bias of each feature bit for bit, except that any NaN equals any
+/// other NaN. It ignores the path, because results do not depend on it.
 ///
 /// ```
 /// use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
@@ -31,11 +36,12 @@ use crate::{Batch, BatchMut, Element, Path, Result};
 pub struct Inference {
     normalization: Normalization,
     path: Path,
+    precision: Precision,
 }
 
 impl Inference {
-    pub(super) fn new(normalization: Normalization, path: Path) -> Self {
-        Inference { normalization, path }
+    pub(super) fn new(normalization: Normalization, path: Path, precision: Precision) -> Self {
+        Inference { normalization, path, precision }
     }
 
     /// Sets the path (default: that of the layer). All paths give bit-identical results; only speed differs.
@@ -60,13 +66,36 @@ impl Inference {
         self.path
     }
 
+    /// Sets the arithmetic in which f32 batches are normalised (default: that of the layer, which is
+    /// [`Precision::Single`] unless it was changed). f64 batches are always computed in f64.
+    ///
+    /// ```
+    /// # use batchnorm::{BatchNorm, Precision};
+    /// let norm = BatchNorm::new(1).to_inference().with_precision(Precision::Double);
+    /// assert_eq!(norm.precision(), Precision::Double);
+    /// ```
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// Returns the arithmetic in which f32 batches are normalised.
+    ///
+    /// ```
+    /// # use batchnorm::{BatchNorm, Precision};
+    /// assert_eq!(BatchNorm::new(1).to_inference().precision(), Precision::Single);
+    /// ```
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// Returns the number of features.
     ///
     /// ```
     /// assert_eq!(batchnorm::BatchNorm::new(7).to_inference().num_features(), 7);
     /// ```
     pub fn num_features(&self) -> usize {
-        self.normalization.parameters.features()
+        self.normalization.double.features()
     }
 
     /// Normalises `x` by the running statistics and writes the result to `y`.
@@ -86,7 +115,7 @@ impl Inference {
     pub fn forward<T: Element>(&self, x: Batch<'_, T>, mut y: BatchMut<'_, T>) -> Result<()> {
         check_features(self.num_features(), x.layout())?;
         check_same(x.layout(), y.layout())?;
-        self.path.normalize(&self.normalization, x.layout(), Some(x.data()), y.data_mut());
+        self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), y.data_mut());
         Ok(())
     }
 
@@ -104,14 +133,14 @@ impl Inference {
     /// ```
     pub fn forward_in_place<T: Element>(&self, mut x: BatchMut<'_, T>) -> Result<()> {
         check_features(self.num_features(), x.layout())?;
-        self.path.normalize(&self.normalization, x.layout(), None, x.data_mut());
+        self.path.normalize(&self.normalization, self.precision, x.layout(), None, x.data_mut());
         Ok(())
     }
 }
 
 impl PartialEq for Inference {
     fn eq(&self, other: &Self) -> bool {
-        self.normalization == other.normalization
+        self.precision == other.precision && self.normalization == other.normalization
     }
 }
 
@@ -121,6 +150,7 @@ impl fmt::Debug for Inference {
         f.debug_struct("Inference")
             .field("num_features", &self.num_features())
             .field("path", &self.path)
+            .field("precision", &self.precision)
             .finish_non_exhaustive()
     }
 }

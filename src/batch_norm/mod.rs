@@ -13,7 +13,7 @@ use parameters::{Statistics, WeightBias};
 
 use crate::exec::Normalization;
 use crate::moments::Workspace;
-use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Path, Result};
+use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Path, Precision, Result};
 
 /// Batch normalisation with PyTorch's defaults: `y = (x - mean) / sqrt(variance + eps) * weight + bias` per feature.
 ///
@@ -29,6 +29,7 @@ use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Path, Result};
 /// | `bias` | 0 | [`BatchNorm::set_bias`], [`BatchNorm::without_bias`] |
 /// | `running_mean`, `running_var` | 0, 1 | [`BatchNorm::set_running_mean`], [`BatchNorm::set_running_var`] |
 /// | path | [`Path::Auto`] | [`BatchNorm::with_path`]; results do not depend on it |
+/// | precision | [`Precision::Single`] | [`BatchNorm::with_precision`]: how f32 batches are normalised |
 ///
 /// A NaN or an infinity in a feature makes that feature's outputs and running statistics NaN or infinite, as in
 /// PyTorch. Other features are not affected. A failed call leaves everything unchanged.
@@ -60,6 +61,7 @@ pub struct BatchNorm {
     running_var: Vec<f64>,
     num_batches_tracked: u64,
     path: Path,
+    precision: Precision,
     /// The frozen layer that evaluation applies, made on first use after a change.
     inference: OnceLock<Inference>,
     /// Memory of a training step, reused by the next one.
@@ -95,7 +97,7 @@ impl BatchNorm {
         self.check_train(x.layout())?;
         check_same(x.layout(), y.layout())?;
         self.train_step(x);
-        self.path.normalize(&self.normalization, x.layout(), Some(x.data()), y.data_mut());
+        self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), y.data_mut());
         Ok(())
     }
 
@@ -115,7 +117,7 @@ impl BatchNorm {
     pub fn forward_train_in_place<T: Element>(&mut self, mut x: BatchMut<'_, T>) -> Result<()> {
         self.check_train(x.layout())?;
         self.train_step(x.as_batch());
-        self.path.normalize(&self.normalization, x.layout(), None, x.data_mut());
+        self.path.normalize(&self.normalization, self.precision, x.layout(), None, x.data_mut());
         Ok(())
     }
 
@@ -176,8 +178,10 @@ impl BatchNorm {
         self.inference.get_or_init(|| {
             let mut normalization = Normalization::default();
             let statistics = Statistics { mean: &self.running_mean, mean_low: None, variance: &self.running_var };
-            parameters::fill(&mut normalization, statistics, self.eps, self.weight_bias());
-            Inference::new(normalization, self.path)
+            parameters::fill_double(&mut normalization, statistics, self.eps, self.weight_bias());
+            // Whatever the precision, because `Inference::with_precision` may change it.
+            parameters::fill_single(&mut normalization, None, self.weight_bias());
+            Inference::new(normalization, self.path, self.precision)
         })
     }
 
@@ -194,7 +198,10 @@ impl BatchNorm {
         path.variances(&batch, count as f64, &mut variance);
         let parts = batch.parts();
         let statistics = Statistics { mean: parts.means, mean_low: Some(parts.means_middle), variance: &variance };
-        parameters::fill(&mut normalization, statistics, self.eps, self.weight_bias());
+        parameters::fill_double(&mut normalization, statistics, self.eps, self.weight_bias());
+        if size_of::<T>() == size_of::<f32>() && self.precision == Precision::Single {
+            parameters::fill_single(&mut normalization, statistics.mean_low, self.weight_bias());
+        }
         (self.batch, self.variance, self.normalization) = (batch, variance, normalization);
     }
 

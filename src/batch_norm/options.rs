@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use super::BatchNorm;
 use crate::exec::Normalization;
 use crate::moments::Workspace;
-use crate::{Element, Error, Moments, Path, Result};
+use crate::{Element, Error, Moments, Path, Precision, Result};
 
 impl BatchNorm {
     /// Creates a layer of `num_features` features with PyTorch's defaults (see [`BatchNorm`]).
@@ -46,6 +46,7 @@ impl BatchNorm {
             running_var: filled(1.0, num_features)?,
             num_batches_tracked: 0,
             path: Path::Auto,
+            precision: Precision::Single,
             inference: OnceLock::new(),
             batch: Moments::default(),
             workspace: Workspace::default(),
@@ -153,6 +154,30 @@ impl BatchNorm {
     /// ```
     pub fn path(&self) -> Path {
         self.path
+    }
+
+    /// Sets the arithmetic in which f32 batches are normalised, in training and evaluation (default:
+    /// [`Precision::Single`]); [`BatchNorm::to_inference`] passes it on. f64 batches are always computed in f64.
+    ///
+    /// ```
+    /// # use batchnorm::{BatchNorm, Precision};
+    /// let bn = BatchNorm::new(1).with_precision(Precision::Double); // correctly rounded but for near-ties
+    /// assert_eq!(bn.to_inference().precision(), Precision::Double);
+    /// ```
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self.changed();
+        self
+    }
+
+    /// Returns the arithmetic in which f32 batches are normalised.
+    ///
+    /// ```
+    /// # use batchnorm::{BatchNorm, Precision};
+    /// assert_eq!(BatchNorm::new(1).precision(), Precision::Single);
+    /// ```
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Returns the number of features.
@@ -344,6 +369,7 @@ impl fmt::Debug for BatchNorm {
             .field("bias", &self.bias.is_some())
             .field("num_batches_tracked", &self.num_batches_tracked)
             .field("path", &self.path)
+            .field("precision", &self.precision)
             .finish_non_exhaustive()
     }
 }

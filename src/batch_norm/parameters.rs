@@ -2,6 +2,7 @@
 
 use crate::exec::Normalization;
 use crate::spec::fallback::FactoredScale;
+use crate::spec::power_of_two;
 
 /// Mean and variance of each feature.
 #[derive(Clone, Copy)]
@@ -28,11 +29,11 @@ pub(super) struct WeightBias<'a> {
 ///
 /// A scale that is no normal f64 although both of its factors are finite and not 0 is left to [`FactoredScale`]. The
 /// kernels then get parameters that leave the values as they are.
-pub(super) fn fill(to: &mut Normalization, statistics: Statistics<'_>, eps: f64, layer: WeightBias<'_>) {
+pub(super) fn fill_double(to: &mut Normalization, statistics: Statistics<'_>, eps: f64, layer: WeightBias<'_>) {
     let Statistics { mean, mean_low, variance } = statistics;
-    let Normalization { parameters, factored } = to;
+    let Normalization { double, factored, .. } = to;
     factored.clear();
-    parameters.set(mean.len(), |[to_mean, to_scale, to_bias]| {
+    double.set(mean.len(), |[to_mean, to_scale, to_bias]| {
         to_mean.copy_from_slice(mean);
         for (scale, variance) in to_scale.iter_mut().zip(variance) {
             *scale = inverse_deviation(*variance, eps);
@@ -65,10 +66,100 @@ pub(super) fn fill(to: &mut Normalization, statistics: Statistics<'_>, eps: f64,
             };
             if !to_scale[feature].is_normal() && is_factor(factors.inverse_deviation) && is_factor(factors.weight) {
                 factored.push(factors);
-                (to_mean[feature], to_scale[feature], to_bias[feature]) = (0.0, 1.0, 0.0);
+                [to_mean[feature], to_scale[feature], to_bias[feature]] = IDENTITY;
             }
         }
     });
+}
+
+/// Mean, scale and bias that leave every value as it is. (The bias is -0.0, because -0.0 + 0.0 is 0.0.)
+const IDENTITY: [f64; 3] = [0.0, 1.0, -0.0];
+
+/// Sets the parameters for computing in f32, from those for f64 and from what those are made of.
+///
+/// A feature whose parameters are out of range is left to f64. Its own parameters alone decide this, so no feature's bits
+/// depend on another feature or on the data. The kernels that compute in f32 leave its values as they are.
+pub(super) fn fill_single(to: &mut Normalization, mean_low: Option<&[f64]>, layer: WeightBias<'_>) {
+    let Normalization { double, single, only_double, factored } = to;
+    let [mean, scale, _] = double.arrays();
+    let of = |feature: usize| {
+        let mean_low = mean_low.map_or(0.0, |low| low[feature]);
+        InSingle::new(mean[feature], mean_low, scale[feature], layer.bias.map_or(0.0, |bias| bias[feature]))
+    };
+    only_double.clear();
+    single.set(mean.len(), |[high, low, to_scale, to_bias]| {
+        let mut in_range = true;
+        for feature in 0..mean.len() {
+            let InSingle { words, in_range: this } = of(feature);
+            [high[feature], low[feature], to_scale[feature], to_bias[feature]] = words;
+            in_range &= this;
+        }
+        if !in_range {
+            let is_factored = |feature: &usize| factored.binary_search_by_key(feature, |of| of.feature).is_ok();
+            only_double.extend((0..mean.len()).filter(|f| !of(*f).in_range && !is_factored(f)));
+        }
+        for feature in only_double.iter().copied().chain(factored.iter().map(|of| of.feature)) {
+            [high[feature], low[feature], to_scale[feature], to_bias[feature]] = [0.0, 0.0, 1.0, -0.0];
+        }
+    });
+}
+
+/// The parameters of a feature, rounded to f32.
+struct InSingle {
+    /// High and low word of the mean, scale and bias.
+    words: [f32; 4],
+    /// Whether the bounds that the crate's documentation states for f32 hold with these parameters.
+    in_range: bool,
+}
+
+/// Largest mean for f32. The largest f32, `2^128 - 2^104`, is rounded down where it is less than 2^103 too large, so
+/// `x - mean` does not overflow for any finite x.
+const LARGEST_MEAN: f64 = power_of_two(102);
+
+/// Largest bias for f32. It is so small that a product overflows only if the output does.
+const LARGEST_BIAS: f64 = power_of_two(100);
+
+/// Smallest and largest scale for f32: normal numbers, also after rounding.
+const SMALLEST_SCALE: f64 = power_of_two(-125);
+const LARGEST_SCALE: f64 = power_of_two(125);
+
+/// Products up to this are negligible: three roundings of them add less than a tenth of the smallest subnormal f32.
+const NEGLIGIBLE: f64 = power_of_two(-130);
+
+impl InSingle {
+    /// Rounds the mean to two words. What they leave over of it, times the scale, is subtracted from the bias before
+    /// the bias is rounded.
+    ///
+    /// The high word is the f32 nearest to the f64 mean, so the difference of both is exact, and is 0 or at least twice
+    /// as large as the mean's second word. So its sum with that is within 2^-52 of the exact one, and no digits cancel
+    /// when that is rounded again, to the low word: the low word is within (1 + 2^-27) u of the exact rest, for
+    /// u = 2^-24. Rounding twice, the high word may be the farther one of two f32, but only by 2^-28 of the distance. The
+    /// proof (`tests/proofs/normalise_f32.g`) allows for both. The mean's third word is at most 2^-53 of the second.
+    ///
+    /// Sums and differences do not underflow: they are exact where they are subnormal. What a subnormal low word leaves
+    /// over may be as large as itself. The sums then hold it only in the bias, which is as good where its product is
+    /// negligible.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is what this does")]
+    fn new(mean: f64, mean_low: f64, scale: f64, bias: f64) -> Self {
+        let high = mean as f32;
+        // An infinite mean leaves nothing over (infinity - infinity would be NaN).
+        let rest = if mean.is_finite() { mean - f64::from(high) + mean_low } else { 0.0 };
+        let low = rest as f32;
+        let left = rest - f64::from(low);
+        let correction = left * scale;
+        let bias = bias - if correction.is_finite() { correction } else { 0.0 };
+
+        // Parameters that are not finite give the same outputs in f32 as in f64, except for an infinite bias: the
+        // product before it may overflow.
+        let mean_fits = !mean.is_finite() | (mean.abs() <= LARGEST_MEAN);
+        let scale_fits =
+            (scale == 0.0) | !scale.is_finite() | (scale.abs() >= SMALLEST_SCALE) & (scale.abs() <= LARGEST_SCALE);
+        let bias_fits = bias.is_nan() | (bias.abs() <= LARGEST_BIAS);
+        let low_fits = (left.abs() <= power_of_two(-24) * f64::from(low).abs()) | (correction.abs() <= NEGLIGIBLE);
+        let in_range = mean_fits & scale_fits & bias_fits & low_fits;
+        InSingle { words: [high, low, scale as f32, bias as f32], in_range }
+    }
 }
 
 fn inverse_deviation(variance: f64, eps: f64) -> f64 {

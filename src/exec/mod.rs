@@ -3,31 +3,24 @@
 //! Generic calls become concrete here ([`ByElement`]): everything below this level is compiled in this crate, for each
 //! element type.
 
+mod normalization;
 #[cfg(feature = "rayon")]
 mod parallel;
 mod stream;
 
+pub(crate) use normalization::Normalization;
+pub use normalization::Precision;
+
 use crate::element::{ByElement, INTERNAL};
-use crate::kernels::map::{Map, Normalize, Parameters, StorePolicy};
 use crate::kernels::reduce::{BatchMoments, Join, Reduction, Serial, Tree};
 use crate::kernels::{Arrays, KernelElement, Variances};
 use crate::lanes::Isa;
 use crate::layout::Layout;
 use crate::moments::Workspace;
-use crate::spec::fallback::FactoredScale;
 use crate::spec::{Order, scalar};
 #[cfg(feature = "rayon")]
-use crate::tuning::{PARALLEL_MOMENTS, PARALLEL_NORMALIZE};
+use crate::tuning::PARALLEL_MOMENTS;
 use crate::{Batch, Element, Error, Moments, Result};
-
-/// How the features of a batch are normalised.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Normalization {
-    /// Mean, scale and bias of each feature.
-    pub(crate) parameters: Parameters<f64, 3>,
-    /// The features whose scale is out of range. The kernels leave their values as they are.
-    pub(crate) factored: Vec<FactoredScale>,
-}
 
 /// How to compute. All paths give bit-identical results; only speed differs.
 ///
@@ -138,20 +131,6 @@ impl Path {
         }
     }
 
-    /// Normalises `x` into `y` (or `y` in place) with the mean, scale and bias of each feature.
-    pub(crate) fn normalize<T: Element>(
-        self,
-        normalization: &Normalization,
-        layout: Layout,
-        x: Option<&[T]>,
-        y: &mut [T],
-    ) {
-        match T::in_out(x, y, INTERNAL) {
-            ByElement::F32((x, y)) => normalize_f32(self, normalization, layout, x, y),
-            ByElement::F64((x, y)) => normalize_f64(self, normalization, layout, x, y),
-        }
-    }
-
     /// Returns whether threads share this work: always for [`Path::Parallel`], and for [`Path::Auto`] from `paying`
     /// values on.
     #[cfg(feature = "rayon")]
@@ -176,27 +155,16 @@ impl Path {
 /// Functions of one element type. They are not generic, so the kernels below them are compiled in this crate, with its
 /// optimisation level: a generic function, even one that is called with a known type, is compiled in the caller's crate.
 macro_rules! concrete {
-    ($element:ty, $moments:ident, $normalize:ident) => {
+    ($element:ty, $moments:ident) => {
         #[inline(never)]
         fn $moments(path: Path, x: &[$element], layout: Layout, to: &mut Moments, workspace: &mut Workspace) {
             moments(path, x, layout, to, workspace);
         }
-
-        #[inline(never)]
-        fn $normalize(
-            path: Path,
-            normalization: &Normalization,
-            layout: Layout,
-            x: Option<&[$element]>,
-            y: &mut [$element],
-        ) {
-            normalize(path, normalization, layout, x, y);
-        }
     };
 }
 
-concrete!(f32, moments_f32, normalize_f32);
-concrete!(f64, moments_f64, normalize_f64);
+concrete!(f32, moments_f32);
+concrete!(f64, moments_f64);
 
 /// Computes the moments of all features by a path.
 fn moments<T: KernelElement>(path: Path, x: &[T], layout: Layout, to: &mut Moments, workspace: &mut Workspace) {
@@ -223,36 +191,6 @@ fn moments<T: KernelElement>(path: Path, x: &[T], layout: Layout, to: &mut Momen
 
 fn run<R: Reduction<N>, J: Join, const N: usize>(tree: &Tree<R, J, N>, out: Arrays<'_, N>, workspace: &mut Workspace) {
     tree.run(out, workspace.of(tree.workspace()));
-}
-
-/// Normalises all values by a path; then, in plain code, those of the features whose scale is out of range.
-fn normalize<T: KernelElement>(
-    path: Path,
-    normalization: &Normalization,
-    layout: Layout,
-    x: Option<&[T]>,
-    y: &mut [T],
-) {
-    if !y.is_empty() {
-        map(path, &normalization.parameters, layout, x, y);
-        for feature in &normalization.factored {
-            feature.normalize(layout, y);
-        }
-    }
-}
-
-/// Normalises values of a batch that has some by mean, scale and bias.
-fn map<T: KernelElement>(path: Path, parameters: &Parameters<f64, 3>, layout: Layout, x: Option<&[T]>, y: &mut [T]) {
-    if path == Path::Scalar {
-        return scalar::normalize(layout, |feature| parameters.feature(feature), x, y);
-    }
-    let store = StorePolicy::choose(layout, x.is_none(), y);
-    let map = Map { formula: Normalize, parameters, layout, start: 0, inputs: [x], y, store };
-    #[cfg(feature = "rayon")]
-    if path.forks(map.y.len(), PARALLEL_NORMALIZE) {
-        return parallel::map(path.isa(), map);
-    }
-    path.isa().run(map);
 }
 
 impl Moments {

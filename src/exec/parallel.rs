@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::kernels::KernelElement;
 use crate::kernels::map::{Formula, Map};
 use crate::kernels::reduce::Join;
-use crate::lanes::Isa;
+use crate::lanes::{Isa, Job};
 use crate::tuning::{CACHE_LINE, PIECE_VALUES, PIECES_PER_THREAD};
 
 /// Runs two pieces of work with [`rayon::join`].
@@ -24,10 +24,12 @@ impl Join for Rayon {
 ///
 /// The calling thread works, too, from the start, because the threads of the pool may take longer to wake than the work
 /// takes.
-pub(super) fn map<F, T, const P: usize, const I: usize>(isa: Isa, whole: Map<'_, F, f64, T, P, I>)
+pub(super) fn map<F, C, T, const P: usize, const I: usize>(isa: Isa, whole: Map<'_, F, C, T, P, I>)
 where
     F: Formula<P, I> + Sync,
+    C: Sync,
     T: KernelElement,
+    for<'a> Map<'a, F, C, T, P, I>: Job<Output = ()>,
 {
     let Map { formula, parameters, layout, inputs, y, store, .. } = whole;
     let threads = rayon::current_num_threads();

@@ -137,12 +137,24 @@ pub(crate) struct FactoredScale {
 impl FactoredScale {
     /// Normalises the values of the feature in place.
     pub(crate) fn normalize<T: Element>(&self, layout: Layout, y: &mut [T]) {
-        let (inner, block) = (layout.inner(), layout.features() * layout.inner());
-        for block in y.chunks_exact_mut(block) {
-            for y in &mut block[self.feature * inner..][..inner] {
-                let deviation = y.to_f64() - self.mean - self.mean_low;
-                *y = T::from_f64(deviation * self.inverse_deviation * self.weight + self.bias);
-            }
+        map_feature(layout, self.feature, y, |x| {
+            let deviation = x - self.mean - self.mean_low;
+            deviation * self.inverse_deviation * self.weight + self.bias
+        });
+    }
+}
+
+/// Normalises the values of a feature in place, in f64, because its parameters are out of f32's range.
+pub(crate) fn normalize(layout: Layout, feature: usize, [mean, scale, bias]: [f64; 3], y: &mut [f32]) {
+    map_feature(layout, feature, y, |x| (x - mean) * scale + bias);
+}
+
+/// Maps the values of one feature of a batch that has values.
+fn map_feature<T: Element>(layout: Layout, feature: usize, y: &mut [T], map: impl Fn(f64) -> f64) {
+    let (inner, block) = (layout.inner(), layout.features() * layout.inner());
+    for block in y.chunks_exact_mut(block) {
+        for y in &mut block[feature * inner..][..inner] {
+            *y = T::from_f64(map(y.to_f64()));
         }
     }
 }

@@ -50,6 +50,22 @@ pub(crate) fn normalize<T: Element>(
     }
 }
 
+/// Computes `y = ((x - mean) - mean_low) * scale + bias` for every value in f32: each operation is rounded once, to f32.
+/// The mean is a pair of f32. `parameters` returns the high and the low word of the mean, the scale and the bias of a
+/// feature. Without `x`, the input is `y` itself, in place.
+pub(crate) fn normalize_single(
+    layout: Layout,
+    parameters: impl Fn(usize) -> [f32; 4],
+    x: Option<&[f32]>,
+    y: &mut [f32],
+) {
+    for at in 0..y.len() {
+        let [mean, mean_low, scale, bias] = parameters(at / layout.inner() % layout.features());
+        let deviation = (x.map_or(y[at], |x| x[at]) - mean) - mean_low;
+        y[at] = deviation * scale + bias;
+    }
+}
+
 /// The moments of one or more chunks of a feature, with their count.
 struct Part {
     count: usize,

@@ -1,42 +1,29 @@
-# Normalised values, all in f32: y = ((x - high) - low) * s + b, without fused operations. u = 2^-24. M is the exact mean (an f64
-# or a double-double), high the f32 nearest to it, low = fl(L), L = M - high; s = fl(scale), scale within 2049 * 2^-53 of the
-# exact S; D = x - M, P = D * S; b and y have a factor 1 + e6 and 1 + e5.
+# Normalised values in f32: y = ((x - high) - low) * s + b, without fused operations: src/batch_norm/parameters.rs, `InSingle`;
+# src/kernels/map/formula.rs. u = 2^-24. M is the mean (a double-double), high the f32 nearest to its high word, L = M - high;
+# low = fl(L) and left = L - low; s = fl(scale), scale within 2049 * 2^-53 of the exact S; b = fl(bias - left * scale);
+# D = x - M, P = D * S. Every f32 rounding is a factor 1 + e, |e| <= u / (1 + u): of the differences (e1, e2), the scale (e3), the
+# product (e4), the bias (e6), y (e5); g1, g2 are those of the bias in f64, h the scale's error.
 # Two cases, by Sterbenz's lemma:
-#  near: high / 2 <= x <= 2 high, so x - high is exact; |L| <= |D|, because x is an f32 and high is the one nearest to M.
-#  far: |x - high| >= |high| / 2, so |L| <= 2.0001 u |D|.
-# y - (P + bias) = a P + c bias + e5 (P + bias). Proven: |a| <= 4.0001 u in both cases, |c| <= u.
-# Range: nothing overflows; x - high is any difference of f32 values but 0 (where v = -low: one rounding less); low, v * s and s
-# are no subnormals, |D| >= 2^-140 and S, s are from 2^-120 to 2^120.
-@fl = float<ieee_32, ne>;
+#  near: high / 2 <= x <= 2 high, so e1 = 0. x is an f32 too, hence |L| <= |D|, but for the 2^-28 by which high may be the
+#   farther of two f32.
+#  far: |x - high| >= |high| / 2, so |m| <= 2.0001 u, m = L / D, and (x - high) / D = 1 + m.
+# k = left / D: |left| <= u |L|, but for the 2^-27 by which L is rounded in f64. (Far: far less.)
+# y - (P + bias) = a P + c bias + e5 (P + bias). Proven: |a| <= 4.0001 u, |c| <= 1.0001 u; near alone |a| <= 3.0001 u.
+# Assumed: the product and b are no subnormals, and low is none, or left * scale is negligible (README.md).
 u = 1b-24;
-e5 = f5 * u / (1 + u);
-x = fl(x_); high = fl(high_); low = fl(L); s = fl(scale);
-D = (x - high) - L;
-P = D * S;
-v_near = fl((x - high) - low);
-p_near fl= v_near * s;
-t fl= x - high;
-v_far fl= t - low;
-p_far fl= v_far * s;
-a_near = (p_near - P) / P * (1 + e5);
-a_far = (p_far - P) / P * (1 + e5);
-c = f6 * u / (1 + u) * (1 + e5);
-{ |(low - L) / L / u| <= 1 /\ |(scale - S) / S / u| <= 0.000004 /\ |L| in [1b-125, 1b100]
-  /\ |x - high| in [1b-149, 1b127] /\ |D| in [1b-140, 1b127] /\ |S| in [1b-120, 1b120] /\ |scale| in [1b-120, 1b120]
-  /\ |(x - high) - low| in [1b-149, 1b127] /\ |v_near * s| in [1b-125, 1b127]
-  /\ |t - low| in [1b-149, 1b127] /\ |v_far * s| in [1b-125, 1b127] /\ |f5| <= 1 /\ |f6| <= 1 ->
-  (|L / D| <= 1 -> |a_near / u| <= 4.0001) # NORMALISE_F32_PRODUCT
-  /\ (|L / D / u| <= 2.0001 -> |a_far / u| <= 4.0001) # NORMALISE_F32_PRODUCT
-  /\ |c / u| <= 1 # NORMALISE_F32_BIAS
+e1 = f1 * u / (1 + u); e2 = f2 * u / (1 + u); e3 = f3 * u / (1 + u);
+e4 = f4 * u / (1 + u); e5 = f5 * u / (1 + u); e6 = f6 * u / (1 + u);
+s = (1 + e3) * (1 + h) - 1;
+product = e2 + e4 + e2 * e4 + s + s * (e2 + e4 + e2 * e4);
+b = (1 + g2) * (1 + e6) - 1;
+kept = (1 + h) * (1 + g1) * (1 + b) - 1;
+near = (product + k * (product - kept)) * (1 + e5);
+far = (product + e1 * (1 + m) * (1 + product) + k * (product - kept)) * (1 + e5);
+c = b * (1 + e5);
+{ |f1| <= 1 /\ |f2| <= 1 /\ |f3| <= 1 /\ |f4| <= 1 /\ |f5| <= 1 /\ |f6| <= 1
+  /\ |g1| <= 1b-53 /\ |g2| <= 1b-53 /\ |h| <= 2.3e-13 /\ |k / u| <= 1.000001 /\ |m / u| <= 2.0001
+  ->
+  |near / u| <= 3.0001 # NORMALISE_SINGLE_NEAR
+  /\ |far / u| <= 4.0001 # NORMALISE_SINGLE_PRODUCT
+  /\ |c / u| <= 1.0001 # NORMALISE_SINGLE_BIAS
 }
-(((x - high) - low) - D) / D -> -((low - L) / L) * (L / D) { D <> 0, L <> 0 };
-((t - low) - D) / D -> ((t - (x - high)) / (x - high)) * (1 + L / D) - ((low - L) / L) * (L / D) { D <> 0, x - high <> 0, L <> 0 };
-(v_near - D) / D -> (1 + (v_near - ((x - high) - low)) / ((x - high) - low)) * (1 + (((x - high) - low) - D) / D) - 1
-  { D <> 0, (x - high) - low <> 0 };
-(v_far - D) / D -> (1 + (v_far - (t - low)) / (t - low)) * (1 + ((t - low) - D) / D) - 1 { D <> 0, t - low <> 0 };
-(p_near - P) / P -> (1 + (p_near - v_near * s) / (v_near * s)) * (1 + (v_near - D) / D) * (1 + (s - scale) / scale)
-  * (1 + (scale - S) / S) - 1 { P <> 0, v_near * s <> 0, D <> 0, S <> 0, scale <> 0 };
-(p_far - P) / P -> (1 + (p_far - v_far * s) / (v_far * s)) * (1 + (v_far - D) / D) * (1 + (s - scale) / scale)
-  * (1 + (scale - S) / S) - 1 { P <> 0, v_far * s <> 0, D <> 0, S <> 0, scale <> 0 };
-a_near / u -> ((p_near - P) / P / u) * (1 + e5);
-a_far / u -> ((p_far - P) / P / u) * (1 + e5);

@@ -12,6 +12,8 @@ y_f64 = 9.4844; # NORMALISE_F64
 y_f32 = 2051.8; # NORMALISE_F32
 y_given = 5.5003; # NORMALISE_GIVEN
 bias = 1; # NORMALISE_BIAS
+y_single = 4.0001; # NORMALISE_SINGLE_PRODUCT
+bias_single = 1.0001; # NORMALISE_SINGLE_BIAS
 zero = u - u;
 { zero in [0, 0] ->
   m2_f64 + 1 <= 4 # VARIANCE_ULP
@@ -25,4 +27,6 @@ zero = u - u;
   /\ (mean_f32 + 1) * (1 + 2100 * u) * u <= 3.9e-14 # OUTPUT_F32_WEIGHT
   /\ bias + 1 <= 2 # OUTPUT_F32_BIAS
   /\ y_given <= 5.6 # OUTPUT_GIVEN
+  /\ y_single <= 4.001 # OUTPUT_SINGLE
+  /\ bias_single <= 1.001 # OUTPUT_SINGLE_BIAS
 }

@@ -10,8 +10,8 @@ pub(crate) trait Formula<const P: usize, const I: usize>: Copy {
 }
 
 /// `(x - mean) * scale + bias`. The difference comes first: if the mean were folded into an offset,
-/// `x * scale + offset`, a large mean would cancel. In f64 each output is rounded to its type once, so an `f32` is
-/// within 0.50001 units in the last place of the exact result, unless the scaled difference and the bias cancel.
+/// `x * scale + offset`, a large mean would cancel. For computing in f64: each output is rounded to its type once, so an
+/// `f32` is within 0.50001 units in the last place of the exact result, unless the scaled difference and the bias cancel.
 #[derive(Clone, Copy)]
 pub(crate) struct Normalize;
 
@@ -19,5 +19,17 @@ impl Formula<3, 1> for Normalize {
     #[inline(always)]
     fn apply<L: Lanes>(self, [mean, scale, bias]: [L; 3], [x]: [L; 1]) -> L {
         x.sub(mean).mul(scale).add(bias)
+    }
+}
+
+/// `((x - mean_high) - mean_low) * scale + bias`, for computing in f32. With the mean as a pair nothing cancels at a large
+/// mean, although no f32 is near enough to it: where `x` is near the mean, the first difference is exact.
+#[derive(Clone, Copy)]
+pub(crate) struct NormalizeSingle;
+
+impl Formula<4, 1> for NormalizeSingle {
+    #[inline(always)]
+    fn apply<L: Lanes>(self, [mean_high, mean_low, scale, bias]: [L; 4], [x]: [L; 1]) -> L {
+        x.sub(mean_high).sub(mean_low).mul(scale).add(bias)
     }
 }

@@ -25,7 +25,7 @@ use run::Run;
 use store::{Cached, NonTemporalStore};
 use walk::Walk;
 
-pub(crate) use formula::{Formula, Normalize};
+pub(crate) use formula::{Formula, Normalize, NormalizeSingle};
 pub(crate) use parameters::Parameters;
 pub(crate) use store::StorePolicy;
 

@@ -65,6 +65,11 @@ impl<C: Copy + Default, const P: usize> Parameters<C, P> {
         }
     }
 
+    /// Returns the arrays, with one value per feature.
+    pub(crate) fn arrays(&self) -> [&[C]; P] {
+        self.columns().0.map(|array| &array[..self.features])
+    }
+
     /// Returns the parameters of one feature.
     pub(crate) fn feature(&self, feature: usize) -> [C; P] {
         self.columns().0.map(|array| array[feature])
@@ -86,8 +91,8 @@ impl<C: Copy + Default, const P: usize> Clone for Parameters<C, P> {
     fn clone(&self) -> Self {
         let mut to = Parameters::default();
         to.set(self.features, |arrays| {
-            for (to, from) in arrays.into_iter().zip(self.columns().0) {
-                to.copy_from_slice(&from[..self.features]);
+            for (to, from) in arrays.into_iter().zip(self.arrays()) {
+                to.copy_from_slice(from);
             }
         });
         to

@@ -1,7 +1,7 @@
 //! Tests one map for every formula, element type and type of computation, against plain loops: on every instruction
 //! set, with either store policy, from several places of a batch.
 
-use super::{Formula, Map, Normalize, Parameters, StorePolicy};
+use super::{Formula, Map, Normalize, NormalizeSingle, Parameters, StorePolicy};
 use crate::Element;
 use crate::kernels::KernelElement;
 use crate::lanes::{Isa, Job, Lanes};
@@ -11,9 +11,9 @@ use crate::layout::Layout;
 #[derive(Clone, Copy)]
 struct Residual<F>(F);
 
-impl<F: Formula<3, 1>> Formula<3, 2> for Residual<F> {
+impl<F: Formula<P, 1>, const P: usize> Formula<P, 2> for Residual<F> {
     #[inline(always)]
-    fn apply<L: Lanes>(self, parameters: [L; 3], [x, residual]: [L; 2]) -> L {
+    fn apply<L: Lanes>(self, parameters: [L; P], [x, residual]: [L; 2]) -> L {
         self.0.apply(parameters, [x]).add(residual)
     }
 }
@@ -31,7 +31,7 @@ fn values<C: Copy>(len: usize, seed: usize, of: impl Fn(f64) -> C) -> Vec<C> {
     (0..len).map(|i| of((((i + seed) * 7919) % 1009) as f64 * 0.37 - 150.0)).collect()
 }
 
-fn parameters<C: Copy + Default>(features: usize, of: impl Fn(f64) -> C + Copy) -> Parameters<C, 3> {
+fn parameters<C: Copy + Default, const P: usize>(features: usize, of: impl Fn(f64) -> C + Copy) -> Parameters<C, P> {
     let mut parameters = Parameters::default();
     parameters.set(features, |arrays| {
         for (seed, array) in arrays.into_iter().enumerate() {
@@ -41,20 +41,27 @@ fn parameters<C: Copy + Default>(features: usize, of: impl Fn(f64) -> C + Copy) 
     parameters
 }
 
-/// Runs both formulas, in place and out of place, from several starts, and compares with `expected(parameters, x)`.
-fn check<C, T>(layout: Layout, of: impl Fn(f64) -> C + Copy, expected: impl Fn([C; 3], T) -> C, narrow: impl Fn(C) -> T)
-where
+/// Runs a formula, with and without a residual, in place and out of place, from several starts, and compares with
+/// `expected(parameters, x)`.
+fn check<F, C, T, const P: usize>(
+    layout: Layout,
+    formula: F,
+    of: impl Fn(f64) -> C + Copy,
+    expected: impl Fn([C; P], T) -> C,
+    narrow: impl Fn(C) -> T,
+) where
+    F: Formula<P, 1>,
     C: Copy + Default + std::ops::Add<Output = C> + 'static,
     T: KernelElement,
-    for<'a> Map<'a, Normalize, C, T, 3, 1>: Job<Output = ()>,
-    for<'a> Map<'a, Residual<Normalize>, C, T, 3, 2>: Job<Output = ()>,
+    for<'a> Map<'a, F, C, T, P, 1>: Job<Output = ()>,
+    for<'a> Map<'a, Residual<F>, C, T, P, 2>: Job<Output = ()>,
 {
     let len = layout.checked_len().expect("small");
     let (x, parameters) = (values(len, 3, T::from_f64), parameters(layout.features(), of));
-    let residual = of(0.5);
+    let half = of(0.5);
     let one = |at: usize| expected(parameters.feature(at / layout.inner() % layout.features()), x[at]);
     let plain: Vec<T> = (0..len).map(|at| narrow(one(at))).collect();
-    let added: Vec<T> = (0..len).map(|at| narrow(one(at) + residual)).collect();
+    let added: Vec<T> = (0..len).map(|at| narrow(one(at) + half)).collect();
     let second = vec![T::from_f64(0.5); len];
     let parameters = &parameters;
     for isa in Isa::available() {
@@ -64,21 +71,20 @@ where
         {
             let (x, second) = (&x[start..], &second[start..]);
             let mut y = vec![T::from_f64(0.0); len - start];
-            let map = Map { formula: Normalize, parameters, layout, start, inputs: [Some(x)], y: &mut y, store };
-            isa.run(map);
+            isa.run(Map { formula, parameters, layout, start, inputs: [Some(x)], y: &mut y, store });
             assert_eq!(y, plain[start..], "{layout} from {start}, {isa}, {store:?}");
 
-            let (formula, inputs) = (Residual(Normalize), [Some(x), Some(second)]);
-            isa.run(Map { formula, parameters, layout, start, inputs, y: &mut y, store });
+            let (residual, inputs) = (Residual(formula), [Some(x), Some(second)]);
+            isa.run(Map { formula: residual, parameters, layout, start, inputs, y: &mut y, store });
             assert_eq!(y, added[start..], "residual, {layout} from {start}, {isa}, {store:?}");
 
             y.copy_from_slice(x);
-            isa.run(Map { formula: Normalize, parameters, layout, start, inputs: [None], y: &mut y, store });
+            isa.run(Map { formula, parameters, layout, start, inputs: [None], y: &mut y, store });
             assert_eq!(y, plain[start..], "in place, {layout} from {start}, {isa}");
 
             y.copy_from_slice(x);
             let inputs = [None, Some(second)];
-            isa.run(Map { formula, parameters, layout, start, inputs, y: &mut y, store });
+            isa.run(Map { formula: residual, parameters, layout, start, inputs, y: &mut y, store });
             assert_eq!(y, added[start..], "residual in place, {layout} from {start}, {isa}");
         }
     }
@@ -88,9 +94,10 @@ where
 fn maps_agree_with_plain_loops() {
     for layout in layouts() {
         let of_f64 = |[mean, scale, bias]: [f64; 3], x: f64| (x - mean) * scale + bias;
-        check::<f64, f64>(layout, |x| x, of_f64, |y| y);
-        check::<f64, f32>(layout, |x| x, |parameters, x: f32| of_f64(parameters, x.into()), f32::from_f64);
-        check::<f32, f32>(layout, f32::from_f64, |[mean, scale, bias], x| (x - mean) * scale + bias, |y| y);
+        check(layout, Normalize, |x| x, of_f64, |y: f64| y);
+        check(layout, Normalize, |x| x, |parameters, x: f32| of_f64(parameters, x.into()), f32::from_f64);
+        let of_f32 = |[high, low, scale, bias]: [f32; 4], x: f32| ((x - high) - low) * scale + bias;
+        check(layout, NormalizeSingle, f32::from_f64, of_f32, |y: f32| y);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Hashes of everything that the crate computes from a batch.
 
-use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Layout, Moments, Path};
+use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Layout, Moments, Path, Precision};
 use sha2::{Digest, Sha256};
 
 use crate::batches::{SHAPES, Shape, batch};
@@ -12,6 +12,7 @@ pub(crate) fn digests(runs: &[Run]) -> Vec<String> {
     let mut texts = vec![String::new(); runs.len()];
     for shape in &SHAPES {
         sections::<f32>(shape, "f32", runs, &mut texts);
+        in_double(shape, runs, &mut texts);
         sections::<f64>(shape, "f64", runs, &mut texts);
     }
     for text in &mut texts {
@@ -29,7 +30,7 @@ fn sections<T: Element>(shape: &Shape, element: &str, runs: &[Run], texts: &mut 
                 let [moments, accumulated, trained, evaluated, streamed] = hashes;
                 measure(run.path, &data, shape.layout, moments);
                 accumulate(&data, shape.layout, accumulated);
-                let bn = train(run.path, &data, shape.layout, trained);
+                let bn = train(run.path, Precision::Single, &data, shape.layout, trained);
                 evaluate(run.path, &bn, &data, shape.layout, evaluated);
                 stream(run.path, &data, shape.layout, streamed);
             });
@@ -39,6 +40,25 @@ fn sections<T: Element>(shape: &Shape, element: &str, runs: &[Run], texts: &mut 
         for (hash, operation) in hashes.into_iter().zip(["moments", "accumulator", "training", "evaluation", "stream"])
         {
             *text += &format!("{}  {}, {element}, {operation}\n", hex(&hash.0.finalize()), shape.name);
+        }
+    }
+}
+
+/// The sections of f32 batches that are normalised in f64.
+fn in_double(shape: &Shape, runs: &[Run], texts: &mut [String]) {
+    let mut hashes: Vec<[Hash; 2]> = runs.iter().map(|_| Default::default()).collect();
+    for number in 0..shape.batches {
+        let data = batch::<f32>(shape, number);
+        for (run, [trained, evaluated]) in runs.iter().zip(&mut hashes) {
+            run.install(|| {
+                let bn = train(run.path, Precision::Double, &data, shape.layout, trained);
+                evaluate(run.path, &bn, &data, shape.layout, evaluated);
+            });
+        }
+    }
+    for (hashes, text) in hashes.into_iter().zip(texts) {
+        for (hash, operation) in hashes.into_iter().zip(["training", "evaluation"]) {
+            *text += &format!("{}  {}, f32 in f64, {operation}\n", hex(&hash.0.finalize()), shape.name);
         }
     }
 }
@@ -80,13 +100,13 @@ fn accumulate<T: Element>(data: &[T], layout: Layout, hash: &mut Hash) {
 }
 
 /// Trains two layers for two steps each, one of them in place. Returns the first layer.
-fn train<T: Element>(path: Path, data: &[T], layout: Layout, hash: &mut Hash) -> BatchNorm {
+fn train<T: Element>(path: Path, precision: Precision, data: &[T], layout: Layout, hash: &mut Hash) -> BatchNorm {
     let features = layout.features();
     let mut affine = BatchNorm::new(features);
     affine.set_weight(&parameters(features, -1.5)).expect("weights");
     affine.set_bias(&parameters(features, 0.25)).expect("biases");
     let plain = BatchNorm::new(features).without_affine().with_cumulative_average().with_eps(0.0).expect("fine");
-    let mut layers = [affine, plain].map(|bn| bn.with_path(path));
+    let mut layers = [affine, plain].map(|bn| bn.with_path(path).with_precision(precision));
     if layout.count() >= 2 && features > 0 {
         for bn in &mut layers {
             let mut out = data.to_vec();
