@@ -21,6 +21,7 @@ mod methods;
 mod plot;
 mod table;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,24 +32,42 @@ fn main() -> ExitCode {
     let svg = match &args[..] {
         [] => None,
         [flag, file] if flag == "--svg" => Some(PathBuf::from(file)),
+        [flag] if flag == "--help" || flag == "-h" => return exit(writeln!(io::stdout(), "{USAGE}")),
         _ => {
-            eprintln!("usage: accuracy [--svg FILE.svg]");
-            return ExitCode::FAILURE;
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
         }
     };
-    print_table::<f64>();
-    print_table::<f32>();
-    if let Some(file) = svg {
-        if let Err(error) = plot::draw(&file) {
-            eprintln!("accuracy: {}: {error}", file.display());
-            return ExitCode::FAILURE;
-        }
-        println!("The plot is in {}.", file.display());
+    if let Err(error) = print_table::<f64>().and_then(|()| print_table::<f32>()) {
+        return exit(Err(error));
     }
-    ExitCode::SUCCESS
+    let Some(file) = svg else { return ExitCode::SUCCESS };
+    if let Err(error) = plot::draw(&file) {
+        eprintln!("accuracy: {}: {error}", file.display());
+        return ExitCode::FAILURE;
+    }
+    exit(writeln!(io::stdout(), "The plot is in {}.", file.display()))
 }
 
-fn print_table<T: Value>() {
+const USAGE: &str = "\
+Prints the errors of means and variances by several methods, against exact arithmetic.
+
+usage: accuracy [--svg FILE.svg]
+
+  --svg FILE.svg  also plots the error against mean / sd";
+
+/// Returns the exit code after printing. A reader that has seen enough, such as `head`, is no failure.
+fn exit(printed: io::Result<()>) -> ExitCode {
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("accuracy: cannot write: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn print_table<T: Value>() -> io::Result<()> {
     let element = std::any::type_name::<T>();
-    println!("### {element}: the worst variance, in ulp\n\n{}\n", table::table(&table::measure::<T>()));
+    writeln!(io::stdout(), "### {element}: the worst variance, in ulp\n\n{}\n", table::table(&table::measure::<T>()))
 }
