@@ -164,13 +164,19 @@ fn delimiters_decimal_commas_and_quotes() {
         assert_eq!((values(&table), names(&table)), (expected.each_ref().map(|x| &x[..]).to_vec(), vec!["a", "b"]));
         assert_eq!(table.notes.len(), usize::from(text.contains("1,5")), "{:?}", table.notes);
     }
+    let lines = |text| table(text).lines;
+    assert_eq!(lines("a,b\r\n1,2\r\n\r\n3,4\r\n"), [2, 4]);
+    assert_eq!(lines("\n\n\"a\nb\",c\n1,2\n\n\n3,4"), [5, 8]);
     // Delimiters and line feeds in quotes.
     assert_eq!(names(&table("\"a;\nb\",\"c,d\"\n1,2\n")), ["a; b", "c,d"]);
     let comma = Reading { decimal: Some(b','), ..Reading::default() };
     assert_eq!(values(&parse(b"a,b\n\"1,5\",2\n", &comma).expect("a table")), [[1.5], [2.0]]);
     let chosen = Reading { delimiter: Some(b';'), ..Reading::default() };
     assert_eq!(values(&parse(b"1,5\n2,5\n", &chosen).expect("a table")), [[1.5, 2.5]]);
-    assert!(refusal("a,b\n\"1,234\",2\n").ends_with("\"1,234\" is not a number; --decimal comma reads 1,5 as 1.5"));
+    assert!(
+        refusal("a,b\n\"1,234\",2\n")
+            .ends_with("\"1,234\" is not a number; if the comma is a decimal mark: --decimal comma")
+    );
     let mixed = "line 2, column 1: \"1,5\" has another decimal mark than line 1; ";
     assert!(refusal("0.5;1\n1,5;2\n").starts_with(mixed));
 }

@@ -38,17 +38,16 @@ fn counts(sample: &[u8]) -> Vec<[usize; DELIMITERS.len()]> {
         let delimiter = DELIMITERS.iter().position(|delimiter| *delimiter == byte);
         match byte {
             b'"' if quoted || cell_start => quoted = !quoted,
-            b'\n' if !quoted => {
-                if !std::mem::replace(&mut blank, true) {
-                    lines.push(std::mem::take(&mut line));
-                }
+            b'\n' if !quoted && !blank => {
+                lines.push(std::mem::take(&mut line));
+                blank = true;
             }
             _ => {}
         }
         if let (Some(at), false) = (delimiter, quoted) {
             line[at] += 1;
         }
-        blank &= byte.is_ascii_whitespace() && byte != b'\t' || byte == b'\n' && !quoted;
+        blank &= byte.is_ascii_whitespace() && byte != b'\t';
         cell_start = delimiter.is_some() || byte == b'\n';
         if lines.len() == SAMPLE_LINES {
             return lines;

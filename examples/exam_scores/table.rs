@@ -1,5 +1,6 @@
 //! Tables of numbers, read from CSV.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
@@ -95,7 +96,7 @@ impl fmt::Display for CsvError {
             CsvError::Text { line, column, name, text } => {
                 write!(f, "line {line}, column {column} ({name}): {text:?} is not a number; ")?;
                 match text.contains(',') {
-                    true => write!(f, "--decimal comma reads 1,5 as 1.5"),
+                    true => write!(f, "if the comma is a decimal mark: --decimal comma"),
                     false => write!(f, "--skip-text leaves out columns with text"),
                 }
             }
@@ -134,24 +135,40 @@ pub(crate) fn parse(bytes: &[u8], reading: &Reading) -> Result<Table, CsvError> 
     let marks = Marks::new(reading.decimal, delimiter);
     let header = reading.header.unwrap_or_else(|| is_header(&record, &second));
     let mut rows = Rows::new(&record, header, marks, reading);
+    if let Cow::Owned(_) = text {
+        rows.notes.push("the file is not UTF-8: the bytes that are not are shown as \u{fffd}".into());
+    }
+    let mut lines = Lines { text: text.as_bytes(), at: 0, line: 1 };
     if !header {
         rows.notes.extend(like_a_header(&record, &second).filter(|_| reading.header.is_none()));
-        rows.push(&record, line(&record, &text))?;
+        rows.push(&record, lines.of(&record))?;
     }
     std::mem::swap(&mut record, &mut second);
     while more {
-        rows.push(&record, line(&record, &text))?;
+        rows.push(&record, lines.of(&record))?;
         more = reader.read_record(&mut record).map_err(CsvError::Csv)?;
     }
     rows.finish(reading)
 }
 
-/// Returns the line of a record. Its position is that of the empty lines before it, if there are any.
-fn line(record: &csv::StringRecord, text: &str) -> u64 {
-    let (line, byte) = record.position().map_or((0, 0), |position| (position.line(), position.byte()));
-    let from = text.as_bytes().get(usize::try_from(byte).unwrap_or(usize::MAX)..).unwrap_or_default();
-    let empty = from.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
-    line + empty.filter(|byte| **byte == b'\n').map(|_| 1).sum::<u64>()
+/// Counts lines. (The reader's own count lags behind where lines end in `\r\n` or are empty.)
+struct Lines<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// Returns the line on which a record starts. Records come in the order of the text.
+    fn of(&mut self, record: &csv::StringRecord) -> u64 {
+        let byte = record.position().map_or(0, csv::Position::byte);
+        let start = usize::try_from(byte).unwrap_or(usize::MAX).min(self.text.len());
+        let ends = self.text[start..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let passed = self.text.get(self.at..start + ends).unwrap_or_default();
+        self.line += passed.iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
+        self.at = self.at.max(start + ends);
+        self.line
+    }
 }
 
 /// Returns whether a cell holds a number, with either decimal mark.
