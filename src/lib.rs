@@ -32,9 +32,10 @@
 //! # Overview
 //! [`Batch`] and [`BatchMut`] combine a slice with its [`Layout`]. [`moments()`] returns [`Moments`]. [`Accumulator`]
 //! accepts batches of any size; its result is bit-identical to a single call. [`Welford`] and [`Ewm`] are for streams:
-//! rows that arrive one by one, with all numbers at hand after each ([`Standardize`] normalises them). [`BatchNorm`] is the
-//! layer, and [`Inference`] is its frozen form. [`Path`] selects how to compute, [`Isa`] selects the instruction set of the
-//! SIMD path, and [`Precision`] selects the arithmetic in which f32 batches are normalised. Every failure is an [`Error`].
+//! rows that arrive one by one, with all statistics available after each ([`Standardize`] normalises them).
+//! [`BatchNorm`] is the layer, and [`Inference`] is its frozen form. [`Path`] selects how to compute, [`Isa`] selects
+//! the instruction set of the SIMD path, and [`Precision`] selects the arithmetic in which f32 batches are normalised.
+//! Every failure is an [`Error`].
 //!
 //! # Numerics
 //!
@@ -58,10 +59,10 @@
 //! deviations of 0.
 //!
 //! ## Streams
-//! Where rows arrive one by one, the shifted sums have nothing to be summed about yet, and Welford's recurrence (1962) is the
-//! algorithm: `spec::welford` is its scalar path. Both of its sums are compensated, and the mean is a distance from a shift
-//! that moves to the mean whenever the number of rows is a power of two. So the result depends on the sequence of rows
-//! alone: on neither lanes, threads, nor the split into calls. [`Ewm`] is the same recurrence with other weights.
+//! When rows arrive one by one, no shift near the mean is known in advance, so Welford's recurrence (1962) is the
+//! algorithm: `spec::welford` is its scalar path. Both of its sums are compensated, and the mean is a distance from a
+//! shift that moves to the mean whenever the number of rows is a power of two. So the result depends on the sequence of
+//! rows alone, not on lanes, threads or the split into calls. [`Ewm`] is the same recurrence with other weights.
 //!
 //! | | cost of a row | of reading | memory per feature | same bits for |
 //! |---|---|---|---|---|
@@ -88,24 +89,25 @@
 //! | normalised f32, [`Precision::Double`], training | 2.3e-13 <!-- OUTPUT_F32 --> of `y - bias` + 3.9e-14 <!-- OUTPUT_F32_WEIGHT --> of the weight + 2 u <!-- OUTPUT_F32_BIAS --> of the bias, then one rounding to f32 |
 //! | normalised f64, evaluation | 5.6 u <!-- OUTPUT_GIVEN --> of `y - bias` + u of `y` (f32 in [`Precision::Double`]: then one rounding to f32) |
 //!
-//! Every step is proven by a machine (Gappa), and what needs induction is derived from these proofs: `tests/proofs/README.md`.
-//! `.ci/proofs` runs them and compares the numbers here with those that are proven. The ideas:
+//! Every step is machine-checked (Gappa), and what needs induction is derived from these proofs:
+//! `tests/proofs/README.md`. `.ci/proofs` runs them and compares the numbers here with those that are proven. The
+//! ideas:
 //!
 //! - *Condition of a chunk.* Rounding in the sums weighs `kappa = S2 / m2` in m2. With the shift from a sample, kappa is
 //!   about 1.1 for values in random order. If it exceeds 16 (2.2 for f64 data), the chunk is computed again about the mean just
 //!   found, and if that does not help, by the fallback: the condition is checked, not assumed.
-//! - *f32 data.* A value passes at most 84 additions, and most of them are of a few terms. Squares of f32 deviations lose
-//!   digits only far behind those of the result.
+//! - *f32 data.* Each value goes through at most 84 additions, most of them of a few terms. Squares of f32 deviations
+//!   lose digits only far behind those of the result.
 //! - *f64 data.* The sums are compensated, and the part of each square that f64 rounds away is summed, too. What is left is
 //!   the rounding of each deviation, by at most `u |d|`. So the result is that of values which differ by so much: over all
 //!   chunks at once, by Cauchy and Schwarz, m2 is within `2 sqrt(2.2) u` of itself.
 //! - *Merging.* A mean of three words keeps merges from rounding even where the standard deviation is smaller than the mean's
 //!   last place; two words lose up to u standard deviations in each level, and these errors line up. Welford's recurrence is
 //!   a tree of depth `n` with means of one word: at 1e12 + U(0, 1) it loses nine digits.
-//! - *Streams.* An error of the mean shrinks with each further row, by `1 - 1/n`. The shift keeps what is rounded as small as
-//!   the data are spread, and compensation keeps the number of rows out of the bound. (Textbook forms lose nine digits at
-//!   mean/sd = 1e12.) The bounds are for any data, hence far above what happens. Those of [`Ewm`] are tested alike, and the
-//!   one of its mean is derived.
+//! - *Streams.* An error of the mean shrinks with each further row, by `1 - 1/n`. The shift keeps what is rounded as
+//!   small as the data are spread, and compensation keeps the number of rows out of the bound. (Textbook forms lose
+//!   nine digits at mean/sd = 1e12.) The bounds hold for any data, so they are far above what is observed. Those of
+//!   [`Ewm`] are tested in the same way, and that of its mean is derived.
 //! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed with the difference first, so that nothing cancels
 //!   at a large mean. What an f64 mean leaves over, times the scale, goes into the bias; it is no larger than any `x - mean`,
 //!   because each `x` is an f64, too. A scale outside of f64's range is applied by its two factors.
@@ -115,15 +117,16 @@
 //!   that no feature depends on the others: a mean above 2^102, a bias above 2^100, a scale that is not 0 and lies outside of
 //!   2^-125 to 2^125, and a mean that f32's smallest numbers do not hold well enough for its scale.
 //!
-//! `tests/oracle.rs`, `tests/merges.rs`, `tests/closed_forms.rs` and `tests/nist.rs` hold this against exact arithmetic, closed
-//! forms and NIST's reference data. `cargo run --release --example accuracy` prints the errors beside those of other methods.
+//! `tests/oracle.rs`, `tests/merges.rs`, `tests/closed_forms.rs` and `tests/nist.rs` check this against exact
+//! arithmetic, closed forms and NIST's reference data. `cargo run --release --example accuracy` prints the errors
+//! beside those of other methods.
 //!
 //! ## Limits
 //! - Variances below 1e-290 lose digits as f64 itself does. Means below 2^-1021, whose last place is the smallest subnormal
 //!   number, are off by up to half of that for each level of the tree.
 //! - A constant feature becomes exactly its bias where the weight is finite. An infinite or NaN weight makes it NaN.
-//! - A chunk whose shift is far from the mean of a feature (a step with few rows on one side, values that wander) is read
-//!   twice. One that holds NaN, infinities or overflows takes a slower scalar path for that feature.
+//! - A chunk whose shift is far from the mean of a feature (a step with few rows on one side, values that drift) is
+//!   read twice. One that holds NaN, infinities or overflows takes a slower scalar path for that feature.
 //! - The bits may change between minor versions of the crate, when the order is improved; never between machines.
 //! - A NaN is a NaN: payloads and signs are not part of the promise.
 //!
@@ -136,12 +139,12 @@
 //! | infinities of one sign | that infinity | NaN | NaN | that infinity, NaN |
 //! | finite f64 values, m2 past `f64::MAX` | right | infinite | the bias (NaN where `x - mean` overflows) | right, infinite |
 //!
-//! (Running statistics with a momentum above 0: 0 times an infinity is NaN, as in PyTorch, and a negative momentum changes
-//! its sign.) Accumulators, merged moments and streams behave in the same way. (But in a stream, the mean is infinite where
-//! values are so far apart that their difference overflows.) With finite running statistics, evaluation treats
-//! each value independently: a NaN gives NaN, an infinity gives the infinity of its sign times the weight's (NaN if the
-//! weight or `running_var + eps` is 0). All this holds in either [`Precision`]. `tests/poisoned.rs` and `tests/single.rs`
-//! hold it.
+//! (Running statistics with a momentum above 0: 0 times an infinity is NaN, as in PyTorch, and a negative momentum
+//! changes its sign.) Accumulators, merged moments and streams behave in the same way. (But in a stream, the mean is
+//! infinite where values are so far apart that their difference overflows.) With finite running statistics, evaluation
+//! treats each value independently: a NaN gives NaN, an infinity gives the infinity of its sign times the weight's (NaN
+//! if the weight or `running_var + eps` is 0). All this holds in either [`Precision`]; `tests/poisoned.rs` and
+//! `tests/single.rs` test it.
 //!
 //! # Threads
 //! [`Path::Parallel`] and [`Path::Auto`] use rayon's current thread pool: the pool in which they are called, or else

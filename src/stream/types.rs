@@ -7,13 +7,13 @@ use super::state::State;
 use crate::spec::{DoubleDouble, FeatureMoments, RowWeights, Running, TripleDouble, scalar};
 use crate::{Batch, BatchMut, Element, Error, Forgetting, Moments, Path, Result, Standardize};
 
-/// Mean and variance of each feature of a stream: rows arrive one by one, and all numbers can be read at any time, in
-/// constant time.
+/// Mean and variance of each feature of a stream: rows arrive one by one, and the statistics can be read at any
+/// time, in constant time.
 ///
 /// It runs Welford's recurrence (1962) with compensated sums. The result depends on the sequence of rows alone: pushing
 /// rows one by one or in any batches, by any [`Path`], gives the same bits. It is accurate at any mean: see the crate
-/// docs, "Error bounds". For batches that are at hand as a whole, [`moments()`](fn@crate::moments) and
-/// [`Accumulator`](crate::Accumulator) are faster and more accurate.
+/// docs, "Error bounds". For whole batches, [`moments()`](fn@crate::moments) and [`Accumulator`](crate::Accumulator)
+/// are faster and more accurate.
 ///
 /// Memory: 40 bytes per feature, allocated once. `==` compares the state bit for bit, except that any NaN equals any
 /// other NaN; it ignores the path.
