@@ -2,13 +2,38 @@
 //!
 //! # Why this is sound
 //! A value of [`Avx2`] or [`Avx512`] (the tokens), or of their lanes, exists only if the processor has the
-//! instructions: only `detect` creates tokens, and only tokens create lanes. Slices are bounds-checked and converted to
-//! a whole array before a pointer is made; masked loads read no more than the slice. All loads and stores are
-//! unaligned, except for non-temporal stores, which check the address.
+//! instructions: only `detect` creates tokens, and only tokens create lanes. Slices are bounds-checked before a pointer is
+//! used; masked loads read no more than the slice. All loads and stores are unaligned, except for non-temporal stores,
+//! which check the address.
 
 use std::arch::x86_64::*;
 
 use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Simd, UPPER_HALF};
+
+/// A vector at any address.
+#[repr(C, packed)]
+struct Unaligned<V>(V);
+
+/// Loads a vector. (The intrinsics for this have checks where debug assertions are on, and are then not inlined: a debug
+/// build of a dependent would take twice as long.)
+///
+/// # Safety
+/// As many values as the vector holds can be read.
+#[inline(always)]
+unsafe fn read<V: Copy, T>(from: *const T) -> V {
+    // SAFETY: the caller's promise; a packed struct has no alignment.
+    unsafe { (*from.cast::<Unaligned<V>>()).0 }
+}
+
+/// Stores a vector: see [`read`].
+///
+/// # Safety
+/// As many values as the vector holds can be written.
+#[inline(always)]
+unsafe fn write<V: Copy, T>(to: *mut T, vector: V) {
+    // SAFETY: the caller's promise; a packed struct has no alignment.
+    unsafe { (*to.cast::<Unaligned<V>>()).0 = vector }
+}
 
 /// Defines the token of an instruction set. Its features are listed once, so that what is detected is what is compiled
 /// for.
@@ -49,7 +74,7 @@ instruction_set!(Avx512, ["avx512f", "avx512vl", "avx512dq", "avx2", "fma"], Avx
 macro_rules! lanes {
     (
         $name:ident, $token:ident, $scalar:ident, $vector:ident, $lanes:literal, $parts:ident,
-        $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident
+        $splat:ident, $add:ident, $sub:ident, $mul:ident
     ) => {
         #[doc = concat!(stringify!($lanes), " lanes.")]
         #[derive(Clone, Copy)]
@@ -68,16 +93,16 @@ macro_rules! lanes {
 
             #[inline(always)]
             fn load(_: $token, from: &[$scalar]) -> Self {
-                let from: &[$scalar; $lanes] = from.first_chunk().expect("a slice shorter than its lanes");
-                // SAFETY: the token proves the features; the array has as many values as are read.
-                $name(unsafe { $load(from.as_ptr()) })
+                assert!(from.len() >= $lanes, "a slice shorter than its lanes");
+                // SAFETY: the token proves the features; the slice has at least as many values as are read.
+                $name(unsafe { read(from.as_ptr()) })
             }
 
             #[inline(always)]
             fn store(self, to: &mut [$scalar]) {
-                let to: &mut [$scalar; $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
-                // SAFETY: lanes exist only with a token; the array has as many values as are written.
-                unsafe { $store(to.as_mut_ptr(), self.0) }
+                assert!(to.len() >= $lanes, "a slice shorter than its lanes");
+                // SAFETY: lanes exist only with a token; the slice has at least as many values as are written.
+                unsafe { write(to.as_mut_ptr(), self.0) }
             }
 
             #[inline(always)]
@@ -107,62 +132,10 @@ macro_rules! lanes {
     };
 }
 
-lanes!(
-    Avx2F64,
-    Avx2,
-    f64,
-    __m256d,
-    4,
-    avx2_parts,
-    _mm256_set1_pd,
-    _mm256_loadu_pd,
-    _mm256_storeu_pd,
-    _mm256_add_pd,
-    _mm256_sub_pd,
-    _mm256_mul_pd
-);
-lanes!(
-    Avx2F32,
-    Avx2,
-    f32,
-    __m256,
-    8,
-    avx2_parts,
-    _mm256_set1_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_add_ps,
-    _mm256_sub_ps,
-    _mm256_mul_ps
-);
-lanes!(
-    Avx512F64,
-    Avx512,
-    f64,
-    __m512d,
-    8,
-    avx512_parts,
-    _mm512_set1_pd,
-    _mm512_loadu_pd,
-    _mm512_storeu_pd,
-    _mm512_add_pd,
-    _mm512_sub_pd,
-    _mm512_mul_pd
-);
-lanes!(
-    Avx512F32,
-    Avx512,
-    f32,
-    __m512,
-    16,
-    avx512_parts,
-    _mm512_set1_ps,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_add_ps,
-    _mm512_sub_ps,
-    _mm512_mul_ps
-);
+lanes!(Avx2F64, Avx2, f64, __m256d, 4, avx2_parts, _mm256_set1_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd);
+lanes!(Avx2F32, Avx2, f32, __m256, 8, avx2_parts, _mm256_set1_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps);
+lanes!(Avx512F64, Avx512, f64, __m512d, 8, avx512_parts, _mm512_set1_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd);
+lanes!(Avx512F32, Avx512, f32, __m512, 16, avx512_parts, _mm512_set1_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps);
 
 /// Implements the operations that sums need in addition.
 macro_rules! f64_lanes {
@@ -253,9 +226,9 @@ macro_rules! load_store {
         impl LoadStore<$element> for $name {
             #[inline(always)]
             fn load_from(_: $token, from: &[$element]) -> Self {
-                let from: &[$element; $lanes] = from.first_chunk().expect("a slice shorter than its lanes");
+                assert!(from.len() >= $lanes, "a slice shorter than its lanes");
                 let $from = from.as_ptr();
-                // SAFETY: the token proves the features; the array has as many elements as are read.
+                // SAFETY: the token proves the features; the slice has at least as many elements as are read.
                 $name(unsafe { $load })
             }
 
@@ -267,18 +240,18 @@ macro_rules! load_store {
 
             #[inline(always)]
             fn store_to(self, to: &mut [$element]) {
-                let to: &mut [$element; $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
+                assert!(to.len() >= $lanes, "a slice shorter than its lanes");
                 let ($to, $lane) = (to.as_mut_ptr(), self.0);
-                // SAFETY: lanes exist only with a token; the array has as many elements as are written.
+                // SAFETY: lanes exist only with a token; the slice has at least as many elements as are written.
                 unsafe { $store }
             }
 
             #[inline(always)]
             fn store_non_temporal([a, b]: [Self; 2], to: &mut [$element], _: &NonTemporal) {
-                let to: &mut [$element; 2 * $lanes] = to.first_chunk_mut().expect("a slice shorter than its lanes");
+                assert!(to.len() >= 2 * $lanes, "a slice shorter than its lanes");
                 if to.as_ptr().addr().is_multiple_of($align) {
                     let ($pair_to, $a, $b) = (to.as_mut_ptr(), a.0, b.0);
-                    // SAFETY: lanes exist only with a token; the array has as many elements as are written, and its
+                    // SAFETY: lanes exist only with a token; the slice has at least as many elements as are written, and its
                     // address is a multiple of what each instruction writes.
                     unsafe { $non_temporal }
                 } else {
@@ -292,7 +265,7 @@ macro_rules! load_store {
 
 load_store!(
     Avx2F64, Avx2, f64, 4,
-    load |from| _mm256_loadu_pd(from), partial avx2_parts::f64::load_partial, store |to, x| _mm256_storeu_pd(to, x),
+    load |from| read(from), partial avx2_parts::f64::load_partial, store |to, x| write(to, x),
     non_temporal aligned to 32 |to, a, b| {
         _mm256_stream_pd(to, a);
         _mm256_stream_pd(to.add(4), b);
@@ -300,15 +273,15 @@ load_store!(
 );
 load_store!(
     Avx2F64, Avx2, f32, 4,
-    load |from| _mm256_cvtps_pd(_mm_loadu_ps(from)), partial avx2_parts::f64::widen_partial,
-    store |to, x| _mm_storeu_ps(to, _mm256_cvtpd_ps(x)),
+    load |from| _mm256_cvtps_pd(read(from)), partial avx2_parts::f64::widen_partial,
+    store |to, x| write(to, _mm256_cvtpd_ps(x)),
     non_temporal aligned to 32 |to, a, b| {
         _mm256_stream_ps(to, _mm256_set_m128(_mm256_cvtpd_ps(b), _mm256_cvtpd_ps(a)));
     }
 );
 load_store!(
     Avx2F32, Avx2, f32, 8,
-    load |from| _mm256_loadu_ps(from), partial avx2_parts::f32::load_partial, store |to, x| _mm256_storeu_ps(to, x),
+    load |from| read(from), partial avx2_parts::f32::load_partial, store |to, x| write(to, x),
     non_temporal aligned to 32 |to, a, b| {
         _mm256_stream_ps(to, a);
         _mm256_stream_ps(to.add(8), b);
@@ -316,7 +289,7 @@ load_store!(
 );
 load_store!(
     Avx512F64, Avx512, f64, 8,
-    load |from| _mm512_loadu_pd(from), partial avx512_parts::f64::load_partial, store |to, x| _mm512_storeu_pd(to, x),
+    load |from| read(from), partial avx512_parts::f64::load_partial, store |to, x| write(to, x),
     non_temporal aligned to 64 |to, a, b| {
         _mm512_stream_pd(to, a);
         _mm512_stream_pd(to.add(8), b);
@@ -324,8 +297,8 @@ load_store!(
 );
 load_store!(
     Avx512F64, Avx512, f32, 8,
-    load |from| _mm512_cvtps_pd(_mm256_loadu_ps(from)), partial avx512_parts::f64::widen_partial,
-    store |to, x| _mm256_storeu_ps(to, _mm512_cvtpd_ps(x)),
+    load |from| _mm512_cvtps_pd(read(from)), partial avx512_parts::f64::widen_partial,
+    store |to, x| write(to, _mm512_cvtpd_ps(x)),
     non_temporal aligned to 64 |to, a, b| {
         let low = _mm512_castps256_ps512(_mm512_cvtpd_ps(a));
         _mm512_stream_ps(to, _mm512_insertf32x8::<1>(low, _mm512_cvtpd_ps(b)));
@@ -333,7 +306,7 @@ load_store!(
 );
 load_store!(
     Avx512F32, Avx512, f32, 16,
-    load |from| _mm512_loadu_ps(from), partial avx512_parts::f32::load_partial, store |to, x| _mm512_storeu_ps(to, x),
+    load |from| read(from), partial avx512_parts::f32::load_partial, store |to, x| write(to, x),
     non_temporal aligned to 64 |to, a, b| {
         _mm512_stream_ps(to, a);
         _mm512_stream_ps(to.add(16), b);
