@@ -126,6 +126,17 @@ impl<'a, T> BatchMut<'a, T> {
         BatchMut { data: self.data, layout: self.layout }
     }
 
+    /// Returns the values.
+    ///
+    /// ```
+    /// # use batchnorm::{BatchMut, Layout};
+    /// assert_eq!(BatchMut::new(&mut [1.0f32, 2.0], Layout::nc(2, 1))?.data(), &[1.0, 2.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn data(&self) -> &[T] {
+        self.data
+    }
+
     /// Returns the values for writing.
     ///
     /// ```

@@ -14,6 +14,7 @@ use std::fmt;
 /// | `[N, C, H, W]` | `(n, c, h * w)` |
 /// | `[N, C, D, H, W]` | `(n, c, d * h * w)` |
 /// | `[N, H, W, C]` (channels last) | `(n * h * w, c, 1)` |
+/// | `[C, N]`: a table column by column | `(1, c, n)` |
 ///
 /// ```
 /// use batchnorm::Layout;
@@ -36,6 +37,16 @@ impl Layout {
     ///
     /// ```
     /// assert_eq!(batchnorm::Layout::new(6, 5, 1), batchnorm::Layout::nc(6, 5));
+    /// ```
+    ///
+    /// A table that is stored column by column, as data frames are, is a single block:
+    ///
+    /// ```
+    /// use batchnorm::{Batch, Layout, moments};
+    ///
+    /// let columns = [1.0f32, 2.0, 6.0, 10.0, 10.0, 10.0]; // two columns of three values
+    /// assert_eq!(moments(Batch::new(&columns, Layout::new(1, 2, 3))?).means(), [3.0, 10.0]);
+    /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub const fn new(outer: usize, features: usize, inner: usize) -> Self {
         Layout { outer, features, inner }

@@ -288,3 +288,33 @@ fn nothing_in_any_shape() {
         }
     }
 }
+
+/// Scale and shift are what folding by hand needs, also where f64 cannot hold the scale.
+#[test]
+fn scale_and_shift() {
+    let weight = [0.5, -2.0, 1e200, 1e-200, 0.0];
+    let bias = [0.25, 1.0, 0.0, 3.0, 7.0];
+    let mean = [3.0, 1e6, 1.0, 5.0, 2.0];
+    let var = [4.0, 0.0, 1e-250, 1e250, 1.0];
+    let mut bn = BatchNorm::new(5).with_eps(1.0).expect("eps");
+    let set = |bn: &mut BatchNorm| {
+        bn.set_weight(&weight)?;
+        bn.set_bias(&bias)?;
+        bn.set_running_mean(&mean)?;
+        bn.set_running_var(&var)
+    };
+    set(&mut bn).expect("one each");
+    let norm = bn.to_inference();
+    assert_eq!(norm.shift()[1], 1.0 + 2.0 * 1e6);
+    let x: Vec<f64> = (0..5).map(|feature| mean[feature] + 2.5).collect();
+    let mut y = [0.0; 5];
+    let layout = Layout::nc(1, 5);
+    norm.forward(Batch::new(&x, layout).expect("x"), BatchMut::new(&mut y, layout).expect("y")).expect("runs");
+    for feature in 0..5 {
+        let folded = x[feature] * norm.scale()[feature] + norm.shift()[feature];
+        assert!((folded - y[feature]).abs() <= 1e-9 * y[feature].abs(), "{feature}: {folded} and {}", y[feature]);
+    }
+    let norm = bn.with_eps(0.0).expect("eps").to_inference();
+    assert_eq!(norm.scale(), [0.25, 0.0, f64::INFINITY, 1e-200 * (1.0 / 1e250f64.sqrt()), 0.0]);
+    assert_eq!(norm.shift(), [-0.5, 1.0, f64::NEG_INFINITY, 3.0, 7.0]);
+}

@@ -2,7 +2,7 @@
 
 mod common;
 
-use batchnorm::{Accumulator, Batch, Element, Error, Layout, Moments, Path, Workspace, moments};
+use batchnorm::{Accumulator, Batch, Element, Error, Layout, Moments, MomentsParts, Path, Workspace, moments};
 use common::by_every_path;
 use common::nasty::{KINDS, Kind, batch};
 use proptest::prelude::*;
@@ -336,4 +336,30 @@ fn moments_into_forgets() {
         Path::Auto.moments_into(x, &mut m, &mut workspace);
         assert_eq!(m, Path::Scalar.moments(x));
     }
+}
+
+/// Standard deviations of all features have the bits of each: over several blocks, and where counts differ.
+#[test]
+fn std_devs_of_all_features() {
+    let layout = Layout::nc(5, 131);
+    let data: Vec<f64> = batch(Kind::Normal, 1, layout);
+    let mut m = moments(Batch::new(&data, layout).expect("a batch"));
+    let check = |m: &Moments| {
+        for ddof in [0.0, 1.0, 5.0, 6.5] {
+            let (mut double, mut single) = (vec![0.0f64; m.num_features()], vec![0.0f32; m.num_features()]);
+            m.std_devs_into(ddof, &mut double).expect("one each");
+            m.std_devs_into(ddof, &mut single).expect("one each");
+            let expected: Vec<f64> = (0..m.num_features()).map(|feature| m.std_dev(feature, ddof)).collect();
+            assert_eq!(common::bits(&double), common::bits(&expected), "ddof {ddof}");
+            let rounded: Vec<f32> = expected.iter().map(|x| f32::from_f64(*x)).collect();
+            assert_eq!(common::bits(&single), common::bits(&rounded), "ddof {ddof}");
+        }
+    };
+    check(&m);
+    assert!(matches!(m.std_devs_into(0.0, &mut [0.0f32; 3]), Err(Error::Features { expected: 131, given: 3, .. })));
+    let counts: Vec<u64> = (0..131).map(|feature| 5 + feature % 2).collect();
+    m = Moments::from_parts(MomentsParts { counts: &counts, ..m.parts() }).expect("moments");
+    check(&m);
+    check(&Moments::new(3));
+    assert_eq!(format!("{:?}", m.parts()), "MomentsParts { num_features: 131, .. }");
 }

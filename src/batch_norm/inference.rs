@@ -98,6 +98,54 @@ impl Inference {
         self.normalization.double.features()
     }
 
+    /// Returns the scale of each feature, `weight / sqrt(running_var + eps)`: with [`Inference::shift`], the factor of
+    /// `y = x * scale + shift`, for folding the layer into a neighbour by hand. Allocates.
+    ///
+    /// Folding loses accuracy where the mean is large: `x * scale` and `shift` then nearly cancel, and an error of
+    /// `|mean| / standard deviation` units of rounding remains. [`Inference::forward`] subtracts the mean first and has no
+    /// such error, so the bits differ, too. The scale is 0 where `running_var + eps` is 0, and infinite or 0 where f64
+    /// cannot hold it.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// let mut bn = BatchNorm::new(2).with_eps(0.0)?;
+    /// bn.set_weight(&[3.0, 1.0])?;
+    /// bn.set_bias(&[0.5, 0.0])?;
+    /// bn.set_running_mean(&[10.0, 0.0])?;
+    /// bn.set_running_var(&[4.0, 1.0])?;
+    /// let norm = bn.to_inference();
+    /// assert_eq!((norm.scale(), norm.shift()), (vec![1.5, 1.0], vec![-14.5, 0.0]));
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn scale(&self) -> Vec<f64> {
+        self.folded().map(|[_, scale, _]| scale).collect()
+    }
+
+    /// Returns the shift of each feature, `bias - running_mean * scale`, rounded once: see [`Inference::scale`]. Allocates.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// let mut bn = BatchNorm::new(1).with_eps(0.0)?;
+    /// bn.set_running_mean(&[2.0])?;
+    /// assert_eq!(bn.to_inference().shift(), [-2.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn shift(&self) -> Vec<f64> {
+        self.folded().map(|[mean, scale, bias]| (-mean).mul_add(scale, bias)).collect()
+    }
+
+    /// Returns mean, scale and bias of each feature, as they would be if f64 had no limits where it can.
+    fn folded(&self) -> impl Iterator<Item = [f64; 3]> {
+        let Normalization { double, factored, .. } = &self.normalization;
+        let mut factored = factored.iter().peekable();
+        (0..double.features()).map(move |feature| match factored.next_if(|factors| factors.feature == feature) {
+            Some(factors) => [factors.mean, factors.inverse_deviation * factors.weight, factors.bias],
+            None => double.feature(feature),
+        })
+    }
+
     /// Normalises `x` by the running statistics and writes the result to `y`.
     ///
     /// # Errors

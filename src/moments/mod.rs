@@ -1,16 +1,16 @@
 //! Mean and variance of each feature: the types that callers hold.
 
+mod into;
 mod parts;
 mod workspace;
 
 use std::fmt;
 
-use crate::element::{ByElement, INTERNAL};
 use crate::kernels::reduce::Merge;
-use crate::kernels::{Arrays, MOMENT_WORDS, MomentArrays, MomentSlices, Variances};
+use crate::kernels::{Arrays, MOMENT_WORDS, MomentArrays, MomentSlices};
 use crate::lanes::Isa;
 use crate::spec::{same_bits, scalar};
-use crate::{Element, Error, Result};
+use crate::{Error, Result};
 
 pub use parts::MomentsParts;
 pub use workspace::Workspace;
@@ -191,61 +191,6 @@ impl Moments {
         }
     }
 
-    /// Writes [`Moments::mean`] of every feature to `out`, rounded to its element type.
-    ///
-    /// # Errors
-    /// [`Error::Features`] if `out` does not have one element per feature.
-    ///
-    /// ```
-    /// # use batchnorm::{Batch, Layout, moments};
-    /// let m = moments(Batch::new(&[1.0f32, 10.0, 2.0, 10.0, 6.0, 10.0], Layout::nc(3, 2))?);
-    /// let mut means = [0.0f32; 2];
-    /// m.means_into(&mut means)?;
-    /// assert_eq!(means, [3.0, 10.0]);
-    /// # Ok::<(), batchnorm::Error>(())
-    /// ```
-    pub fn means_into<T: Element>(&self, out: &mut [T]) -> Result<()> {
-        self.check(out.len())?;
-        for (out, mean) in out.iter_mut().zip(self.means()) {
-            *out = T::from_f64(*mean);
-        }
-        Ok(())
-    }
-
-    /// Writes [`Moments::variance`] of every feature to `out`, rounded to its element type. Vectorised, so faster than
-    /// calling `variance` per feature. Runs on the calling thread.
-    ///
-    /// # Errors
-    /// [`Error::Features`] if `out` does not have one element per feature.
-    ///
-    /// ```
-    /// # use batchnorm::{Batch, Layout, moments};
-    /// let m = moments(Batch::new(&[1.0f32, 10.0, 2.0, 10.0, 6.0, 10.0], Layout::nc(3, 2))?);
-    /// let mut variances = [0.0f32; 2];
-    /// m.variances_into(1.0, &mut variances)?;
-    /// assert_eq!(variances, [7.0, 0.0]);
-    /// # Ok::<(), batchnorm::Error>(())
-    /// ```
-    pub fn variances_into<T: Element>(&self, ddof: f64, out: &mut [T]) -> Result<()> {
-        self.check(out.len())?;
-        match self.uniform_count() {
-            Some(0) => out.fill(T::from_f64(f64::NAN)),
-            Some(count) => {
-                let (moments, degrees_of_freedom) = (self.slices(), degrees_of_freedom(count, ddof));
-                match T::in_out(None, out, INTERNAL) {
-                    ByElement::F32((_, to)) => variances_f32(Variances { moments, degrees_of_freedom, to }),
-                    ByElement::F64((_, to)) => variances_f64(Variances { moments, degrees_of_freedom, to }),
-                }
-            }
-            None => {
-                for (feature, out) in out.iter_mut().enumerate() {
-                    *out = T::from_f64(self.variance(feature, ddof));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Returns the standard deviation of a feature: the square root of [`Moments::variance`].
     ///
     /// # Panics
@@ -364,18 +309,6 @@ impl Moments {
         }
         Arrays(self.words.each_mut().map(|words| &mut words[..]))
     }
-}
-
-/// Not generic, so that the kernel is compiled in this crate.
-#[inline(never)]
-fn variances_f32(variances: Variances<'_, f32>) {
-    Isa::detect().run(variances);
-}
-
-/// Not generic, so that the kernel is compiled in this crate.
-#[inline(never)]
-fn variances_f64(variances: Variances<'_, f64>) {
-    Isa::detect().run(variances);
 }
 
 /// Returns `max(0, count - ddof)`.

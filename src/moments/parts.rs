@@ -1,5 +1,7 @@
 //! Moments as plain arrays, to send them to another process and back.
 
+use std::fmt;
+
 use super::Moments;
 use crate::{Error, Result};
 
@@ -14,7 +16,7 @@ use crate::{Error, Result};
 /// assert_eq!(Moments::from_parts(m.parts())?, m);
 /// # Ok::<(), batchnorm::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct MomentsParts<'a> {
     /// Number of values of each feature.
     pub counts: &'a [u64],
@@ -28,6 +30,13 @@ pub struct MomentsParts<'a> {
     pub m2s: &'a [f64],
     /// Low words of m2.
     pub m2s_low: &'a [f64],
+}
+
+/// Prints the number of features only, because there may be many.
+impl fmt::Debug for MomentsParts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MomentsParts").field("num_features", &self.counts.len()).finish_non_exhaustive()
+    }
 }
 
 impl Moments {
