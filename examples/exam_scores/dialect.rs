@@ -65,8 +65,8 @@ pub(crate) fn is_missing(cell: &str) -> bool {
     // Most cells are numbers: decide on their first byte.
     match cell.as_bytes().first() {
         None => true,
-        Some(b'n' | b'N' | b'#' | b'-' | b'?') => {
-            let words = ["na", "n/a", "#n/a", "nan", "null", "none", "-", "?"];
+        Some(b'n' | b'N' | b'#' | b'-' | b'+' | b'?') => {
+            let words = ["na", "n/a", "#n/a", "nan", "-nan", "+nan", "null", "none", "-", "?"];
             words.iter().any(|word| cell.eq_ignore_ascii_case(word))
         }
         Some(_) => false,

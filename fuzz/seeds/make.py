@@ -226,6 +226,9 @@ def exam_csv():
         "not_utf8": b"a,\xff\n1,2\n",
         "empty_cells": b",\n1,2\n",
         "nothing": b"\n",
+        "signed_nan": b"a,b\n+nan,1\n2,3\n",
+        "semicolons": b'\xef\xbb\xbf"a; b";c\r\n-1,5;2\r\n\r\n;"3,5"\r\n',
+        "tabs": b"name\t2019\t2020\t2021\nx\t1\tNA\t3\n",
     }
 
 
