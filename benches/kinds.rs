@@ -12,9 +12,12 @@
 
 mod common;
 
+use std::process::ExitCode;
+
 use batchnorm::{Element, Isa, Layout, Path};
 use bytemuck::Pod;
 use comfy_table::{CellAlignment, Table, presets};
+use common::args::Usage;
 use common::measure::{Effort, Rounds};
 use common::nasty::{KINDS, Kind};
 use common::{Bench, Op, Shape, shape};
@@ -24,15 +27,26 @@ const SHAPES: [Shape; 2] =
 
 const EFFORT: Effort = Effort { rounds: 9, seconds: 1.0, turn: 2e-3 };
 
-fn main() {
-    let test = std::env::args().any(|arg| arg == "--test");
-    let effort = if test { Effort::ONCE } else { EFFORT };
+const USAGE: Usage = Usage {
+    name: "kinds",
+    about: "Measures moments of numerically difficult columns, with the best instruction set of this machine.",
+    only: Some("columns"),
+    file: None,
+};
+
+fn main() -> ExitCode {
+    let options = match USAGE.parse() {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
+    let effort = if options.test { Effort::ONCE } else { EFFORT };
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     let columns =
         ["f32", "f64"].into_iter().flat_map(|element| SHAPES.map(|shape| format!("{element} {}", shape.name)));
     table.set_header(std::iter::once("columns".to_string()).chain(columns));
-    for kind in KINDS {
+    let kinds: Vec<_> = KINDS.into_iter().filter(|kind| options.wants(&format!("{kind:?}"))).collect();
+    for &kind in &kinds {
         let figures = SHAPES.map(|shape| figure::<f32>(kind, shape, effort)).into_iter();
         let figures = figures.chain(SHAPES.map(|shape| figure::<f64>(kind, shape, effort)));
         table.add_row(std::iter::once(format!("{kind:?}")).chain(figures));
@@ -40,7 +54,11 @@ fn main() {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    println!("{table}");
+    if !kinds.is_empty() {
+        println!("{table}\n");
+        println!("GB/s at best time and, in brackets, time of a plain sum over the same bytes divided by ours");
+    }
+    options.exit(kinds.len())
 }
 
 fn figure<T: Element + Pod>(kind: Kind, shape: Shape, effort: Effort) -> String {

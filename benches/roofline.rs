@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench roofline              # takes a minute or two; writes roofline.svg to the target directory
-//! cargo bench --bench roofline -- FILE.svg  # writes to FILE.svg, relative to the package's directory
+//! cargo bench --bench roofline -- FILE.svg  # writes to FILE.svg, relative to `benches`
 //! ```
 //!
 //! Batches are f32, `[N, 128]`. Bandwidth counts the bytes that must be moved: those of the batch and, if there is one,
@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use batchnorm::{Isa, Layout, Path};
 use chart::{Line, Look, Panel};
+use common::args::{Options, Usage};
 use common::measure::{Effort, Rounds};
 use common::nasty::Kind;
 use common::{Bench, Op};
@@ -31,32 +32,22 @@ const EFFORT: Effort = Effort { rounds: 15, seconds: 2.0, turn: 2e-3 };
 /// A path that takes longer than this per call, in seconds, does not run on larger batches.
 const SLOW: f64 = 0.1;
 
-struct Options {
-    /// Measure almost nothing, to check that everything runs.
-    test: bool,
-    file: PathBuf,
-}
-
-impl Options {
-    fn parse(args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let (mut test, mut file) = (false, None);
-        for arg in args {
-            match arg.as_str() {
-                // Cargo passes this.
-                "--bench" => {}
-                "--test" => test = true,
-                svg if svg.ends_with(".svg") && file.is_none() => file = Some(PathBuf::from(svg)),
-                _ => return Err(format!("unknown argument {arg:?}; there are FILE.svg (once) and --test")),
-            }
-        }
-        let temporary = File::new(env!("CARGO_TARGET_TMPDIR"));
-        let default = if test { temporary.join("roofline.svg") } else { temporary.with_file_name("roofline.svg") };
-        Ok(Options { test, file: file.unwrap_or(default) })
-    }
-}
+const USAGE: Usage = Usage {
+    name: "roofline",
+    about: "Plots bandwidth against batch size, for every operation and path, together with the machine's limits.",
+    only: None,
+    file: Some((
+        ".svg",
+        "where to write the plot, relative to `benches` (default: roofline.svg in the target directory)",
+    )),
+};
 
 fn main() -> ExitCode {
-    match Options::parse(std::env::args().skip(1)).and_then(|options| run(&options)) {
+    let options = match USAGE.parse() {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
+    match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -65,14 +56,23 @@ fn main() -> ExitCode {
     }
 }
 
+/// Returns the file to write, by default beside what Cargo builds.
+fn file(options: &Options) -> PathBuf {
+    let temporary = File::new(env!("CARGO_TARGET_TMPDIR"));
+    let default = if options.test { temporary.join("roofline.svg") } else { temporary.with_file_name("roofline.svg") };
+    options.file.clone().unwrap_or(default)
+}
+
 fn run(options: &Options) -> Result<(), String> {
-    let unwritable = |error| format!("cannot write {}: {error}", options.file.display());
+    let file = file(options);
+    let unwritable = |error| format!("cannot write {}: {error}", file.display());
     // Check this before spending time. An existing file keeps its contents until the end.
-    std::fs::OpenOptions::new().append(true).create(true).open(&options.file).map_err(unwritable)?;
+    std::fs::OpenOptions::new().append(true).create(true).open(&file).map_err(unwritable)?;
     let panels: Vec<_> = Op::ALL.into_iter().map(|op| panel(op, options.test)).collect();
     let svg = chart::draw(&panels, &notes()).map_err(|error| format!("cannot draw: {error}"))?;
-    std::fs::write(&options.file, svg).map_err(unwritable)?;
-    println!("\nwrote {}", options.file.display());
+    std::fs::write(&file, svg).map_err(unwritable)?;
+    println!("\nGB/s at best time: bytes that must move per second. limit: the fastest way of reading or copying them");
+    println!("wrote {}", file.display());
     Ok(())
 }
 

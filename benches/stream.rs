@@ -6,15 +6,17 @@
 //! cargo bench --bench stream -- --only push,376  # rows whose "features operation path type" has all of these words
 //! ```
 //!
-//! The times are nanoseconds per row, the minimum and the median over the rounds. For `rows`, `of read` is the share of
-//! the time in which a plain sum reads the same bytes.
+//! The times are nanoseconds per row, the minimum and the median over the rounds. For `rows`, `of plain sum` is the time
+//! of a plain sum over the same bytes divided by ours.
 
 mod common;
 
 use std::hint::black_box;
+use std::process::ExitCode;
 
 use batchnorm::{Batch, Element, Ewm, Forgetting, Layout, Path, Standardize, Welford};
 use bytemuck::Pod;
+use common::args::{Options, Usage};
 use common::limits::Limit;
 use common::measure::{min_median, seconds};
 use common::nasty::{Kind, batch};
@@ -57,17 +59,40 @@ enum Contender {
     Forget(Path),
 }
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let test = args.iter().any(|arg| arg == "--test");
-    let only = args.iter().skip_while(|arg| *arg != "--only").nth(1);
-    let words: Vec<&str> = only.map(|words| words.split(',').collect()).unwrap_or_default();
-    println!("| features | type | operation | path | ns/row min | ns/row median | of textbook min | of read min |");
-    println!("|---:|---|---|---|---:|---:|---:|---:|");
+const USAGE: Usage = Usage {
+    name: "stream",
+    about: "Measures streams: row by row, many rows in a call, and normalising, beside a plain loop of the textbook's
+recurrence in f64.",
+    only: Some("features operation path type"),
+    file: None,
+};
+
+const LEGEND: &str = "
+ns per row    best and median of the rounds
+of textbook   best time divided by that of the textbook's loop, which divides for every value
+of plain sum  time of a plain sum over the same bytes divided by ours; 1 is as fast as memory";
+
+fn main() -> ExitCode {
+    let options = match USAGE.parse() {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
+    let mut printed = 0;
     for features in FEATURES {
-        measure::<f32>(features, "f32", test, &words);
-        measure::<f64>(features, "f64", test, &words);
+        measure::<f32>(features, "f32", &options, &mut printed);
+        measure::<f64>(features, "f64", &options, &mut printed);
     }
+    if printed > 0 {
+        println!("{LEGEND}");
+    }
+    options.exit(printed)
+}
+
+fn header() {
+    println!(
+        "| features | type | operation | path | ns per row, best | ns per row, median | of textbook | of plain sum |"
+    );
+    println!("|---:|---|---|---|---:|---:|---:|---:|");
 }
 
 fn contenders() -> Vec<(String, &'static str, Contender)> {
@@ -82,13 +107,13 @@ fn contenders() -> Vec<(String, &'static str, Contender)> {
     contenders
 }
 
-fn measure<T: Element + Pod>(features: usize, element: &str, test: bool, words: &[&str]) {
-    let wanted = |name: &str| words.iter().all(|word| name.contains(word));
+fn measure<T: Element + Pod>(features: usize, element: &str, options: &Options, printed: &mut usize) {
+    let test = options.test;
     let contenders: Vec<_> = contenders()
         .into_iter()
         .filter(|(name, op, contender)| {
             matches!(contender, Contender::Textbook | Contender::Read)
-                || wanted(&format!("{features} {op} {name} {element}"))
+                || options.wants(&format!("{features} {op} {name} {element}"))
         })
         .collect();
     if contenders.len() == 2 {
@@ -102,6 +127,10 @@ fn measure<T: Element + Pod>(features: usize, element: &str, test: bool, words: 
         }
     }
     let times: Vec<_> = times.into_iter().map(min_median).collect();
+    if *printed == 0 {
+        header();
+    }
+    *printed += contenders.len();
     for ((name, op, contender), (min, median)) in contenders.iter().zip(&times) {
         let read = match contender {
             Contender::Rows(_) => format!("{:.2}", times[1].0 / min),

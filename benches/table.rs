@@ -11,44 +11,54 @@
 
 mod common;
 
+use std::process::ExitCode;
+
 use batchnorm::{Element, Path};
 use bytemuck::Pod;
+use common::args::{Options, Usage};
 use common::measure::{Effort, Rounds};
 use common::nasty::Kind;
 use common::{Bench, LARGE, Op, SHAPES, Shape, paths};
 
 const EFFORT: Effort = Effort { rounds: 15, seconds: 10.0, turn: 2e-3 };
 
-struct Options {
-    /// Run everything once and measure nothing.
-    test: bool,
-    only: Vec<String>,
-}
+const USAGE: Usage = Usage {
+    name: "table",
+    about: "Measures every operation by every path, together with the machine's limits in the same run.",
+    only: Some("shape operation path type"),
+    file: None,
+};
 
-impl Options {
-    fn wants(&self, name: &str) -> bool {
-        self.only.iter().all(|word| name.contains(word.as_str()))
-    }
-}
+const LEGEND: &str = "
+GB/s            bytes that must move (each value is read once and, except for moments, written once) per second
+best, median    the fastest and the median of the rounds
+of plain        time of a plain sum (moments) or of memcpy over the same bytes, divided by ours; 1 is as fast as memory
+of fastest way  the same, with the fastest way of reading or copying that the benches know";
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let only = args.iter().skip_while(|arg| *arg != "--only").nth(1);
-    let options = Options {
-        test: args.iter().any(|arg| arg == "--test"),
-        only: only.map(|words| words.split(',').map(String::from).collect()).unwrap_or_default(),
+fn main() -> ExitCode {
+    let options = match USAGE.parse() {
+        Ok(options) => options,
+        Err(code) => return code,
     };
-    println!(
-        "| shape | type | operation | path | GB/s min | GB/s median | of plain min | of plain median | of best min | of best median |"
-    );
-    println!("|---|---|---|---|---:|---:|---:|---:|---:|---:|");
+    let mut printed = 0;
     for shape in SHAPES.iter().chain(if options.test { &[] } else { &LARGE[..] }) {
-        rows::<f32>(shape, "f32", &options);
-        rows::<f64>(shape, "f64", &options);
+        rows::<f32>(shape, "f32", &options, &mut printed);
+        rows::<f64>(shape, "f64", &options, &mut printed);
     }
+    if printed > 0 {
+        println!("{LEGEND}");
+    }
+    options.exit(printed)
 }
 
-fn rows<T: Element + Pod>(shape: &Shape, element: &str, options: &Options) {
+fn header() {
+    let figures = ["GB/s at best time", "GB/s at median time", "of plain, best", "of plain, median"];
+    let more = ["of fastest way, best", "of fastest way, median"];
+    println!("| shape | type | operation | path | {} | {} |", figures.join(" | "), more.join(" | "));
+    println!("|---|---|---|---|---:|---:|---:|---:|---:|---:|");
+}
+
+fn rows<T: Element + Pod>(shape: &Shape, element: &str, options: &Options, printed: &mut usize) {
     let mut bench: Option<Bench<T>> = None;
     for op in Op::ALL {
         let name = |path: &str| format!("{} {} {path} {element}", shape.name, op.name());
@@ -68,6 +78,10 @@ fn rows<T: Element + Pod>(shape: &Shape, element: &str, options: &Options) {
             let ratios = [plain.0 / own.0, plain.1 / own.1, best.0 / own.0, best.1 / own.1];
             let figures: Vec<_> =
                 [rate(own.0), rate(own.1)].into_iter().chain(ratios).map(|x| format!("{x:.2}")).collect();
+            if *printed == 0 {
+                header();
+            }
+            *printed += 1;
             println!("{title} | {} |", figures.join(" | "));
         }
     }

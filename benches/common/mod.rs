@@ -1,6 +1,7 @@
 //! What the benches share: shapes, data, operations by path, the limits of the machine, and timing.
 #![allow(dead_code, unreachable_pub, reason = "each bench uses a part of it")]
 
+pub mod args;
 pub mod limits;
 pub mod measure;
 #[path = "../../tests/common/nasty.rs"]
