@@ -65,13 +65,18 @@ pub(crate) const PARALLEL_STREAM: usize = 1 << 18;
 /// expanded to one per value. (A plane must hold two of the widest f64 vectors.)
 pub(crate) const SPLAT_INNER: usize = 16;
 
-/// Columns to which parameters are expanded at a time.
+/// Widest rows that are laid side by side, with their parameters expanded to one per column.
 pub(crate) const EXPANDED_COLUMNS: usize = 128;
 
 /// Runs up to this length are too short to be worth expanding parameters for.
 pub(crate) const FEW_VALUES: usize = 64;
 
-/// Columns per tile of wide rows: the parameters of a tile stay in the first-level cache while several rows are mapped.
+/// Fewest rows for which the parameters of wide rows are expanded in tiles, which serve for all rows.
+pub(crate) const FEW_ROWS: usize = 2;
+
+/// Columns per tile of wide rows: the parameters of a tile, in memory or expanded, stay in the first-level cache while
+/// several rows are mapped. For fewer columns at a time, expanded parameters would be loaded before their stores, which
+/// wait for those of the output, have left the processor.
 /// (Zen 5; 512 to 8192 were tried.)
 pub(crate) const MAP_TILE_COLUMNS: usize = 1024;
 
