@@ -162,3 +162,41 @@ fn weighted(values: &[f64], alpha: f64, adjust: bool) -> Weighted {
     let variance = &m2 / &total;
     Weighted { mean, unbiased: m2 / (&total - squares / &total), variance }
 }
+
+/// Early on, or where alpha is nearly 1, one weight is nearly all: what is left of `total - squares / total` keeps its
+/// digits. With two rows, the unbiased variance is half of their squared distance, whatever the weights.
+#[test]
+fn unbiased_variances_survive_uneven_weights() {
+    for alpha in [1e-250, 1e-160, 1e-100, 1e-17, 1e-9, 0.5, 0.999_999, 1.0 - 1e-12, 1.0 - U] {
+        for adjust in [false, true] {
+            let mut stream = Ewm::new(1, Forgetting::from_alpha(alpha).expect("in range").with_adjust(adjust));
+            for x in [1.0, 4.0] {
+                stream.push(&[x]).expect("fits");
+            }
+            let error = (stream.variance(0, 1.0) - 4.5).abs() / 4.5 / U;
+            assert!(error <= 16.0, "alpha {alpha}, {adjust}: {error} u");
+            assert!(stream.mean(0) >= 1.0 && stream.variance(0, 0.0).is_finite(), "alpha {alpha}, {adjust}");
+        }
+    }
+}
+
+/// If alpha is 1, the mean is the newest row, however far from the one before.
+#[test]
+fn alpha_1_keeps_the_newest_row() {
+    for (name, stream) in common::by_every_path(|path| {
+        let mut stream = Ewm::new(3, Forgetting::from_alpha(1.0).expect("in range")).with_path(path);
+        let rows = [1e16, 1.0, f64::MAX, f64::MIN, 1e-300, 3.0].map(|x| [x, -x, 5.0]);
+        for row in rows {
+            stream.push(&row).expect("fits");
+            for (feature, x) in row.into_iter().enumerate() {
+                assert_eq!((stream.mean(feature), stream.variance(feature, 0.0)), (x, 0.0), "{path:?}");
+            }
+        }
+        let mut at_once = Ewm::new(3, stream.forgetting()).with_path(batchnorm::Path::Scalar);
+        at_once.push_rows(Batch::new(rows.as_flattened(), Layout::nc(6, 3)).expect("rows")).expect("fits");
+        assert!(at_once == stream, "{path:?}");
+        stream
+    }) {
+        assert_eq!(stream.count(), 6, "{name}");
+    }
+}
