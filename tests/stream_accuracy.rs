@@ -136,7 +136,7 @@ fn ewm_errors(values: &[f64], alpha: f64, adjust: bool) -> [f64; 2] {
         stream.push(&[*x]).expect("fits");
     }
     // Rows of negligible weight are left out.
-    let from = if alpha < 0.25 { 0 } else { values.len().saturating_sub(400) };
+    let from = if alpha < 0.25 { 0 } else { values.len().saturating_sub(240) };
     let Weighted { mean, variance, unbiased } = weighted(&values[from..], alpha, adjust || from > 0);
     let bound = 0.5 * ulp(&mean) + WEIGHTED_MEAN * U * nearest(&variance).sqrt();
     let mean_error = error_in(stream.mean(0), &mean, 1.0);

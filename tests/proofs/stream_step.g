@@ -1,8 +1,8 @@
 # One row of a stream: `Running::push` in src/spec/welford.rs; README.md, "Streams".
 # With D = x - mean exactly, mean = shift + offset + low: delta = (D + low + (D + offset + low) a)(1 + b), as a is the
 # rounding of x - shift and b that of the second difference. Then the share (c; c2 where weights fall, as the total is
-# rounded, too), the product (d), the addition of low (e), and Kahan's addition, which is off by k of the step where it is out of
-# order.
+# rounded, too), the product (d), the addition of low (e), and Kahan's addition, which is off by k of the step where it
+# is out of order.
 # The mean moves by ((delta / n)(1 + c)(1 + d) + low)(1 + e)(1 + k) - low, and should by D / n. Proven, of n times the
 # difference: the factors of D, of offset, of low, and of n low.
 # m2: delta^2 (n - 1) / n has the roundings b twice, that of the factor (c, or c .. c5 where weights fall), two products
