@@ -126,8 +126,8 @@ fn weighted_streams_are_within_their_bound() {
     println!("weighted variance: {worst:.2} u");
 }
 
-/// Pushes values into a weighted stream. Returns the error of its mean as a share of its bound, and that of its variance in
-/// u, which is within its bound.
+/// Pushes values into a weighted stream. Returns the error of its mean as a share of its bound, and that of its
+/// variance in u, which is within its bound.
 fn ewm_errors(values: &[f64], alpha: f64, adjust: bool) -> [f64; 2] {
     let mut stream = Ewm::new(1, Forgetting::from_alpha(alpha).expect("in range").with_adjust(adjust));
     let mut largest = 0.0f64;
@@ -136,7 +136,7 @@ fn ewm_errors(values: &[f64], alpha: f64, adjust: bool) -> [f64; 2] {
         stream.push(&[*x]).expect("fits");
     }
     // Rows of negligible weight are left out.
-    let from = if alpha < 0.25 { 0 } else { values.len().saturating_sub(400) };
+    let from = if alpha < 0.25 { 0 } else { values.len().saturating_sub(240) };
     let Weighted { mean, variance, unbiased } = weighted(&values[from..], alpha, adjust || from > 0);
     let bound = 0.5 * ulp(&mean) + WEIGHTED_MEAN * U * nearest(&variance).sqrt();
     let mean_error = error_in(stream.mean(0), &mean, 1.0);
@@ -226,8 +226,8 @@ fn alpha_1_keeps_the_newest_row() {
     }
 }
 
-/// Errors of words as a search by hill climbing made them as large as it could, over up to 24 rows of f64 and f32: they do
-/// not grow with the number of rows. Mean in u standard deviations (beside its last rounding), variance in u.
+/// Errors of words as a search by hill climbing made them as large as it could, over up to 24 rows of f64 and f32: they
+/// do not grow with the number of rows. Mean in u standard deviations (beside its last rounding), variance in u.
 #[test]
 fn the_worst_found() {
     for (name, bits) in WORST {
@@ -295,8 +295,8 @@ fn drifting_scales_are_within_their_bound() {
     println!("variances: {:.2} u; weighted: {:.2} u", worst[0], worst[1]);
 }
 
-/// Streams merged with others between rows, at counts that are no powers of two, hold the same bounds, and so do streams that
-/// went through moments.
+/// Streams merged with others between rows, at counts that are no powers of two, hold the same bounds, and so do
+/// streams that went through moments.
 #[test]
 fn merging_between_rows_keeps_the_bounds() {
     let (mut next, mut worst) = (numbers(12), [0.0f64; 2]);

@@ -28,8 +28,8 @@ struct Forgetting {
     growth: DoubleDouble<f64>,
     /// The sum of all weights.
     total: DoubleDouble<f64>,
-    /// The sum of the products of the weights of any two different rows, `total^2 - squares`. It has only positive terms,
-    /// where the difference would cancel: early on, or where alpha is nearly 1, one weight is nearly all.
+    /// The sum of the products of the weights of any two different rows, `total^2 - squares`. It has only positive
+    /// terms, where the difference would cancel: early on, or where alpha is nearly 1, one weight is nearly all.
     pairs: DoubleDouble<f64>,
     /// The unit of the totals, in the unit of m2.
     newest: DoubleDouble<f64>,

@@ -1,10 +1,12 @@
-# Streams, all rows together (README.md, "Streams"): what is left of the induction when the square roots are in units of each other.
-# Welford. A row after j others, in units of u and of the root of m2 after it: with cos and sin of any angle for the roots of m2
-# before it and of what it adds, K j >= (K sqrt(j (j - 1)) + B) cos + C sqrt(j + 1) sin if K^2 j^2 is at least the sum of squares of
-# the factors. Proven for j = 2 to 6 one by one, and from 7 on with sqrt(j (j - 1)) <= j - 1/2, where it is linear in j; for j = 1,
-# m2 before it is 0. 21.258 is more than H - 3/2 for 2^32 rows. 12/7: what a merge needs of the factor F of a push.
-# Ewm, alpha <= 1/2: Q^2 is at most 1 + 2 e; the rows before one have at least 0.75 of its weight from the third row on, and 0.5
-# in the second, where m2 before it is 0. For larger alpha, with D the reciprocal of 1 - alpha.
+# Streams, all rows together (README.md, "Streams"): what is left of the induction when the square roots are in units of
+# each other.
+# Welford. A row after j others, in units of u and of the root of m2 after it: with cos and sin of any angle for the
+# roots of m2 before it and of what it adds, K j >= (K sqrt(j (j - 1)) + B) cos + C sqrt(j + 1) sin if K^2 j^2 is at
+# least the sum of squares of the factors. Proven for j = 2 to 6 one by one, and from 7 on with sqrt(j (j - 1)) <= j -
+# 1/2, where it is linear in j; for j = 1, m2 before it is 0. 21.258 is more than H - 3/2 for 2^32 rows. 12/7: what a
+# merge needs of the factor F of a push.
+# Ewm, alpha <= 1/2: Q^2 is at most 1 + 2 e; the rows before one have at least 0.75 of its weight from the third row on,
+# and 0.5 in the second, where m2 before it is 0. For larger alpha, with D the reciprocal of 1 - alpha.
 u = 1b-53;
 one = 1;
 root3 = sqrt(3) * (1 + 1b-40);
