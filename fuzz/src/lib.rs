@@ -5,6 +5,7 @@ pub mod exact;
 pub mod nasty;
 #[path = "../../tests/common/oracle.rs"]
 pub mod oracle;
+pub mod stream_oracle;
 pub mod values;
 
 use batchnorm::{Element, Moments};
