@@ -18,9 +18,9 @@ const VARIANCE: f64 = 106.0; // STREAM_VARIANCE
 const MEAN_SD: f64 = 11.0; // STREAM_MEAN_SD
 /// The same for falling weights. The second part of the variance's error counts as often as the standard deviation was
 /// larger before.
-const EWM_VARIANCE: f64 = 23.0; // EWM_VARIANCE
-const EWM_VARIANCE_FALL: f64 = 49.0; // EWM_VARIANCE_FALL
-const EWM_MEAN_SD: f64 = 20.0; // EWM_MEAN_SD
+const WEIGHTED_VARIANCE: f64 = 23.0; // EWM_VARIANCE
+const FALL: f64 = 49.0; // EWM_VARIANCE_FALL
+const WEIGHTED_MEAN_SD: f64 = 20.0; // EWM_MEAN_SD
 /// What the operations of normalising add, in u: to half of the variance's error, and to the mean's.
 const OUTPUT: f64 = 12.0;
 
@@ -71,12 +71,12 @@ impl Exact {
         // No earlier standard deviation was larger than half of the range.
         let ends = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(*x), b.max(*x)));
         let fall = ((ends.1 / 2.0 - ends.0 / 2.0) / nearest(&variance).sqrt()).max(1.0);
-        let variance_bound = (EWM_VARIANCE + EWM_VARIANCE_FALL * fall) * steps * steps;
+        let variance_bound = (WEIGHTED_VARIANCE + FALL * fall) * steps * steps;
         Exact {
             mean: sum / &total,
             variances: [Some(variance), unbiased],
             variance_bound,
-            mean_sd: EWM_MEAN_SD * steps,
+            mean_sd: WEIGHTED_MEAN_SD * steps,
         }
     }
 
