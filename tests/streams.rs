@@ -235,6 +235,21 @@ fn mistakes_are_named_and_change_nothing() {
     assert!(Welford::from_moments(&uneven).is_ok());
 }
 
+/// Batches without rows, and streams without features, by every path.
+#[test]
+fn empty_rows_and_no_features() {
+    let empty = Batch::<f64>::new(&[], Layout::nc(0, 40)).expect("no rows");
+    for (name, (none, nothing)) in by_every_path(|path| {
+        let (mut none, mut nothing) = (Welford::new(40).with_path(path), Welford::new(0).with_path(path));
+        none.push_rows(empty).expect("fits");
+        nothing.push_rows(Batch::<f32>::new(&[], Layout::nc(5, 0)).expect("no features")).expect("fits");
+        nothing.push::<f64>(&[]).expect("fits");
+        (none, nothing)
+    }) {
+        assert!(none == Welford::new(40) && nothing.count() == 6, "{name}: {none:?}, {nothing:?}");
+    }
+}
+
 /// A value that is not finite stays in its feature, and the numbers are those of the table of poisoned input.
 #[test]
 fn poison_stays_in_its_feature() {
