@@ -89,6 +89,12 @@ impl Rounds {
     }
 }
 
+/// Returns the fewest seconds per call of an operation by a path over the rounds, without the limits.
+pub fn fastest<T: Element + Pod>(bench: &mut Bench<T>, op: Op, path: Path, effort: Effort) -> f64 {
+    let times = (0..effort.rounds).map(|_| seconds(effort.turn, || bench.run(op, path)));
+    times.fold(f64::INFINITY, f64::min)
+}
+
 /// Returns the seconds per call. The number of calls is doubled until they take long enough; this also warms the caches
 /// for the run that counts.
 fn seconds(turn: f64, mut run: impl FnMut()) -> f64 {

@@ -152,3 +152,13 @@ pub(crate) fn prefetch<T>(from: &[T], at: usize) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (from, at);
 }
+
+/// Prefetches like [`prefetch`], but into the second level of the cache, for lines that are needed much later: the first
+/// level may be no larger than the prefetch distance.
+#[inline(always)]
+pub(crate) fn prefetch_second_level<T>(from: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    sse::prefetch_second_level(from, at);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, at);
+}

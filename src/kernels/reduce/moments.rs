@@ -7,7 +7,7 @@ use super::accumulator::{Accumulator, LaneContext};
 use super::finalize::{finalize, m2_or_nan, shift};
 use super::merge::Merge;
 use super::planes::{PlaneSums, Planes};
-use super::rows::{self, FeatureSums, RowSums, Rows};
+use super::rows::{self, FeatureSums, Prefetch, RowSums, Rows};
 use super::term::{Shifted, Unshifted};
 use super::tree::Reduction;
 use crate::kernels::{Arrays, KernelElement, MOMENT_WORDS, MomentArrays};
@@ -298,10 +298,12 @@ fn finalize_plane<T: KernelElement>(
     out.store(at, moments);
 }
 
-/// Returns the prefetch distance in rows, or `None` for a batch that stays in the second-level cache.
+/// Returns how to prefetch rows, or `None` for a batch that stays in the second-level cache.
 #[inline(always)]
-fn row_prefetch<T>(batch: &BatchMoments<'_, T>, features: usize) -> Option<usize> {
+fn row_prefetch<T>(batch: &BatchMoments<'_, T>, features: usize) -> Option<Prefetch> {
     let (bytes, row) = (size_of_val(batch.x), batch.order.accumulators(features) * size_of::<T>());
-    let distance = if bytes > THIRD_LEVEL_BYTES { ROW_PREFETCH_FAR } else { ROW_PREFETCH_NEAR };
-    (bytes > SECOND_LEVEL_BYTES).then(|| distance.div_ceil(row).next_multiple_of(GROUP_ROWS))
+    let far = bytes > THIRD_LEVEL_BYTES;
+    let distance = if far { ROW_PREFETCH_FAR } else { ROW_PREFETCH_NEAR };
+    let rows = distance.div_ceil(row).next_multiple_of(GROUP_ROWS);
+    (bytes > SECOND_LEVEL_BYTES).then_some(Prefetch { rows, far })
 }

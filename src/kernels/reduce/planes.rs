@@ -4,7 +4,7 @@
 use super::accumulator::{Accumulator, LaneContext};
 use super::horizontal::Columns;
 use super::term::Term;
-use crate::lanes::{F64Lanes, LoadStore, prefetch};
+use crate::lanes::{F64Lanes, LoadStore, prefetch_second_level};
 use crate::spec::Order;
 use crate::spec::order::{ChunkRange, GROUP_POSITIONS, GROUP_ROWS, PLANE_ACCUMULATORS, SEGMENT_GROUPS};
 use crate::tuning::{CACHE_LINE, PLANE_PREFETCH};
@@ -58,7 +58,7 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
         let from = if position < target.left { target.here } else { target.after };
         for x in self.inputs {
             for at in (0..len).step_by(CACHE_LINE / size_of::<T>()) {
-                prefetch(x, from.wrapping_add(position + at));
+                prefetch_second_level(x, from.wrapping_add(position + at));
             }
         }
     }

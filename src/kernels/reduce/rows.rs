@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::accumulator::{Accumulator, LaneContext};
 use super::horizontal::Columns;
 use super::term::Term;
-use crate::lanes::{F64Lanes, LoadStore, prefetch};
+use crate::lanes::{F64Lanes, LoadStore, prefetch, prefetch_second_level};
 use crate::spec::Order;
 use crate::spec::order::{ChunkRange, GROUP_ROWS, sample_group};
 use crate::tuning::CACHE_LINE;
@@ -40,8 +40,16 @@ pub(super) struct Rows<'a, T, const INPUTS: usize> {
     interleave: usize,
     features: usize,
     inner: usize,
-    /// Prefetch distance in rows, if any.
-    prefetch: Option<usize>,
+    prefetch: Option<Prefetch>,
+}
+
+/// How rows are prefetched.
+#[derive(Clone, Copy)]
+pub(super) struct Prefetch {
+    /// The distance in rows.
+    pub(super) rows: usize,
+    /// Whether that is far: into the second level of the cache, because the first level may be no larger.
+    pub(super) far: bool,
 }
 
 impl<T, const INPUTS: usize> Clone for Rows<'_, T, INPUTS> {
@@ -61,7 +69,7 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
         interleave: usize,
         features: &Range<usize>,
         range: &ChunkRange,
-        prefetch: Option<usize>,
+        prefetch: Option<Prefetch>,
     ) -> Self {
         let layout = order.layout;
         Rows {
@@ -131,9 +139,14 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
     /// Prefetches `len` values of every input, starting at `from`, even past the end of a short row.
     #[inline(always)]
     fn prefetch_values(&self, from: usize, len: usize) {
+        let far = self.prefetch.is_some_and(|prefetch| prefetch.far);
         for x in self.inputs {
             for at in (0..len).step_by(CACHE_LINE / size_of::<T>()) {
-                prefetch(x, from + at);
+                if far {
+                    prefetch_second_level(x, from + at);
+                } else {
+                    prefetch(x, from + at);
+                }
             }
         }
     }
@@ -193,7 +206,7 @@ where
         self.expand_shifts(shifts);
         self.clear();
         for row in (0..self.rows.rows).step_by(GROUP_ROWS) {
-            self.add_group(row, self.rows.prefetch.map(|distance| row + distance));
+            self.add_group(row, self.rows.prefetch.map(|prefetch| row + prefetch.rows));
         }
         self.reduced()
     }
