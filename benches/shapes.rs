@@ -7,9 +7,9 @@
 //! cargo bench --bench shapes -- --only moments,3x3 --most 10     # of what has these words, the ten slowest
 //! ```
 //!
-//! GB/s count what must be moved: each value is read, and written if it is normalised; moments are written, 48 bytes for
-//! each feature. The ratio is to the median shape of the same operation. Times are the minimum over the rounds, and what
-//! looks slow is measured again, so that a slow moment of the machine does not look like a slow shape.
+//! GB/s count what must be moved: each value is read, and written if it is normalised; moments are written, 48 bytes
+//! for each feature. The ratio is to the median shape of the same operation. Times are the minimum over the rounds, and
+//! what looks slow is measured again, so that a slow moment of the machine does not look like a slow shape.
 
 mod common;
 
@@ -154,7 +154,7 @@ fn print(mut measured: Vec<&Measured>, options: &Options) {
     if let (Some(slowest), Some(tenth)) = (measured.first(), measured.get(measured.len() / 10)) {
         let ratio = |m: &Measured| m.rate / middle;
         println!(
-            "\n{}: {} shapes, {middle:.2} GB/s in the median; the slowest has {:.2} of it, the slowest tenth up to {:.2}\n",
+            "\n{}: {} shapes, {middle:.2} GB/s in the median; the slowest {:.2} of it, the slowest tenth up to {:.2}\n",
             slowest.op.name(),
             measured.len(),
             ratio(slowest),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use batchnorm::{Element, Path};
+use batchnorm::{Element, Layout, Path};
 use bytemuck::Pod;
 
 use super::limits::Limit;
@@ -35,12 +35,17 @@ enum Contender {
 /// Seconds per call in each round, for the paths of one operation and for the ways to measure their limits.
 pub struct Rounds {
     op: Op,
+    layout: Layout,
+    /// Bytes in a value.
+    size: usize,
     times: Vec<(Contender, Vec<f64>)>,
 }
 
 impl Rounds {
     pub fn measure<T: Element + Pod>(bench: &mut Bench<T>, op: Op, paths: &[Path], effort: Effort) -> Self {
-        let limits = paths.iter().flat_map(|path| Limit::of(op, *path)).map(Contender::Limit);
+        let (layout, size) = (bench.layout, size_of::<T>());
+        let of = |path| Limit::of(op, path).into_iter().chain(Limit::walks_of(op, path, layout, size));
+        let limits = paths.iter().flat_map(|path| of(*path)).map(Contender::Limit);
         let mut times: Vec<(Contender, Vec<f64>)> = Vec::new();
         for contender in paths.iter().copied().map(Contender::Path).chain(limits) {
             if times.iter().all(|(other, _)| *other != contender) {
@@ -59,7 +64,7 @@ impl Rounds {
                 });
             }
         }
-        Rounds { op, times }
+        Rounds { op, layout, size, times }
     }
 
     /// Returns the minimum and the median over the path's rounds.
@@ -75,6 +80,12 @@ impl Rounds {
     /// Returns the minimum and the median of the plain ways alone: a sum over the values, or `memcpy`.
     pub fn plain(&self, path: Path) -> (f64, f64) {
         self.fastest(&Limit::plain_of(self.op, path))
+    }
+
+    /// Returns the minimum and the median of reading in the path's order, or `None` if that is the order of memory.
+    pub fn walk(&self, path: Path) -> Option<(f64, f64)> {
+        let walks = Limit::walks_of(self.op, path, self.layout, self.size);
+        (!walks.is_empty()).then(|| self.fastest(&walks))
     }
 
     fn fastest(&self, limits: &[Limit]) -> (f64, f64) {

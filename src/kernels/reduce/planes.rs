@@ -294,7 +294,8 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
                 };
             }
         }
-        let rows = (plane[0].len() - at).div_ceil(PLANE_ACCUMULATORS);
+        // Only compensated sums are faster without the missing rows.
+        let rows = if K::COMPENSATED { (plane[0].len() - at).div_ceil(PLANE_ACCUMULATORS) } else { GROUP_ROWS };
         K::add(self.ctx, inputs, shift, rows, &mut self.segment[VECTOR]);
     }
 
@@ -321,7 +322,7 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
                 vector[index].compensation.store(&mut compensation[i * L::LANES..]);
             }
             let kept = if compensated { &mut compensation[..] } else { &mut [] };
-            Columns { sum: &mut sum, compensation: kept }.reduce(1, 1, PLANE_ACCUMULATORS);
+            Columns { sum: &mut sum, compensation: kept }.reduce(self.ctx, 1, 1, PLANE_ACCUMULATORS);
             *to = Accumulator { sum: sum[0], compensation: compensation[0] };
         }
         reduced

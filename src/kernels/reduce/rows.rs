@@ -258,7 +258,7 @@ where
         let Rows { interleave, features, inner, .. } = self.rows;
         let mut sums = self.sums;
         for sums in sums.iter_mut().take(K::ADDS_TO) {
-            sums.reduce(interleave, features, inner);
+            sums.reduce(self.ctx, interleave, features, inner);
         }
         FeatureSums(sums)
     }
@@ -280,10 +280,15 @@ where
         // Only the last row may be short, and only if `interleave > 1`.
         let first = &groups[0];
         let (width, count) = (first[0].len(), first.iter().filter(|row| !row.is_empty()).count());
-        for at in (0..width).step_by(L::LANES) {
+        let last = first[count - 1].len();
+        let full = last - last % L::LANES;
+        for at in (0..full).step_by(L::LANES) {
+            self.add_few(&groups, count, at);
+        }
+        for at in (full..width).step_by(L::LANES) {
             self.add_edge(&groups, count, at);
         }
-        width * (count - 1) + first[count - 1].len()
+        width * (count - 1) + last
     }
 
     /// Adds the first `full` columns in strips of one column per lane, and prefetches the rows from `prefetch` on.
@@ -348,6 +353,20 @@ where
         }
     }
 
+    /// Adds the first `count` rows of a group like [`RowSums::add_strip`].
+    #[inline(always)]
+    fn add_few(&mut self, groups: &[Group<'_, T>; I], count: usize, at: usize) {
+        let shift = L::load(self.ctx.token, &self.shift[at..]);
+        let neutral = K::neutral(self.ctx, shift);
+        let mut inputs = [[self.ctx.one; GROUP_ROWS]; I];
+        for ((values, rows), neutral) in inputs.iter_mut().zip(groups).zip(neutral) {
+            for (row, (x, values)) in values.iter_mut().zip(rows).enumerate() {
+                *x = if row < count { L::load_from(self.ctx.token, &values[at..]) } else { neutral };
+            }
+        }
+        self.add::<K>(at, inputs, shift, count);
+    }
+
     /// Adds the first `count` rows of a group like [`RowSums::add_strip`], but the last of them may end within the
     /// lanes or before them.
     #[inline(always)]
@@ -403,11 +422,5 @@ impl<const SUMS: usize> FeatureSums<'_, SUMS> {
             }
         }
         sums
-    }
-
-    /// Returns one of the sums of every feature, without its compensation term.
-    #[inline(always)]
-    pub(super) fn sum(&self, index: usize) -> &[f64] {
-        self.0[index].sum
     }
 }

@@ -33,14 +33,14 @@ impl Term<2, 2> for Gradients {
         _: LaneContext<L>,
         [dy, mut x]: [[L; GROUP_ROWS]; 2],
         shift: L,
-        _: usize,
+        rows: usize,
         sums: &mut [Accumulator<L>; 2],
     ) {
         for (x, dy) in x.iter_mut().zip(dy) {
             *x = x.sub(shift).mul(dy);
         }
-        sums[0].add_pairwise(dy);
-        sums[1].add_pairwise(x);
+        sums[0].add_pairwise(dy, rows);
+        sums[1].add_pairwise(x, rows);
     }
 }
 
