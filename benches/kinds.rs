@@ -32,6 +32,7 @@ const USAGE: Usage = Usage {
     about: "Measures moments of numerically difficult columns, with the best instruction set of this machine.",
     only: Some("columns"),
     file: None,
+    more: &[],
 };
 
 fn main() -> ExitCode {

@@ -40,6 +40,7 @@ const USAGE: Usage = Usage {
         ".svg",
         "where to write the plot, relative to `benches` (default: roofline.svg in the target directory)",
     )),
+    more: &[],
 };
 
 fn main() -> ExitCode {

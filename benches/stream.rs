@@ -65,6 +65,7 @@ const USAGE: Usage = Usage {
 recurrence in f64.",
     only: Some("features operation path type"),
     file: None,
+    more: &[],
 };
 
 const LEGEND: &str = "

@@ -82,8 +82,9 @@
 //! | mean, f64 data | half a unit in its last place + 2 u standard deviations <!-- MEAN_SD --> |
 //! | variance, f32 data | a relative error of 4.6e-13 <!-- M2_F32_RELATIVE --> before it is rounded |
 //! | mean, f32 data | 3.9e-14 standard deviations <!-- MEAN_F32_SD --> before it is rounded |
-//! | variance, [`Welford`] | 212 u <!-- STREAM_VARIANCE --> of itself; in tests 3 u |
-//! | mean, [`Welford`] | half a unit in its last place + 18 u <!-- STREAM_MEAN_SD --> standard deviations |
+//! | variance, [`Welford`] | 106 u <!-- STREAM_VARIANCE --> of itself |
+//! | mean, [`Welford`] | half a unit in its last place + 11 u <!-- STREAM_MEAN_SD --> standard deviations |
+//! | mean, [`Ewm`], alpha up to 1/2 | half a unit in its last place + 20 u <!-- EWM_MEAN_SD --> standard deviations |
 //! | normalised f64, training | 9.5 u <!-- OUTPUT_F64 --> of `y - bias` + 1.5 u <!-- OUTPUT_F64_WEIGHT --> of the weight + u of the bias + u of `y` |
 //! | normalised f32, [`Precision::Single`] | 4.001 <!-- OUTPUT_SINGLE --> * 2^-24 of `y - bias` + 3.9e-14 <!-- OUTPUT_F32_WEIGHT --> of the weight + 1.001 <!-- OUTPUT_SINGLE_BIAS --> * 2^-24 of the bias + 2^-24 of `y` + 2^-148 |
 //! | normalised f32, [`Precision::Double`], training | 2.3e-13 <!-- OUTPUT_F32 --> of `y - bias` + 3.9e-14 <!-- OUTPUT_F32_WEIGHT --> of the weight + 2 u <!-- OUTPUT_F32_BIAS --> of the bias, then one rounding to f32 |
@@ -106,8 +107,8 @@
 //!   a tree of depth `n` with means of one word: at 1e12 + U(0, 1) it loses nine digits.
 //! - *Streams.* An error of the mean shrinks with each further row, by `1 - 1/n`. The shift keeps what is rounded as
 //!   small as the data are spread, and compensation keeps the number of rows out of the bound. (Textbook forms lose
-//!   nine digits at mean/sd = 1e12.) The bounds hold for any data, so they are far above what is observed. Those of
-//!   [`Ewm`] are tested in the same way, and that of its mean is derived.
+//!   nine digits at mean/sd = 1e12.) The bounds hold for any data, so they are far above what is observed
+//!   (`tests/stream_accuracy.rs` prints it).
 //! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed with the difference first, so that nothing cancels
 //!   at a large mean. What an f64 mean leaves over, times the scale, goes into the bias; it is no larger than any `x - mean`,
 //!   because each `x` is an f64, too. A scale outside of f64's range is applied by its two factors.

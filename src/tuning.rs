@@ -1,9 +1,12 @@
 //! Constants that affect speed only, each with the machine on which it was measured. None of them changes a result.
 //!
-//! Machines: *Zen 5* and *Xeon* (Sapphire Rapids), with 2 virtual CPUs each, 1 to 2 MiB of second-level cache and 32
-//! MiB of third-level cache. To measure a constant again, change it and compare two builds.
+//! `cargo bench --bench tune` measures again those that are `tuned`. It compiles the crate with other values from the
+//! environment; where there are none, as in any other build, the values written here hold.
 //! `cargo bench --bench table -- --only moments` (or `inference`, `training`) prints each shape together with the
 //! machine's limit in the same run; `cargo bench --bench roofline` covers all sizes.
+//!
+//! Machines: *Zen 5* and *Xeon* (Sapphire Rapids), with 2 virtual CPUs each, 1 to 2 MiB of second-level cache and 32
+//! MiB of third-level cache.
 
 /// Returns a batch size in bytes at which the crate changes over to other code. It is 1/128 of the one measured in the
 /// build of the fuzz targets: an input of megabytes takes a second there, and only small ones are tried often enough.
@@ -19,11 +22,17 @@ pub(crate) const CACHE_LINE: usize = 64;
 
 /// Most columns that are summed together in the row view. Their shifts and sums take 24 KiB (40 KiB with compensation
 /// terms) and stay in the first-level cache. (Zen 5, Xeon; 48 KiB of first-level cache.)
-pub(crate) const TILE_COLUMNS: usize = 1024;
+pub(crate) const TILE_COLUMNS: usize = tuned(option_env!("BATCHNORM_TILE_COLUMNS"), 1024);
 
 /// Most features whose planes are summed side by side. Their accumulators take 16 KiB (32 KiB with compensation terms)
 /// and stay in the first-level cache. (Zen 5.)
-pub(crate) const TILE_PLANES: usize = 64;
+pub(crate) const TILE_PLANES: usize = tuned(option_env!("BATCHNORM_TILE_PLANES"), 64);
+
+/// Features with at most so many values, in at most eight rows, are computed one per lane.
+pub(crate) const FEW_VALUES_PER_FEATURE: usize = tuned(option_env!("BATCHNORM_FEW_VALUES_PER_FEATURE"), 64);
+
+/// Most features with few values in a tile. Only threads share tiles of them: they need no common memory.
+pub(crate) const TILE_FEW: usize = 4096;
 
 /// Batches up to this size stay in the second-level cache, where prefetching costs more than it saves. (Zen 5, Xeon.)
 pub(crate) const SECOND_LEVEL_BYTES: usize = batch_bytes(1 << 19);
@@ -33,13 +42,16 @@ pub(crate) const SECOND_LEVEL_BYTES: usize = batch_bytes(1 << 19);
 pub(crate) const THIRD_LEVEL_BYTES: usize = batch_bytes(8 << 20);
 
 /// Prefetch distance in bytes for rows, if the batch stays in the third-level cache. (Zen 5; 4 to 96 KiB were tried.)
-pub(crate) const ROW_PREFETCH_NEAR: usize = 8 << 10;
+pub(crate) const ROW_PREFETCH_NEAR: usize = tuned(option_env!("BATCHNORM_ROW_PREFETCH_NEAR"), 8 << 10);
 
-/// Prefetch distance in bytes for rows of larger batches. (Zen 5; 4 to 96 KiB were tried.)
-pub(crate) const ROW_PREFETCH_FAR: usize = 32 << 10;
+/// Prefetch distance in bytes for rows of larger batches, into the second-level cache: it is all of a small first
+/// level. (Zen 5; 4 to 96 KiB were tried. Into the first level, of 32 KiB, sums on Zen 4 took 1.5 to 1.9 times as long,
+/// on Xeon 1.2 times.)
+pub(crate) const ROW_PREFETCH_FAR: usize = tuned(option_env!("BATCHNORM_ROW_PREFETCH_FAR"), 32 << 10);
 
-/// Prefetch distance in bytes for planes. (Zen 5.)
-pub(crate) const PLANE_PREFETCH: usize = 16 << 10;
+/// Prefetch distance in bytes for planes, into the second-level cache. (Zen 5; Zen 4 and Xeon: no worse than into the
+/// first level.)
+pub(crate) const PLANE_PREFETCH: usize = tuned(option_env!("BATCHNORM_PLANE_PREFETCH"), 16 << 10);
 
 /// Features per block when variances are computed. If one feature of a block is out of range, the whole block is
 /// computed one feature at a time.
@@ -65,13 +77,18 @@ pub(crate) const PARALLEL_STREAM: usize = 1 << 18;
 /// expanded to one per value. (A plane must hold two of the widest f64 vectors.)
 pub(crate) const SPLAT_INNER: usize = 16;
 
-/// Columns to which parameters are expanded at a time.
+/// Widest rows that are laid side by side, with their parameters expanded to one per column.
 pub(crate) const EXPANDED_COLUMNS: usize = 128;
 
 /// Runs up to this length are too short to be worth expanding parameters for.
 pub(crate) const FEW_VALUES: usize = 64;
 
-/// Columns per tile of wide rows: the parameters of a tile stay in the first-level cache while several rows are mapped.
+/// Fewest rows for which the parameters of wide rows are expanded in tiles, which serve for all rows.
+pub(crate) const FEW_ROWS: usize = 2;
+
+/// Columns per tile of wide rows: the parameters of a tile, in memory or expanded, stay in the first-level cache while
+/// several rows are mapped. For fewer columns at a time, expanded parameters would be loaded before their stores, which
+/// wait for those of the output, have left the processor.
 /// (Zen 5; 512 to 8192 were tried.)
 pub(crate) const MAP_TILE_COLUMNS: usize = 1024;
 
@@ -87,18 +104,18 @@ pub(crate) const NON_TEMPORAL_PREFETCH: usize = 4096;
 
 /// Fewest values per thread for which a sum is split between two threads: waking a thread takes as long as reading this
 /// many values. (Zen 5.)
-pub(crate) const FORK_VALUES: usize = 1 << 16;
+pub(crate) const FORK_VALUES: usize = tuned(option_env!("BATCHNORM_FORK_VALUES"), 1 << 16);
 
 /// Fewest values for which `Path::Auto` computes moments on several threads. (Zen 5, two cores: up to 2^20 f32 values,
 /// 4 MiB, threads gain nothing; at 2^21 `parallel` is 1.2 times as fast, at 2^22 1.6 times.)
 #[cfg(feature = "rayon")]
-pub(crate) const PARALLEL_MOMENTS: usize = 1 << 21;
+pub(crate) const PARALLEL_MOMENTS: usize = tuned(option_env!("BATCHNORM_PARALLEL_MOMENTS"), 1 << 21);
 
 /// Fewest values for which `Path::Auto` normalises on several threads. It is smaller than for moments, because the
 /// calling thread does not wait for other threads to wake. (Zen 5, two cores: at 2^18 values `parallel` is about as
 /// fast as one thread, at 2^20 1.3 times as fast.)
 #[cfg(feature = "rayon")]
-pub(crate) const PARALLEL_NORMALIZE: usize = 1 << 18;
+pub(crate) const PARALLEL_NORMALIZE: usize = tuned(option_env!("BATCHNORM_PARALLEL_NORMALIZE"), 1 << 18);
 
 /// Fewest values in a piece of normalising work: a multiple of a cache line.
 #[cfg(feature = "rayon")]
@@ -111,3 +128,12 @@ pub(crate) const PIECES_PER_THREAD: usize = 4;
 // The limits within which these constants may be changed: a tile holds all columns of an interleaved row, expanded
 // parameters hold the widest plane that is not splatted, and scratch for recomputed features is sized by 64-byte lines.
 const _: () = assert!(TILE_COLUMNS >= 64 && EXPANDED_COLUMNS >= SPLAT_INNER && CACHE_LINE == 64);
+
+/// Returns the number in an environment variable at compile time, or the default where there is none.
+const fn tuned(variable: Option<&str>, default: usize) -> usize {
+    let Some(text) = variable else { return default };
+    match usize::from_str_radix(text, 10) {
+        Ok(value) => value,
+        Err(_) => panic!("a BATCHNORM_ variable must be a number"),
+    }
+}

@@ -350,6 +350,10 @@ mod unix {
     #[test]
     fn small_planes() {
         check_small((2..32).flat_map(|inner| [(1, 1), (3, 2), (2, 7)].map(|(n, c)| Layout::ncl(n, c, inner))));
+        // Wide rows of them.
+        check_small(
+            (2..32).flat_map(|inner| [(1, 290), (3, 170), (2, 1300)].map(|(n, w)| Layout::ncl(n, w / inner, inner))),
+        );
         check_small([Layout::ncl(5, 150, 3), Layout::ncl(4, 401, 3), Layout::ncl(2, 100, 15), Layout::ncl(30, 20, 9)]);
     }
 
@@ -381,6 +385,8 @@ mod unix {
             Layout::nchw(1003, 65, 7, 7),
             Layout::nchw(2, 3, 725, 725),
             Layout::ncl(7001, 150, 3),
+            Layout::ncl(2303, 203, 7),
+            Layout::ncl(2, 786_433, 2),
         ]);
     }
 
@@ -393,6 +399,8 @@ mod unix {
             Layout::nchw(501, 65, 7, 7),
             Layout::nchw(3, 1, 725, 725),
             Layout::ncl(3501, 150, 3),
+            Layout::ncl(1201, 203, 7),
+            Layout::ncl(1, 786_433, 2),
         ]);
     }
 

@@ -155,6 +155,9 @@ fn large_batches_agree() {
         // Planes that are summed side by side, with more than 64 groups per chunk, that end within the lanes.
         Layout::nchw(40, 30, 50, 50),
         Layout::nc(33, 65_536),
+        // Wide rows of small planes, shared between threads in the middle of rows.
+        Layout::ncl(3, 50_001, 3),
+        Layout::ncl(2301, 131, 11),
         Layout::nc(nasty::MILLIONS[2], 1),
     ] {
         check::<f32>(Kind::Offset(1e2), 11, layout);

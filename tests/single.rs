@@ -43,8 +43,8 @@ impl Case {
     }
 }
 
-/// Returns a frozen layer with the parameters of each case as a feature. (With a variance of 1 and an eps of 0, the weight
-/// is the scale.)
+/// Returns a frozen layer with the parameters of each case as a feature. (With a variance of 1 and an eps of 0, the
+/// weight is the scale.)
 fn layer(cases: &[Case]) -> Inference {
     let of = |part: fn(&Case) -> f64| cases.iter().map(part).collect::<Vec<_>>();
     let mut bn = BatchNorm::new(cases.len()).with_eps(0.0).expect("an eps");

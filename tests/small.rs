@@ -6,8 +6,9 @@ use batchnorm::{
     Standardize, Welford, Workspace, moments,
 };
 
-/// One layout for each traversal of the kernels: rows, interleaved rows, tails, planes, cut rows, and empty batches.
-const LAYOUTS: [Layout; 11] = [
+/// One layout for each traversal of the kernels: rows, interleaved rows, tails, planes, cut rows, empty batches, and few
+/// values per feature.
+const LAYOUTS: [Layout; 15] = [
     Layout::nc(0, 3),
     Layout::nc(1, 1),
     Layout::nc(6, 5),
@@ -18,6 +19,10 @@ const LAYOUTS: [Layout; 11] = [
     Layout::ncl(2, 3, 32),
     Layout::nchw(2, 2, 7, 7),
     Layout::ncl(1, 2, 131),
+    Layout::ncl(1, 11, 9),
+    Layout::ncl(2, 9, 25),
+    Layout::ncl(8, 19, 4),
+    Layout::ncl(3, 17, 31),
     Layout::new(2, 0, 4),
 ];
 
@@ -112,8 +117,9 @@ fn small_pieces_give_the_bits_of_one_call() {
 /// NaN and infinities take the fallback.
 #[test]
 fn poisoned_small_batches_agree() {
-    let layout = Layout::nc(11, 9);
-    for poison in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
+    let poisons = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300];
+    let layouts = [Layout::nc(11, 9), Layout::ncl(2, 13, 3), Layout::nc(8, 70)];
+    for (layout, poison) in layouts.into_iter().flat_map(|layout| poisons.map(|poison| (layout, poison))) {
         let mut data = values::<f64>(layout);
         (data[4], data[40]) = (poison, poison);
         let expected = Path::Scalar.moments(Batch::new(&data, layout).expect("a batch"));

@@ -117,6 +117,51 @@ fn every_width_agrees() {
     }
 }
 
+/// Values that overflow, underflow or are not finite, in any order.
+#[test]
+fn extreme_values_agree() {
+    let extreme = [
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::MAX,
+        f64::MIN,
+        1e308,
+        -9e307,
+        1e154,
+        -1.4e154,
+        1e135,
+        1e20,
+        1.0,
+        -3.0,
+        0.0,
+        -0.0,
+        1e-154,
+        -1e-162,
+        f64::MIN_POSITIVE,
+        -5e-324,
+        1e-310,
+    ];
+    let mut state = 5u64;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for case in 0..200 {
+        // NaN and infinities in every fourth case: they end a feature.
+        let lowest = if case % 4 == 0 { 0 } else { [3, 7, 9][case % 3] };
+        let features = 1 + next(19);
+        let data: Vec<f64> =
+            (0..features * (2 + next(70))).map(|_| extreme[lowest + next(extreme.len() - lowest)]).collect();
+        let alpha = [1.0, 1.0 - f64::EPSILON, 0.999, 0.5, 0.03, 1e-9, 1e-250][case % 7];
+        let forgetting = Forgetting::from_alpha(alpha).expect("in range").with_adjust(case % 2 == 0);
+        check(&format!("case {case}"), Welford::new(features), &data, features);
+        check(&format!("case {case}, alpha {alpha}"), Ewm::new(features, forgetting), &data, features);
+        let single: Vec<f32> = data.iter().map(|x| *x as f32).collect();
+        check(&format!("case {case}, f32"), Welford::new(features), &single, features);
+    }
+}
+
 /// Long streams: many moves of the shift, and many changes of the unit of m2.
 #[test]
 fn long_streams_agree() {
@@ -188,6 +233,21 @@ fn mistakes_are_named_and_change_nothing() {
     let mut uneven = batchnorm::Moments::new(2);
     uneven.merge(&moments(nc(&[1.0, 2.0], 2))).expect("same features");
     assert!(Welford::from_moments(&uneven).is_ok());
+}
+
+/// Batches without rows, and streams without features, by every path.
+#[test]
+fn empty_rows_and_no_features() {
+    let empty = Batch::<f64>::new(&[], Layout::nc(0, 40)).expect("no rows");
+    for (name, (none, nothing)) in by_every_path(|path| {
+        let (mut none, mut nothing) = (Welford::new(40).with_path(path), Welford::new(0).with_path(path));
+        none.push_rows(empty).expect("fits");
+        nothing.push_rows(Batch::<f32>::new(&[], Layout::nc(5, 0)).expect("no features")).expect("fits");
+        nothing.push::<f64>(&[]).expect("fits");
+        (none, nothing)
+    }) {
+        assert!(none == Welford::new(40) && nothing.count() == 6, "{name}: {none:?}, {nothing:?}");
+    }
 }
 
 /// A value that is not finite stays in its feature, and the numbers are those of the table of poisoned input.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use lexopt::prelude::*;
 
@@ -14,6 +15,8 @@ pub struct Usage {
     pub only: Option<&'static str>,
     /// If the bench writes a file: how its name ends, and what is written.
     pub file: Option<(&'static str, &'static str)>,
+    /// Options of this bench alone, each with a value: their names, and what they mean.
+    pub more: &'static [(&'static str, &'static str)],
 }
 
 pub struct Options {
@@ -21,9 +24,17 @@ pub struct Options {
     pub test: bool,
     only: Vec<String>,
     pub file: Option<PathBuf>,
+    more: Vec<(&'static str, String)>,
 }
 
 impl Options {
+    /// Returns the value of one of the bench's own options, or a message if it is none of its type.
+    pub fn get<T: FromStr>(&self, name: &str) -> Result<Option<T>, String> {
+        let value = self.more.iter().rev().find(|(own, _)| *own == name).map(|(_, value)| value);
+        let wrong = |value: &String| format!("--{name} cannot be {value:?}; --help lists the options");
+        value.map(|value| value.parse().map_err(|_| wrong(value))).transpose()
+    }
+
     /// Returns whether a row with this name has all of the words that were asked for.
     pub fn wants(&self, name: &str) -> bool {
         self.only.iter().all(|word| name.contains(word.as_str()))
@@ -49,7 +60,7 @@ impl Usage {
     }
 
     fn options(&self, mut parser: lexopt::Parser) -> Result<Result<Options, ExitCode>, lexopt::Error> {
-        let mut options = Options { test: false, only: Vec::new(), file: None };
+        let mut options = Options { test: false, only: Vec::new(), file: None, more: Vec::new() };
         while let Some(arg) = parser.next()? {
             match arg {
                 // Cargo passes this.
@@ -63,6 +74,10 @@ impl Usage {
                     print!("{}", self.help());
                     return Ok(Err(ExitCode::SUCCESS));
                 }
+                Long(name) if self.own(name).is_some() => {
+                    let own = self.own(name).unwrap_or_default();
+                    options.more.push((own, parser.value()?.string()?));
+                }
                 Value(file) if options.file.is_none() && self.takes(&file.to_string_lossy()) => {
                     options.file = Some(file.into());
                 }
@@ -72,12 +87,16 @@ impl Usage {
         Ok(Ok(options))
     }
 
+    fn own(&self, name: &str) -> Option<&'static str> {
+        self.more.iter().map(|(own, _)| *own).find(|own| *own == name)
+    }
+
     fn takes(&self, file: &str) -> bool {
         self.file.is_some_and(|(end, _)| file.ends_with(end))
     }
 
     fn help(&self) -> String {
-        let Usage { name, about, only, file } = self;
+        let Usage { name, about, only, file, more } = self;
         let mut text = format!("{about}\n\nusage: cargo bench --bench {name} [-- OPTIONS");
         text += &file.map(|(end, _)| format!(" FILE{end}")).unwrap_or_default();
         text += "]\n\n";
@@ -86,6 +105,10 @@ impl Usage {
         }
         if let Some(searched) = only {
             text += &format!("  --only A,B    rows alone whose \"{searched}\" has all of these words\n");
+        }
+        for (name, what) in *more {
+            let option = format!("--{name} X");
+            text += &format!("  {option:<13} {what}\n");
         }
         text + "  --test        runs everything once, to check that it works\n  -h, --help    prints this\n"
     }

@@ -13,7 +13,7 @@
 //!
 //! Threads are not pinned: the minimum over the rounds comes from a round without interference.
 
-use batchnorm::{Isa, Path};
+use batchnorm::{Isa, Layout, Path};
 use rayon::prelude::*;
 
 use super::Op;
@@ -27,7 +27,19 @@ enum Way {
     Stores,
     /// With non-temporal stores.
     Streamed,
+    /// Reading tile by tile, as the moments of wide rows do: the columns of a tile in every row, then the next tile.
+    Walk {
+        /// Values in a row, as `u32`.
+        row: usize,
+        /// Values of a row in a tile.
+        tile: usize,
+        /// With prefetching, eight rows ahead.
+        ahead: bool,
+    },
 }
+
+/// Columns per tile in the walk over wide rows.
+const TILE_COLUMNS: usize = 1024;
 
 /// One way to measure a limit.
 #[derive(Clone, Copy, PartialEq)]
@@ -57,7 +69,7 @@ impl Limit {
         let here = |way: &Way| match way {
             Way::Memcpy => isa == Isa::detect(),
             Way::ReadAhead | Way::Streamed => cfg!(target_arch = "x86_64"),
-            Way::Read | Way::Stores => true,
+            Way::Read | Way::Stores | Way::Walk { .. } => true,
         };
         let limit = |threads| ways.iter().filter(|way| here(way)).map(move |way| Limit { way: *way, isa, threads });
         threads.iter().flat_map(|threads| limit(*threads)).collect()
@@ -71,6 +83,16 @@ impl Limit {
         limits.into_iter().filter(|limit| Some(limit.way) == way).collect()
     }
 
+    /// Returns the ways to read wide rows in the order of the path, or none if the order is that of memory.
+    pub fn walks_of(op: Op, path: Path, layout: Layout, size: usize) -> Vec<Limit> {
+        let (isa, words) = (if let Path::Simd(isa) = path { isa } else { return Vec::new() }, size / size_of::<u32>());
+        if op != Op::Moments || layout.inner() > 1 || layout.outer() == 1 || layout.features() <= TILE_COLUMNS {
+            return Vec::new();
+        }
+        let walk = |ahead| Way::Walk { row: layout.features() * words, tile: TILE_COLUMNS * words, ahead };
+        [false, true].map(|ahead| Limit { way: walk(ahead), isa, threads: false }).to_vec()
+    }
+
     pub fn name(self) -> String {
         let way = match self.way {
             Way::Read => "read",
@@ -78,6 +100,7 @@ impl Limit {
             Way::Memcpy => "memcpy",
             Way::Stores => "copy",
             Way::Streamed => "copy streamed",
+            Way::Walk { .. } => "read in tiles",
         };
         format!("limit {way} {}{}", self.isa, if self.threads { ", all threads" } else { "" })
     }
@@ -107,11 +130,25 @@ impl Limit {
 #[inline(always)]
 fn plain<const BLOCK: usize>(way: Way, x: &[u32], y: &mut [u32]) {
     match way {
+        Way::Walk { row, tile, ahead } => walk::<BLOCK>(x, row, tile, ahead),
         Way::Read | Way::ReadAhead => _ = std::hint::black_box(sum::<BLOCK>(x, way == Way::ReadAhead)),
         Way::Memcpy | Way::Stores | Way::Streamed => {
             // The compiler does not know the key, so it cannot replace the loop by `memcpy`.
             let key = std::hint::black_box(0);
             y.iter_mut().zip(x).for_each(|(y, x)| *y = *x ^ key);
+        }
+    }
+}
+
+#[inline(always)]
+fn walk<const BLOCK: usize>(x: &[u32], row: usize, tile: usize, ahead: bool) {
+    for column in (0..row).step_by(tile) {
+        for (index, values) in x.chunks_exact(row).enumerate() {
+            if ahead {
+                let next = x.get((index + 8) * row + column..).unwrap_or_default();
+                next.as_chunks::<BLOCK>().0.iter().take(tile / BLOCK).for_each(prefetch_here);
+            }
+            std::hint::black_box(sum::<BLOCK>(&values[column..row.min(column + tile)], false));
         }
     }
 }
@@ -129,6 +166,19 @@ fn sum<const BLOCK: usize>(x: &[u32], ahead: bool) -> u32 {
     }
     let rest = rest.iter().fold(0, |a: u32, b| a.wrapping_add(*b));
     sums.iter().fold(rest, |a, b| a.wrapping_add(*b))
+}
+
+#[inline(always)]
+#[allow(unsafe_code, reason = "an intrinsic")]
+fn prefetch_here<const BLOCK: usize>(block: &[u32; BLOCK]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in block.chunks(16) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a prefetch of any address is allowed.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = block;
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use batchnorm::{Element, Path};
+use batchnorm::{Element, Layout, Path};
 use bytemuck::Pod;
 
 use super::limits::Limit;
@@ -35,12 +35,17 @@ enum Contender {
 /// Seconds per call in each round, for the paths of one operation and for the ways to measure their limits.
 pub struct Rounds {
     op: Op,
+    layout: Layout,
+    /// Bytes in a value.
+    size: usize,
     times: Vec<(Contender, Vec<f64>)>,
 }
 
 impl Rounds {
     pub fn measure<T: Element + Pod>(bench: &mut Bench<T>, op: Op, paths: &[Path], effort: Effort) -> Self {
-        let limits = paths.iter().flat_map(|path| Limit::of(op, *path)).map(Contender::Limit);
+        let (layout, size) = (bench.layout, size_of::<T>());
+        let of = |path| Limit::of(op, path).into_iter().chain(Limit::walks_of(op, path, layout, size));
+        let limits = paths.iter().flat_map(|path| of(*path)).map(Contender::Limit);
         let mut times: Vec<(Contender, Vec<f64>)> = Vec::new();
         for contender in paths.iter().copied().map(Contender::Path).chain(limits) {
             if times.iter().all(|(other, _)| *other != contender) {
@@ -59,7 +64,7 @@ impl Rounds {
                 });
             }
         }
-        Rounds { op, times }
+        Rounds { op, layout, size, times }
     }
 
     /// Returns the minimum and the median over the path's rounds.
@@ -77,6 +82,12 @@ impl Rounds {
         self.fastest(&Limit::plain_of(self.op, path))
     }
 
+    /// Returns the minimum and the median of reading in the path's order, or `None` if that is the order of memory.
+    pub fn walk(&self, path: Path) -> Option<(f64, f64)> {
+        let walks = Limit::walks_of(self.op, path, self.layout, self.size);
+        (!walks.is_empty()).then(|| self.fastest(&walks))
+    }
+
     fn fastest(&self, limits: &[Limit]) -> (f64, f64) {
         let ways: Vec<_> = limits.iter().map(|limit| self.rounds(Contender::Limit(*limit))).collect();
         let rounds = ways.iter().map(|times| times.len()).min().unwrap_or(0);
@@ -87,6 +98,12 @@ impl Rounds {
     fn rounds(&self, contender: Contender) -> &[f64] {
         self.times.iter().find(|(other, _)| *other == contender).map_or(&[], |(_, times)| times)
     }
+}
+
+/// Returns the fewest seconds per call of an operation by a path over the rounds, without the limits.
+pub fn fastest<T: Element + Pod>(bench: &mut Bench<T>, op: Op, path: Path, effort: Effort) -> f64 {
+    let times = (0..effort.rounds).map(|_| seconds(effort.turn, || bench.run(op, path)));
+    times.fold(f64::INFINITY, f64::min)
 }
 
 /// Returns the seconds per call. The number of calls is doubled until they take long enough; this also warms the caches

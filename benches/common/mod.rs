@@ -125,8 +125,13 @@ pub struct Bench<T> {
 
 impl<T: Element + Pod> Bench<T> {
     pub fn new(kind: Kind, layout: Layout) -> Self {
-        let data = nasty::batch::<T>(kind, 1, layout);
-        let (x, y) = (Buffer::new(&data), Buffer::new(&vec![T::zeroed(); data.len()]));
+        let paths: Vec<_> = paths().into_iter().map(|(_, path)| path).collect();
+        Self::of(&nasty::batch::<T>(kind, 1, layout), layout, &paths)
+    }
+
+    /// Returns a batch of given values, with layers for some paths alone.
+    pub fn of(data: &[T], layout: Layout, paths: &[Path]) -> Self {
+        let (x, y) = (Buffer::new(data), Buffer::new(&vec![T::zeroed(); data.len()]));
         let mut bn = BatchNorm::new(layout.features());
         let numbers = |from: f64| (0..layout.features()).map(|i| from + i as f64 * 1e-3).collect::<Vec<_>>();
         bn.set_weight(&numbers(0.5)).expect("one each");
@@ -137,7 +142,7 @@ impl<T: Element + Pod> Bench<T> {
             let bn = bn.clone().with_path(path);
             (path, bn.clone(), bn.to_inference())
         };
-        let layers = paths().into_iter().map(|(_, path)| layer(path)).collect();
+        let layers = paths.iter().map(|path| layer(*path)).collect();
         Bench { layout, x, y, moments: Moments::default(), workspace: Workspace::default(), layers }
     }
 

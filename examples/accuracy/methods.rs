@@ -1,6 +1,6 @@
 //! The methods of computing a mean and a variance that are compared.
 
-use batchnorm::{Batch, Element, Layout, moments};
+use batchnorm::{Batch, Element, Layout, Welford, moments};
 use ndarray::{ArrayView2, Axis};
 use num_traits::{Float, FromPrimitive};
 
@@ -25,6 +25,7 @@ impl Value for f64 {
     fn methods() -> Vec<Method<Self>> {
         vec![
             Method { name: "batchnorm", run: this_crate },
+            Method { name: "stream", run: stream },
             Method { name: "two passes", run: two_passes::<f64, f64> },
             Method { name: "Welford", run: welford::<f64, f64> },
             Method { name: "ndarray", run: with_ndarray },
@@ -39,6 +40,7 @@ impl Value for f32 {
     fn methods() -> Vec<Method<Self>> {
         vec![
             Method { name: "batchnorm", run: this_crate },
+            Method { name: "stream", run: stream },
             Method { name: "two passes in f64", run: two_passes::<f32, f64> },
             Method { name: "Welford in f64", run: welford::<f32, f64> },
             Method { name: "E[x²] − E[x]² in f64", run: naive::<f32, f64> },
@@ -53,6 +55,15 @@ impl Value for f32 {
 fn this_crate<T: Element>(column: &[T]) -> [f64; 2] {
     let m = moments(Batch::new(column, Layout::nc(column.len(), 1)).expect("a column"));
     [m.mean(0), m.variance(0, 0.0)]
+}
+
+/// This crate's recurrence, row by row.
+fn stream<T: Element>(column: &[T]) -> [f64; 2] {
+    let mut stream = Welford::new(1);
+    for x in column.chunks(1) {
+        stream.push(x).expect("a row");
+    }
+    [stream.mean(0), stream.variance(0, 0.0)]
 }
 
 fn with_ndarray<T: Value>(column: &[T]) -> [f64; 2] {
@@ -90,6 +101,7 @@ fn two_passes<T: Element, A: Float>(column: &[T]) -> [f64; 2] {
     results(mean, squares / count(column))
 }
 
+/// The textbook's recurrence.
 fn welford<T: Element, A: Float>(column: &[T]) -> [f64; 2] {
     let (mut n, mut mean, mut m2) = (A::zero(), A::zero(), A::zero());
     for x in values::<T, A>(column) {

@@ -28,8 +28,9 @@ const ERRORS: std::ops::Range<f64> = 1e-17..1e2;
 
 /// Methods, their colours and their line widths. ndarray uses a Welford recurrence, so its thin line lies on top of the
 /// other.
-const STYLES: [(&str, RGBColor, u32); 5] = [
+const STYLES: [(&str, RGBColor, u32); 6] = [
     ("batchnorm", RGBColor(0, 90, 200), 4),
+    ("stream", RGBColor(215, 60, 170), 2),
     ("two passes", RGBColor(0, 140, 90), 2),
     ("Welford", RGBColor(250, 170, 50), 5),
     ("ndarray", RGBColor(90, 40, 150), 2),
@@ -53,11 +54,11 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Draws the lines in their colours, and what dashes mean.
 fn legend(strip: &Area<'_>) -> Result<(), Error> {
-    let mut x = 70;
+    let mut x = 50;
     for (name, color, width) in STYLES {
         strip.draw(&PathElement::new([(x, 12), (x + 36, 12)], color.stroke_width(width)))?;
         strip.draw(&Text::new(name, (x + 44, 6), ("sans-serif", 15)))?;
-        x += 170;
+        x += 150;
     }
     strip.draw(&Text::new("dashed: f32 values, computed in f64", (x, 6), ("sans-serif", 15)))?;
     Ok(())

@@ -190,6 +190,39 @@ def merges():
     }
 
 
+def streams():
+    def seed(double, features, length, options, alpha, recipe, data, wide=0, pieces=(1, 0, 5, 40)):
+        kind, value = alpha
+        alpha = variant(kind, 4) + struct.pack("<H" if kind in (0, 3) else "<B", value)
+        head = bytes([double, features - 1, wide]) + struct.pack("<H", length) + bytes(pieces) + bytes([90, 170])
+        return head + bytes([options]) + alpha + recipe + data
+
+    adjust, again, merged, clip, unbiased, no_eps = (1 << bit for bit in range(6))
+    share, power, nearly_one, half_life = range(4)
+    ramp, poison = RAMP * 3, f64(1.0, INF, 2.0, NAN, 3.0, -INF, *range(60))
+    overflow = f64(MAX, -MAX, 1e200, 1.0) + bytes(range(97))
+    small, long = recipe("grid", 3.0, -4), {"pieces": (255, 1, 200, 0)}
+    return {
+        # Few rows, which exact arithmetic can follow.
+        "rows_f32": seed(0, 9, 0x6000, adjust | clip, (share, 6553), recipe("near", 1e4, double=False), ramp),
+        "rows_f64": seed(1, 17, 0x7000, again | unbiased, (half_life, 40), recipe("near", 1e12), ramp),
+        "column_f64": seed(1, 1, 0x8000, merged | clip, (power, 7), recipe("grid", 1e6, -20), ramp),
+        # Weights that hardly fall, after a first one that is large; and weights that fall fast.
+        "slow_f64": seed(1, 1, 0x2800, unbiased, (power, 30), small, ramp),
+        "fast_f64": seed(1, 3, 0x3400, adjust | clip, (nearly_one, 30), small, ramp),
+        "newest_f64": seed(1, 3, 0x3400, no_eps, (nearly_one, 59), recipe("grid", 1e6, -4), ramp),
+        # Many rows: the shift moves, and the unit of m2 changes.
+        "walk_f64": seed(1, 2, 0xF000, merged | again, (share, 655), nasty(6, 44), bytes(900), **long),
+        "outlier_f32": seed(0, 70, 0xF800, adjust | clip, (half_life, 99), nasty(7, 24), bytes(999), **long),
+        "wide_f64": seed(1, 67, 0xFFFF, merged | clip, (power, 1), recipe("grid", 1e8, -9), ramp, wide=0xFF),
+        # What is not finite, or overflows.
+        "poison_f64": seed(1, 11, 0xA000, merged, (power, 3), recipe("raw"), poison),
+        "poison_f32": seed(0, 5, 0xA000, again | clip, (power, 3), nasty(2, 42), bytes(2000)),
+        "infinite_f64": seed(1, 4, 0xC000, merged | again, (power, 2), nasty(3, 43), bytes(2000)),
+        "overflow_f64": seed(1, 5, 0x8000, merged, (power, 2), recipe("few"), overflow),
+    }
+
+
 def shapes():
     def side(value):
         return bytes([0, value]) if value < 8 else bytes([4, value])
@@ -232,5 +265,5 @@ def exam_csv():
     }
 
 
-for make in (paths_agree, oracle, split_and_merge, merges, shapes, exam_csv):
+for make in (paths_agree, oracle, split_and_merge, merges, streams, shapes, exam_csv):
     write(make.__name__, make())

@@ -7,6 +7,7 @@ pub mod merging;
 pub mod nasty;
 #[path = "../../tests/common/oracle.rs"]
 pub mod oracle;
+pub mod stream_oracle;
 pub mod values;
 
 use batchnorm::{Element, Moments};

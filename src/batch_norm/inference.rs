@@ -17,8 +17,8 @@ use crate::{Batch, BatchMut, Element, Path, Precision, Result};
 /// | path | that of the layer | [`Inference::with_path`]; results do not depend on it |
 /// | precision | that of the layer | [`Inference::with_precision`] |
 ///
-/// `==` compares the precision, and the mean, scale and bias of each feature bit for bit, except that any NaN equals any
-/// other NaN. It ignores the path, because results do not depend on it.
+/// `==` compares the precision, and the mean, scale and bias of each feature bit for bit, except that any NaN equals
+/// any other NaN. It ignores the path, because results do not depend on it.
 ///
 /// ```
 /// use batchnorm::{Batch, BatchMut, BatchNorm, Layout};

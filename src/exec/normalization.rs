@@ -139,7 +139,7 @@ fn map<F, C, T, const P: usize>(
     T: KernelElement,
     for<'a> Map<'a, F, C, T, P, 1>: Job<Output = ()>,
 {
-    let store = StorePolicy::choose(layout, x.is_none(), y);
+    let store = StorePolicy::choose(x.is_none(), y);
     let map = Map { formula, parameters, layout, start: 0, inputs: [x], y, store };
     #[cfg(feature = "rayon")]
     if path.forks(map.y.len(), PARALLEL_NORMALIZE) {

@@ -80,11 +80,14 @@ concrete!(f64, push_f64, standardize_f64);
 
 #[inline(never)]
 fn push<T: KernelElement>(path: Path, weights: &mut RowWeights, blocks: &mut [Block], rows: Rows<'_, T>) {
+    if rows.count == 0 {
+        return;
+    }
     if path == Path::Scalar {
         return one_by_one(weights, blocks, rows);
     }
     #[cfg(feature = "rayon")]
-    if path.forks(rows.values.len(), PARALLEL_STREAM) {
+    if !blocks.is_empty() && path.forks(rows.values.len(), PARALLEL_STREAM) {
         return parallel(path, weights, blocks, rows);
     }
     path.isa().run(Push { weights, blocks, rows });

@@ -1,6 +1,6 @@
 //! Results per feature, in several arrays of the same length.
 
-use crate::lanes::Lanes;
+use crate::lanes::{F64Lanes, Lanes};
 use crate::spec::{DoubleDouble, FeatureMoments, TripleDouble};
 
 /// `N` arrays to write, each with one value per feature.
@@ -64,6 +64,20 @@ impl MomentArrays<'_> {
         moments.mean.low.store(&mut mean_low[feature..]);
         moments.m2.high.store(&mut m2[feature..]);
         moments.m2.low.store(&mut m2_low[feature..]);
+    }
+}
+
+impl MomentArrays<'_> {
+    /// Writes the moments of the first `lanes` lanes.
+    #[inline(always)]
+    pub(crate) fn store_first<L: F64Lanes>(&mut self, feature: usize, lanes: usize, moments: FeatureMoments<L>) {
+        if lanes == L::LANES {
+            return self.store(feature, moments);
+        }
+        let FeatureMoments { mean, m2 } = moments;
+        for (to, word) in self.0.iter_mut().zip([mean.high, mean.middle, mean.low, m2.high, m2.low]) {
+            word.store_first(&mut to[feature..][..lanes]);
+        }
     }
 }
 

@@ -129,8 +129,10 @@ pub(crate) fn prepare(weights: &mut RowWeights, blocks: &mut [Block]) {
 #[cold]
 #[inline(never)]
 fn prepare_now(weights: &mut RowWeights, blocks: &mut [Block]) {
-    if weights.shift_is_due() {
-        blocks.iter_mut().for_each(Block::move_shift);
+    if weights.newest_is_all() {
+        blocks.iter_mut().for_each(|block| block.change_each(Running::forget_mean));
+    } else if weights.shift_is_due() {
+        blocks.iter_mut().for_each(|block| block.change_each(Running::move_shift));
     }
     if let Some(by) = weights.scale_if_due() {
         blocks.iter_mut().for_each(|block| block.scale_m2(by));
@@ -138,11 +140,11 @@ fn prepare_now(weights: &mut RowWeights, blocks: &mut [Block]) {
 }
 
 impl Block {
-    /// Moves the shifts to the means.
-    fn move_shift(&mut self) {
+    /// Changes the state of each feature.
+    fn change_each(&mut self, change: impl Fn(&mut Running<f64>)) {
         for index in 0..BLOCK_FEATURES {
             let mut feature = self.feature(index);
-            feature.move_shift();
+            change(&mut feature);
             self.set_feature(index, feature);
         }
     }

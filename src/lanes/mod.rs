@@ -55,7 +55,7 @@ pub(crate) trait Lanes: Copy {
 }
 
 /// The operations that sums need in addition to [`Lanes`].
-pub(crate) trait F64Lanes: Lanes<Scalar = f64> {
+pub(crate) trait F64Lanes: Lanes<Scalar = f64> + LoadStore<f64> {
     /// Subtracts on the FMA unit, if there is one: `self * one - other`, where the product is exact. For kernels that
     /// keep the adders busy. `one` is 1 in each lane, hidden from the compiler, which would otherwise turn this back
     /// into a subtraction.
@@ -74,11 +74,21 @@ pub(crate) trait F64Lanes: Lanes<Scalar = f64> {
     fn clip(self, low: Self, high: Self) -> Self;
     /// Returns whether all lanes are 0.
     fn all_zero(self) -> bool;
+    /// Writes the first lanes to all of `to`, which is no longer than the lanes.
+    fn store_first(self, to: &mut [f64]);
+    /// Returns, lane by lane, `then` where `self <= other`, and `otherwise` elsewhere, also for NaN.
+    fn select_le(self, other: Self, then: Self, otherwise: Self) -> Self;
 }
 
 /// The bits of an f64 that [`F64Lanes::upper_half`] keeps: sign, exponent, and 25 of the 52 stored bits of the
 /// significand.
 const UPPER_HALF: u64 = !0 << 27;
+
+/// The lanes of the widest vector.
+const MOST_LANES: usize = 16;
+
+/// The lanes of the widest f64 vector.
+pub(crate) const MOST_F64_LANES: usize = MOST_LANES / 2;
 
 /// Lanes that load and store elements of type `T`. If `T` is narrower, loads widen exactly and stores round to nearest.
 pub(crate) trait LoadStore<T>: Lanes {
@@ -87,6 +97,17 @@ pub(crate) trait LoadStore<T>: Lanes {
     /// Loads all of `from`, at most one element per lane, and fills the lanes after them from `fill`. (Not for empty
     /// slices: their pointers lie on no page, and a masked load from there takes the processor hundreds of cycles.)
     fn load_partial(token: Self::Token, from: &[T], fill: Self) -> Self;
+    /// Loads one element per lane, `stride` elements from one to the next. Panics if `from` is shorter.
+    fn load_strided(token: Self::Token, from: &[T], stride: usize) -> Self
+    where
+        T: Element,
+    {
+        let mut values = [T::from_f64(0.0); MOST_LANES];
+        for (lane, x) in values[..Self::LANES].iter_mut().enumerate() {
+            *x = from[lane * stride];
+        }
+        Self::load_from(token, &values)
+    }
     /// Writes the lanes to the start of `to`. Panics if it is shorter than the lanes.
     fn store_to(self, to: &mut [T]);
     /// Writes two vectors one after the other. The stores are non-temporal if the address is a multiple of the size of
@@ -153,6 +174,16 @@ pub(crate) trait Job {
 pub(crate) fn prefetch<T>(from: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
     sse::prefetch(from, at);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, at);
+}
+
+/// Prefetches like [`prefetch`], but into the second level of the cache, for lines that are needed much later: the
+/// first level may be no larger than the prefetch distance.
+#[inline(always)]
+pub(crate) fn prefetch_second_level<T>(from: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    sse::prefetch_second_level(from, at);
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (from, at);
 }

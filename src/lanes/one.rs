@@ -93,6 +93,16 @@ impl F64Lanes for f64 {
     fn all_zero(self) -> bool {
         self == 0.0
     }
+
+    #[inline(always)]
+    fn store_first(self, to: &mut [f64]) {
+        to.fill(self);
+    }
+
+    #[inline(always)]
+    fn select_le(self, other: Self, then: Self, otherwise: Self) -> Self {
+        if self <= other { then } else { otherwise }
+    }
 }
 
 impl<T: Element> LoadStore<T> for f64 {

@@ -119,6 +119,17 @@ impl F64Lanes for PortableF64 {
     fn all_zero(self) -> bool {
         self.0.to_array() == [0.0; LANES]
     }
+
+    #[inline(always)]
+    fn store_first(self, to: &mut [f64]) {
+        let lanes = self.0.to_array();
+        to.copy_from_slice(&lanes[..to.len()]);
+    }
+
+    #[inline(always)]
+    fn select_le(self, other: Self, then: Self, otherwise: Self) -> Self {
+        PortableF64(self.0.simd_le(other.0).select(then.0, otherwise.0))
+    }
 }
 
 impl LoadStore<f64> for PortableF64 {
@@ -130,6 +141,11 @@ impl LoadStore<f64> for PortableF64 {
     #[inline(always)]
     fn load_partial(_: Portable, from: &[f64], fill: Self) -> Self {
         PortableF64(f64x4::new(partial(from, fill.0.to_array())))
+    }
+
+    #[inline(always)]
+    fn load_strided(_: Portable, from: &[f64], stride: usize) -> Self {
+        PortableF64(f64x4::new([0, 1, 2, 3].map(|lane| from[lane * stride].to_f64())))
     }
 
     #[inline(always)]
@@ -156,6 +172,11 @@ impl LoadStore<f32> for PortableF64 {
     #[inline(always)]
     fn load_partial(_: Portable, from: &[f32], fill: Self) -> Self {
         PortableF64(f64x4::new(partial(from, fill.0.to_array())))
+    }
+
+    #[inline(always)]
+    fn load_strided(_: Portable, from: &[f32], stride: usize) -> Self {
+        PortableF64(f64x4::new([0, 1, 2, 3].map(|lane| from[lane * stride].to_f64())))
     }
 
     #[inline(always)]

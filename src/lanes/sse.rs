@@ -2,12 +2,19 @@
 
 use std::arch::x86_64::*;
 
-/// Prefetches a cache line, with an instruction that every x86-64 processor has.
+/// Prefetches a cache line into all levels of the cache, with an instruction that every x86-64 processor has.
 #[inline(always)]
 pub(super) fn prefetch<T>(from: &[T], at: usize) {
     // SAFETY: a prefetch reads nothing and does not fault, whatever the address, so the address may lie past the slice
     // (`wrapping_add` does not promise otherwise). SSE, which has the instruction, is part of x86-64.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().wrapping_add(at).cast()) }
+}
+
+/// Prefetches a cache line into the second level of the cache.
+#[inline(always)]
+pub(super) fn prefetch_second_level<T>(from: &[T], at: usize) {
+    // SAFETY: as for `prefetch`.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(from.as_ptr().wrapping_add(at).cast()) }
 }
 
 /// Orders non-temporal stores before later stores.

@@ -186,6 +186,19 @@ macro_rules! f64_lanes {
                 // SAFETY: lanes exist only with a token, which proves the features.
                 unsafe { $parts::f64::all_zero(self.0) }
             }
+
+            #[inline(always)]
+            fn store_first(self, to: &mut [f64]) {
+                // SAFETY: lanes exist only with a token, which proves the features; no more is written than the slice
+                // has.
+                unsafe { $parts::f64::store_first(self.0, to) }
+            }
+
+            #[inline(always)]
+            fn select_le(self, other: Self, then: Self, otherwise: Self) -> Self {
+                // SAFETY: lanes exist only with a token, which proves the features.
+                $name(unsafe { $parts::f64::select_le(self.0, other.0, then.0, otherwise.0) })
+            }
         }
     };
 }
@@ -220,7 +233,8 @@ f64_lanes!(
 macro_rules! load_store {
     (
         $name:ident, $token:ident, $element:ident, $lanes:literal,
-        load |$from:ident| $load:expr, partial $partial:path, store |$to:ident, $lane:ident| $store:expr,
+        load |$from:ident| $load:expr, partial $partial:path, $(strided |$at:ident| $strided:expr,)?
+        store |$to:ident, $lane:ident| $store:expr,
         non_temporal aligned to $align:literal |$pair_to:ident, $a:ident, $b:ident| $non_temporal:expr
     ) => {
         impl LoadStore<$element> for $name {
@@ -237,6 +251,17 @@ macro_rules! load_store {
                 // SAFETY: the token proves the features; no more elements are read than the slice has.
                 $name(unsafe { $partial(from, fill.0) })
             }
+
+            $(
+                #[inline(always)]
+                fn load_strided(_: $token, from: &[$element], stride: usize) -> Self {
+                    assert!(stride.saturating_mul($lanes - 1) < from.len(), "a slice shorter than its lanes");
+                    // SAFETY: the lanes before the last one are read from before it, and the last one is in the slice.
+                    let $at = |lane: usize| unsafe { *from.get_unchecked(lane * stride) };
+                    // SAFETY: the token proves the features.
+                    $name(unsafe { $strided })
+                }
+            )?
 
             #[inline(always)]
             fn store_to(self, to: &mut [$element]) {
@@ -265,7 +290,9 @@ macro_rules! load_store {
 
 load_store!(
     Avx2F64, Avx2, f64, 4,
-    load |from| read(from), partial avx2_parts::f64::load_partial, store |to, x| write(to, x),
+    load |from| read(from), partial avx2_parts::f64::load_partial,
+    strided |at| _mm256_set_pd(at(3), at(2), at(1), at(0)),
+    store |to, x| write(to, x),
     non_temporal aligned to 32 |to, a, b| {
         _mm256_stream_pd(to, a);
         _mm256_stream_pd(to.add(4), b);
@@ -274,6 +301,7 @@ load_store!(
 load_store!(
     Avx2F64, Avx2, f32, 4,
     load |from| _mm256_cvtps_pd(read(from)), partial avx2_parts::f64::widen_partial,
+    strided |at| _mm256_cvtps_pd(_mm_set_ps(at(3), at(2), at(1), at(0))),
     store |to, x| write(to, _mm256_cvtpd_ps(x)),
     non_temporal aligned to 32 |to, a, b| {
         _mm256_stream_ps(to, _mm256_set_m128(_mm256_cvtpd_ps(b), _mm256_cvtpd_ps(a)));
@@ -289,7 +317,9 @@ load_store!(
 );
 load_store!(
     Avx512F64, Avx512, f64, 8,
-    load |from| read(from), partial avx512_parts::f64::load_partial, store |to, x| write(to, x),
+    load |from| read(from), partial avx512_parts::f64::load_partial,
+    strided |at| _mm512_set_pd(at(7), at(6), at(5), at(4), at(3), at(2), at(1), at(0)),
+    store |to, x| write(to, x),
     non_temporal aligned to 64 |to, a, b| {
         _mm512_stream_pd(to, a);
         _mm512_stream_pd(to.add(8), b);
@@ -298,6 +328,7 @@ load_store!(
 load_store!(
     Avx512F64, Avx512, f32, 8,
     load |from| _mm512_cvtps_pd(read(from)), partial avx512_parts::f64::widen_partial,
+    strided |at| _mm512_cvtps_pd(_mm256_set_ps(at(7), at(6), at(5), at(4), at(3), at(2), at(1), at(0))),
     store |to, x| write(to, _mm512_cvtpd_ps(x)),
     non_temporal aligned to 64 |to, a, b| {
         let low = _mm512_castps256_ps512(_mm512_cvtpd_ps(a));
@@ -322,6 +353,20 @@ mod avx2_parts {
         #[target_feature(enable = "avx2")]
         pub(in super::super) fn all_zero(x: __m256d) -> bool {
             _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_EQ_OQ>(x, _mm256_setzero_pd())) == 0b1111
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(in super::super) fn store_first(x: __m256d, to: &mut [f64]) {
+            let mask = _mm256_cvtepi32_epi64(mask(to.len()));
+            // SAFETY: the mask selects the first `len` lanes, at most 4, so nothing past the slice is written.
+            unsafe { _mm256_maskstore_pd(to.as_mut_ptr(), mask, x) }
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(in super::super) fn select_le(a: __m256d, b: __m256d, then: __m256d, otherwise: __m256d) -> __m256d {
+            _mm256_blendv_pd(otherwise, then, _mm256_cmp_pd::<_CMP_LE_OQ>(a, b))
         }
 
         #[inline]
@@ -392,6 +437,19 @@ mod avx512_parts {
         #[target_feature(enable = "avx512f")]
         pub(in super::super) fn all_zero(x: __m512d) -> bool {
             _mm512_cmp_pd_mask::<_CMP_EQ_OQ>(x, _mm512_setzero_pd()) == 0xff
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn store_first(x: __m512d, to: &mut [f64]) {
+            // SAFETY: the mask selects the first `len` lanes, at most 8, so nothing past the slice is written.
+            unsafe { _mm512_mask_storeu_pd(to.as_mut_ptr(), mask(to.len()), x) }
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn select_le(a: __m512d, b: __m512d, then: __m512d, otherwise: __m512d) -> __m512d {
+            _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_LE_OQ>(a, b), otherwise, then)
         }
 
         #[inline]

@@ -84,7 +84,7 @@ const SAMPLE: usize = 512;
 const OWN_SAMPLE: usize = 2048;
 
 /// Smallest `inner` for which the plane view is used.
-const PLANE_VIEW_INNER: usize = 32;
+pub(crate) const PLANE_VIEW_INNER: usize = 32;
 
 /// Sums of squares below this, other than 0, may have lost digits to underflow.
 pub(crate) const TINY_SQUARES: f64 = power_of_two(-960);
@@ -97,8 +97,11 @@ pub(crate) fn sample_group(rows: usize) -> usize {
 /// Returns whether the mean of a sample of `count` f32 values lies within two standard deviations of 0:
 /// `mean^2 <= 4 * variance`, computed without divisions. False for NaN.
 pub(crate) fn zero_shift(sum: f64, squares: f64, count: f64) -> bool {
-    1.25 * (sum * sum) <= squares * count
+    ZERO_SHIFT * (sum * sum) <= squares * count
 }
+
+/// `1 + 1 / 4`: `mean^2 <= 4 * (squares / count - mean^2)` is `(1 + 1 / 4) * mean^2 <= squares / count`.
+pub(crate) const ZERO_SHIFT: f64 = 1.25;
 
 /// How the values of a chunk form rows and columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,15 +28,17 @@ struct Forgetting {
     growth: DoubleDouble<f64>,
     /// The sum of all weights.
     total: DoubleDouble<f64>,
-    /// The sum of the squares of all weights.
-    squares: DoubleDouble<f64>,
+    /// The sum of the products of the weights of any two different rows, `total^2 - squares`. It has only positive
+    /// terms, where the difference would cancel: early on, or where alpha is nearly 1, one weight is nearly all.
+    pairs: DoubleDouble<f64>,
     /// The unit of the totals, in the unit of m2.
     newest: DoubleDouble<f64>,
 }
 
 const ONE: DoubleDouble<f64> = DoubleDouble { high: 1.0, low: 0.0 };
 
-/// m2 is scaled down when the weight of the newest row exceeds this, so that it cannot overflow by its unit.
+/// m2 is scaled down when the weight of the newest row exceeds this, so that its unit takes at most 33 bits of
+/// m2's range.
 const LARGEST_WEIGHT: f64 = power_of_two(32);
 
 impl RowWeights {
@@ -54,7 +56,7 @@ impl RowWeights {
         // The largest power of two up to 1 / alpha: over so many rows, weights fall to no less than a quarter.
         let exponent = exponent(1.0 / alpha).min(62);
         let zero = DoubleDouble { high: 0.0, low: 0.0 };
-        let forgetting = Forgetting { first, decay, growth, total: zero, squares: zero, newest: ONE };
+        let forgetting = Forgetting { first, decay, growth, total: zero, pairs: zero, newest: ONE };
         RowWeights { count: 0, period: 1 << exponent, forgetting: Some(forgetting) }
     }
 
@@ -63,7 +65,7 @@ impl RowWeights {
         self.count = 0;
         if let Some(forgetting) = &mut self.forgetting {
             let zero = DoubleDouble { high: 0.0, low: 0.0 };
-            (forgetting.total, forgetting.squares, forgetting.newest) = (zero, zero, ONE);
+            (forgetting.total, forgetting.pairs, forgetting.newest) = (zero, zero, ONE);
         }
     }
 
@@ -82,6 +84,12 @@ impl RowWeights {
         // A power of two up to the period, or a multiple of the period: no bit below the highest one that counts.
         let lowest = self.count & self.count.wrapping_neg();
         self.count != 0 && (lowest == self.count || lowest >= self.period)
+    }
+
+    /// Returns whether the next row is the mean: alpha is 1. A shift is due then, too.
+    #[inline]
+    pub(crate) fn newest_is_all(&self) -> bool {
+        self.count != 0 && self.forgetting.as_ref().is_some_and(|f| f.decay.high == 0.0)
     }
 
     /// Returns the power of two by which m2 has to be multiplied before the next row, if it has to be. The weights count
@@ -121,8 +129,10 @@ impl RowWeights {
     pub(crate) fn degrees_of_freedom(&self, ddof: f64) -> f64 {
         let degrees_of_freedom = match &self.forgetting {
             None => self.count as f64 - ddof,
-            Some(f) if self.count == 1 => f.total.high * (1.0 - ddof),
-            Some(f) => (f.total.high - ddof * (f.squares.high / f.total.high)) * f.newest.high,
+            Some(f) => {
+                let unbiased = f.pairs.high / f.total.high;
+                (unbiased + (1.0 - ddof) * (f.total.high - unbiased)) * f.newest.high
+            }
         };
         // `f64::max` would turn a NaN `ddof` into 0.
         if degrees_of_freedom < 0.0 { 0.0 } else { degrees_of_freedom }
@@ -132,12 +142,13 @@ impl RowWeights {
 impl Forgetting {
     fn next(&mut self, first: bool) -> RowFactors {
         if first {
-            (self.total, self.squares, self.newest) = (self.first, product(self.first, self.first), ONE);
+            (self.total, self.pairs, self.newest) = (self.first, DoubleDouble { high: 0.0, low: 0.0 }, ONE);
             return RowFactors { share: 1.0, square: 0.0 };
         }
         let before = product(self.total, self.decay);
-        let squares = product(self.squares, product(self.decay, self.decay));
-        (self.total, self.squares) = (sum(before, ONE), sum(squares, ONE));
+        let with_newest = DoubleDouble { high: 2.0 * before.high, low: 2.0 * before.low };
+        self.pairs = sum(product(self.pairs, product(self.decay, self.decay)), with_newest);
+        self.total = sum(before, ONE);
         self.newest = product(self.newest, self.growth);
         RowFactors { share: 1.0 / self.total.high, square: self.newest.high * (before.high / self.total.high) }
     }

@@ -25,7 +25,9 @@ pub(crate) fn push_rows(
     values: impl Iterator<Item = f64>,
 ) -> RowWeights {
     for x in values {
-        if weights.shift_is_due() {
+        if weights.newest_is_all() {
+            feature.forget_mean();
+        } else if weights.shift_is_due() {
             feature.move_shift();
         }
         if let Some(by) = weights.scale_if_due() {
@@ -92,6 +94,13 @@ impl Running<f64> {
             let shift = two_sum(self.shift, self.offset);
             let offset = two_sum(shift.low, self.offset_low);
             *self = Running { shift: shift.high, offset: offset.high, offset_low: offset.low, ..*self };
+        }
+    }
+
+    /// Moves mean and shift to 0, where the next row is the mean. Otherwise `x - shift` would round it.
+    pub(crate) fn forget_mean(&mut self) {
+        if self.offset.is_finite() {
+            *self = Running { shift: 0.0, offset: 0.0, offset_low: 0.0, ..*self };
         }
     }
 

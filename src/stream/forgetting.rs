@@ -24,7 +24,7 @@ impl Forgetting {
     /// The smoothing factor itself: `0 < alpha <= 1`.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for any other number, and for a subnormal one.
+    /// [`Error::OutOfRange`] for any other number, and for one below 1e-250.
     ///
     /// ```
     /// # use batchnorm::Forgetting;
@@ -33,15 +33,15 @@ impl Forgetting {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn from_alpha(alpha: f64) -> Result<Self> {
-        let in_range = (f64::MIN_POSITIVE..=1.0).contains(&alpha);
-        Self::checked(in_range, "alpha", "above 0 (at least 2^-1022) and at most 1", alpha, alpha)
+        let in_range = (1e-250..=1.0).contains(&alpha);
+        Self::checked(in_range, "alpha", "at least 1e-250 and at most 1", alpha, alpha)
     }
 
     /// `alpha = 2 / (span + 1)`, for a span of at least 1: the exponential counterpart of a moving average over `span`
     /// rows.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for any other number, and for one above 1e307.
+    /// [`Error::OutOfRange`] for any other number, and for one above 1e250.
     ///
     /// ```
     /// # use batchnorm::Forgetting;
@@ -49,14 +49,14 @@ impl Forgetting {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn from_span(span: f64) -> Result<Self> {
-        let in_range = (1.0..=1e307).contains(&span);
-        Self::checked(in_range, "span", "at least 1 and at most 1e307", span, 2.0 / (span + 1.0))
+        let in_range = (1.0..=1e250).contains(&span);
+        Self::checked(in_range, "span", "at least 1 and at most 1e250", span, 2.0 / (span + 1.0))
     }
 
     /// `alpha = 1 - exp(-ln(2) / half_life)`, for a half-life above 0: after `half_life` rows, the weight of a row is half of what it was.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for any other number, and for one above 1e307.
+    /// [`Error::OutOfRange`] for any other number, and for one above 1e250.
     ///
     /// ```
     /// # use batchnorm::Forgetting;
@@ -65,14 +65,14 @@ impl Forgetting {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn from_half_life(half_life: f64) -> Result<Self> {
-        let in_range = half_life > 0.0 && half_life <= 1e307;
-        Self::checked(in_range, "half_life", "above 0 and at most 1e307", half_life, one_minus_exp(LN_2 / half_life))
+        let in_range = half_life > 0.0 && half_life <= 1e250;
+        Self::checked(in_range, "half_life", "above 0 and at most 1e250", half_life, one_minus_exp(LN_2 / half_life))
     }
 
     /// `alpha = 1 / (1 + center_of_mass)`, for a center of mass of at least 0: the mean age of a row, weighted.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for any other number, and for one above 1e307.
+    /// [`Error::OutOfRange`] for any other number, and for one above 1e250.
     ///
     /// ```
     /// # use batchnorm::Forgetting;
@@ -80,9 +80,9 @@ impl Forgetting {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn from_center_of_mass(center_of_mass: f64) -> Result<Self> {
-        let in_range = (0.0..=1e307).contains(&center_of_mass);
+        let in_range = (0.0..=1e250).contains(&center_of_mass);
         let alpha = 1.0 / (1.0 + center_of_mass);
-        Self::checked(in_range, "center_of_mass", "at least 0 and at most 1e307", center_of_mass, alpha)
+        Self::checked(in_range, "center_of_mass", "at least 0 and at most 1e250", center_of_mass, alpha)
     }
 
     /// Sets pandas' `adjust` (default: `true`, as there).

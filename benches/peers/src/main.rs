@@ -4,6 +4,7 @@ mod case;
 mod peers;
 mod report;
 mod timing;
+mod versions;
 
 use case::{Case, Op, SHAPES};
 

@@ -3,13 +3,12 @@
 use crate::case::{Case, Op};
 use crate::peers::Contender;
 use crate::timing::Times;
-
-/// The manifest that pins the versions of the peers.
-const MANIFEST: &str = include_str!("../Cargo.toml");
-const OWN_MANIFEST: &str = include_str!("../../../Cargo.toml");
+use crate::versions::versions;
 
 pub fn header(threads: usize, rounds: usize) {
-    println!("{}", versions().join(", "));
+    let mut peers = vec!["ndarray", "faer", "candle-nn"];
+    peers.extend(cfg!(feature = "burn").then_some("burn"));
+    println!("{}", versions(&peers));
     println!("threads: {threads}; rounds: {rounds}; lanes of this crate: {}\n", batchnorm::Isa::detect().name());
     println!("Time of one call; x: how many times as long as this crate took (above 1, this crate is faster).\n");
     row(["shape", "operation", "peer", "min", "median", "x min", "x median"].map(String::from));
@@ -42,22 +41,4 @@ fn duration(seconds: f64) -> String {
         s if s < 1e-3 => format!("{:.2} µs", s * 1e6),
         s => format!("{:.2} ms", s * 1e3),
     }
-}
-
-fn versions() -> Vec<String> {
-    let own = version(OWN_MANIFEST, "version").into_iter().map(|version| format!("batchnorm {version}"));
-    let peers = ["ndarray", "faer", "candle-nn"].into_iter().chain(cfg!(feature = "burn").then_some("burn"));
-    own.chain(peers.filter_map(|name| version(MANIFEST, name).map(|version| format!("{name} {version}")))).collect()
-}
-
-/// Returns the version in the manifest's line of `key`: the pinned version of a dependency, or the package's own.
-fn version<'a>(manifest: &'a str, key: &str) -> Option<&'a str> {
-    // A feature may have the same name; its line has no version.
-    manifest.lines().find_map(|line| {
-        let value = line.strip_prefix(key)?.strip_prefix(" = ")?;
-        value
-            .split('"')
-            .map(|part| part.trim_start_matches('='))
-            .find(|part| part.starts_with(|c: char| c.is_ascii_digit()))
-    })
 }

@@ -10,8 +10,9 @@ pub(crate) trait Formula<const P: usize, const I: usize>: Copy {
 }
 
 /// `(x - mean) * scale + bias`. The difference comes first: if the mean were folded into an offset,
-/// `x * scale + offset`, a large mean would cancel. For computing in f64: each output is rounded to its type once, so an
-/// `f32` is within 0.50001 units in the last place of the exact result, unless the scaled difference and the bias cancel.
+/// `x * scale + offset`, a large mean would cancel. For computing in f64: each output is rounded to its type once, so
+/// an `f32` is within 0.50001 units in the last place of the exact result, unless the scaled difference and the bias
+/// cancel.
 #[derive(Clone, Copy)]
 pub(crate) struct Normalize;
 
@@ -22,8 +23,8 @@ impl Formula<3, 1> for Normalize {
     }
 }
 
-/// `((x - mean_high) - mean_low) * scale + bias`, for computing in f32. With the mean as a pair nothing cancels at a large
-/// mean, although no f32 is near enough to it: where `x` is near the mean, the first difference is exact.
+/// `((x - mean_high) - mean_low) * scale + bias`, for computing in f32. With the mean as a pair nothing cancels at a
+/// large mean, although no f32 is near enough to it: where `x` is near the mean, the first difference is exact.
 #[derive(Clone, Copy)]
 pub(crate) struct NormalizeSingle;
 

@@ -3,13 +3,15 @@
 //! | | |
 //! |---|---|
 //! | [`formula`] | how an output is computed |
-//! | [`parameters`] | the parameters of each feature, and their expansion to columns |
+//! | [`parameters`] | the parameters of each feature |
+//! | [`expanded`] | the same, expanded to one per column |
 //! | [`run`] | contiguous values to read and to write |
 //! | [`store`] | ordinary or non-temporal stores: policy, alignment and fence |
 //! | [`walk`] | the traversal of rows and of planes |
 //!
 //! The computation uses the type of the parameters, f64 or f32.
 
+mod expanded;
 mod formula;
 mod parameters;
 mod run;

@@ -1,20 +1,14 @@
 //! Parameters per feature, stored in the form in which the kernels load them.
 
-use std::ops::Range;
-
 use crate::lanes::Lanes;
-use crate::layout::Layout;
 use crate::spec::same_bits;
-use crate::tuning::{CACHE_LINE, EXPANDED_COLUMNS};
+use crate::tuning::CACHE_LINE;
 
 /// Returns how many values from the start of a parameter array are repeated after its end: two vectors of the widest
 /// lanes.
 pub(super) const fn repeated<C>() -> usize {
     2 * 64 / size_of::<C>()
 }
-
-/// [`repeated`] for the narrowest type.
-const MOST_REPEATED: usize = repeated::<f32>();
 
 /// `P` arrays of parameters, each with one value per feature, in the type `C` of the computation.
 ///
@@ -117,7 +111,7 @@ fn repeat<C: Copy>(array: &mut [C], period: usize) {
 
 /// Parameters of a range of columns. More may follow, as many as are [`repeated`].
 #[derive(Clone, Copy)]
-pub(super) struct Columns<'a, C, const P: usize>([&'a [C]; P]);
+pub(super) struct Columns<'a, C, const P: usize>(pub(super) [&'a [C]; P]);
 
 impl<'a, C: Copy, const P: usize> Columns<'a, C, P> {
     /// Returns the parameters of `len` columns, starting at `from`.
@@ -148,40 +142,5 @@ impl<'a, C: Copy, const P: usize> Columns<'a, C, P> {
             *parameter = L::splat(token, self.0[i][at]);
         }
         parameters
-    }
-}
-
-/// Parameters expanded to columns: those of each feature are repeated for its `inner` columns.
-#[repr(align(64))]
-pub(super) struct Expanded<C, const P: usize>([[C; EXPANDED_COLUMNS + MOST_REPEATED]; P]);
-
-impl<C: Copy + Default, const P: usize> Expanded<C, P> {
-    #[inline(always)]
-    pub(super) fn new() -> Self {
-        Expanded([[C::default(); EXPANDED_COLUMNS + MOST_REPEATED]; P])
-    }
-
-    #[inline(always)]
-    pub(super) fn columns(&self) -> Columns<'_, C, P> {
-        let mut arrays = [&[][..]; P];
-        for (to, from) in arrays.iter_mut().zip(&self.0) {
-            *to = from;
-        }
-        Columns(arrays)
-    }
-
-    /// Expands the parameters of a range of columns. Columns are counted across rows that lie side by side; each
-    /// feature has `inner` consecutive columns.
-    #[inline(always)]
-    pub(super) fn fill(&mut self, from: Columns<'_, C, P>, layout: Layout, columns: Range<usize>) {
-        let (features, inner) = (layout.features(), layout.inner());
-        for (to, from) in self.0.iter_mut().zip(from.0) {
-            let mut feature = columns.start / inner % features;
-            for at in (0..columns.len()).step_by(inner) {
-                to[at..at + inner].fill(from[feature]);
-                feature = if feature + 1 == features { 0 } else { feature + 1 };
-            }
-            repeat(&mut to[..columns.len() + repeated::<C>()], columns.len());
-        }
     }
 }

@@ -8,8 +8,7 @@
 
 use super::run::Run;
 use crate::lanes::{LoadStore, NonTemporal, prefetch};
-use crate::layout::Layout;
-use crate::tuning::{CACHE_LINE, EXPANDED_COLUMNS, NON_TEMPORAL_BYTES, NON_TEMPORAL_PREFETCH, SPLAT_INNER};
+use crate::tuning::{CACHE_LINE, NON_TEMPORAL_BYTES, NON_TEMPORAL_PREFETCH};
 
 /// How the outputs of one call are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,16 +19,9 @@ pub(crate) enum StorePolicy {
 
 impl StorePolicy {
     /// Chooses non-temporal stores for outputs that are too large to stay in a cache. Never in place, where the cache
-    /// lines have just been read. Nor for rows of small planes that are so wide that they are mapped one block of
-    /// columns at a time, because the blocks do not start at cache lines.
-    pub(crate) fn choose<T>(layout: Layout, in_place: bool, y: &[T]) -> Self {
-        let inner = layout.inner();
-        let in_parts = (2..SPLAT_INNER).contains(&inner) && layout.features() * inner > EXPANDED_COLUMNS;
-        if !in_place && !in_parts && size_of_val(y) >= NON_TEMPORAL_BYTES {
-            StorePolicy::NonTemporal
-        } else {
-            StorePolicy::Cached
-        }
+    /// lines have just been read.
+    pub(crate) fn choose<T>(in_place: bool, y: &[T]) -> Self {
+        if !in_place && size_of_val(y) >= NON_TEMPORAL_BYTES { StorePolicy::NonTemporal } else { StorePolicy::Cached }
     }
 }
 

@@ -18,13 +18,18 @@ impl<F: Formula<P, 1>, const P: usize> Formula<P, 2> for Residual<F> {
     }
 }
 
-/// Returns layouts for every walk: planes, tiles, rows, and rows with expanded parameters, at once or in blocks.
+/// Returns layouts for every walk: planes, tiles, rows, and rows with expanded parameters: side by side, in one tile or
+/// several, and in the order of memory.
 fn layouts() -> impl Iterator<Item = Layout> {
     let narrow = (1..40).map(|features| Layout::nc(300 / features + 2, features));
     let planes = (2..40).map(|inner| Layout::ncl(5, 3, inner));
     let wide = [Layout::nc(3, 1500), Layout::nc(2, 4099), Layout::ncl(4, 150, 3), Layout::ncl(3, 90, 15)];
     let large = [Layout::nc(9, 200), Layout::nchw(2, 3, 14, 14), Layout::ncl(2, 2, 1001)];
-    narrow.chain(planes).chain(wide).chain(large)
+    let small = (2..33).flat_map(|inner| {
+        let [one_tile, tiles] = [300, 2300].map(|width| width / inner);
+        [(1, one_tile), (3, one_tile), (1, tiles), (3, tiles)].map(|(outer, c)| Layout::ncl(outer, c, inner))
+    });
+    narrow.chain(planes).chain(wide).chain(large).chain(small)
 }
 
 fn values<C: Copy>(len: usize, seed: usize, of: impl Fn(f64) -> C) -> Vec<C> {
@@ -65,7 +70,9 @@ fn check<F, C, T, const P: usize>(
     let second = vec![T::from_f64(0.5); len];
     let parameters = &parameters;
     for isa in Isa::available() {
-        for (start, store) in [0, 1, 5, 16, 37]
+        // Some of them in another row.
+        let width = layout.features() * layout.inner();
+        for (start, store) in [0, 1, 5, 16, 37, width + 16, 2 * width - 1]
             .into_iter()
             .flat_map(|start| [StorePolicy::Cached, StorePolicy::NonTemporal].map(|store| (start.min(len), store)))
         {
@@ -101,15 +108,12 @@ fn maps_agree_with_plain_loops() {
     }
 }
 
-/// Large outputs are written with non-temporal stores, but not in place, and not if rows are mapped in blocks of
-/// columns.
+/// Large outputs are written with non-temporal stores, but not in place.
 #[test]
 fn only_large_outputs_bypass_the_caches() {
     let y = vec![0f32; 4 << 20];
     let choose = StorePolicy::choose::<f32>;
-    assert_eq!(choose(Layout::nc(1 << 15, 128), false, &y), StorePolicy::NonTemporal);
-    assert_eq!(choose(Layout::nc(1 << 15, 128), true, &y), StorePolicy::Cached);
-    assert_eq!(choose(Layout::nc(1 << 10, 128), false, &y[..1 << 17]), StorePolicy::Cached);
-    assert_eq!(choose(Layout::ncl(1 << 10, 512, 8), false, &y), StorePolicy::Cached);
-    assert_eq!(choose(Layout::ncl(1 << 10, 64, 64), false, &y), StorePolicy::NonTemporal);
+    assert_eq!(choose(false, &y), StorePolicy::NonTemporal);
+    assert_eq!(choose(true, &y), StorePolicy::Cached);
+    assert_eq!(choose(false, &y[..1 << 17]), StorePolicy::Cached);
 }

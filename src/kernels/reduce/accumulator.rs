@@ -38,27 +38,40 @@ impl<L: F64Lanes> Accumulator<L> {
         Accumulator { sum: ctx.zero(), compensation: ctx.zero() }
     }
 
-    /// Adds the values of a group, summed pairwise.
+    /// Adds the values of the first `rows` rows of a group, summed pairwise. (The others are 0 and change nothing: sums
+    /// start at 0 and never become -0.)
     #[inline(always)]
-    pub(super) fn add_pairwise(&mut self, values: [L; GROUP_ROWS]) {
-        self.sum = self.sum.add(pairwise(values));
+    pub(super) fn add_pairwise(&mut self, values: [L; GROUP_ROWS], rows: usize) {
+        let [a, b, c, d, ..] = values;
+        self.sum = self.sum.add(match rows {
+            0 | 1 => a,
+            2 => a.add(b),
+            3 | 4 => a.add(b).add(c.add(d)),
+            _ => pairwise(values),
+        });
     }
 
-    /// Adds the squares of the values of a group, summed pairwise.
+    /// Adds the squares of the values of a group like [`Accumulator::add_pairwise`].
     #[inline(always)]
-    pub(super) fn add_squares(&mut self, mut values: [L; GROUP_ROWS]) {
+    pub(super) fn add_squares(&mut self, mut values: [L; GROUP_ROWS], rows: usize) {
         for x in &mut values {
             *x = x.mul(*x);
         }
-        self.add_pairwise(values);
+        self.add_pairwise(values, rows);
     }
 
     /// Adds squares like [`Accumulator::add_squares`], for values whose squares are exact.
     #[inline(always)]
-    pub(super) fn add_exact_squares(&mut self, [a, b, c, d, e, f, g, h]: [L; GROUP_ROWS]) {
-        let low = a.mul(a).add_exact_square(b).add(c.mul(c).add_exact_square(d));
-        let high = e.mul(e).add_exact_square(f).add(g.mul(g).add_exact_square(h));
-        self.sum = self.sum.add(low.add(high));
+    pub(super) fn add_exact_squares(&mut self, [a, b, c, d, e, f, g, h]: [L; GROUP_ROWS], rows: usize) {
+        self.sum = self.sum.add(match rows {
+            0 | 1 => a.mul(a),
+            2 => exact_squares(a, b),
+            3 | 4 => exact_squares(a, b).add(exact_squares(c, d)),
+            _ => {
+                let low = exact_squares(a, b).add(exact_squares(c, d));
+                low.add(exact_squares(e, f).add(exact_squares(g, h)))
+            }
+        });
     }
 
     /// Adds the values of up to eight rows one by one, compensated. (Zeros for missing rows would change nothing: sums
@@ -102,4 +115,9 @@ fn pairwise<L: F64Lanes>([a, b, c, d, e, f, g, h]: [L; GROUP_ROWS]) -> L {
     let low = a.add(b).add(c.add(d));
     let high = e.add(f).add(g.add(h));
     low.add(high)
+}
+
+#[inline(always)]
+fn exact_squares<L: F64Lanes>(a: L, b: L) -> L {
+    a.mul(a).add_exact_square(b)
 }

@@ -4,18 +4,29 @@
 use super::accumulator::Accumulator;
 use crate::kernels::KernelElement;
 use crate::kernels::double_double::{triple, two_difference, two_product, two_sum};
-use crate::lanes::F64Lanes;
-use crate::spec::order::{TINY_SQUARES, zero_shift};
+use crate::lanes::{F64Lanes, LoadStore, MOST_F64_LANES};
+use crate::spec::order::{TINY_SQUARES, ZERO_SHIFT};
 use crate::spec::{DoubleDouble, FeatureMoments, TripleDouble};
 
-/// Step 1: computes the shift from the sums of a sample.
+/// Step 1: computes the shift of one feature per lane from the sums of a sample.
 #[inline(always)]
-pub(super) fn shift<T: KernelElement>(sum: f64, squares: f64, count: f64) -> f64 {
-    if T::SQUARES_EXACT && zero_shift(sum, squares, count) {
-        return 0.0;
+pub(super) fn shift<T: KernelElement, L: F64Lanes + LoadStore<T>>(
+    token: L::Token,
+    [sums, squares]: [Accumulator<L>; 2],
+    count: f64,
+) -> L {
+    let zero = L::splat(token, 0.0);
+    let mut rounded = [T::from_f64(0.0); MOST_F64_LANES];
+    sums.sum.mul(L::splat(token, 1.0 / count)).store_to(&mut rounded);
+    let shift = L::load_from(token, &rounded);
+    // Finite numbers alone are 0 if they are subtracted from themselves.
+    let shift = shift.sub(shift).select_le(zero, shift, zero);
+    if !T::SQUARES_EXACT {
+        return shift;
     }
-    let shift = T::from_f64(sum * (1.0 / count)).to_f64();
-    if shift.is_finite() { shift } else { 0.0 }
+    // The condition of `zero_shift`.
+    let mean = L::splat(token, ZERO_SHIFT).mul(sums.sum.mul(sums.sum));
+    mean.select_le(squares.sum.mul(L::splat(token, count)), zero, shift)
 }
 
 /// Step 4: computes the moments of one feature per lane from the sums of its deviations and of their squares.
@@ -49,9 +60,12 @@ pub(super) fn finalize<T: KernelElement, L: F64Lanes>(
 }
 
 /// Step 5: returns m2, or NaN if it is rejected and must be recomputed. `squares` is the sum of squares from which it
-/// was computed.
+/// was computed. (What is accepted is not negative.)
 #[inline(always)]
-pub(super) fn m2_or_nan<T: KernelElement>(m2: f64, squares: f64) -> f64 {
-    let conditioned = squares <= T::MAX_CONDITION * m2 && (squares >= TINY_SQUARES || squares == 0.0);
-    if m2.is_finite() && conditioned { m2.max(0.0) } else { f64::NAN }
+pub(super) fn m2_or_nan<T: KernelElement, L: F64Lanes>(token: L::Token, m2: L, squares: L) -> L {
+    let (zero, nan) = (L::splat(token, 0.0), L::splat(token, f64::NAN));
+    let conditioned = squares.select_le(m2.mul(L::splat(token, T::MAX_CONDITION)), m2, nan);
+    let finite = conditioned.sub(conditioned).select_le(zero, conditioned, nan);
+    let of_zero = squares.select_le(zero, finite, nan);
+    L::splat(token, TINY_SQUARES).select_le(squares, finite, of_zero)
 }

@@ -1,7 +1,9 @@
 //! Step 3 of [`spec::order`](crate::spec::order), the horizontal reduction: reduces the accumulators of each feature to
 //! one.
 
-use super::accumulator::Accumulator;
+use super::accumulator::{Accumulator, LaneContext};
+use crate::lanes::F64Lanes;
+use crate::spec::order::PLANE_VIEW_INNER;
 
 /// Accumulators in memory, in the order `[interleave][features][inner]`. `compensation` is empty if the sums are not
 /// compensated.
@@ -11,10 +13,16 @@ pub(super) struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// Reduces in halves, first over `interleave` (a power of two), then over `inner` (any number, so the upper half
-    /// may be shorter). Leaves one accumulator per feature at the start.
+    /// Reduces in halves, first over `interleave` (a power of two), then over `inner` (any number that the row view has, so
+    /// the upper half may be shorter). Leaves one accumulator per feature at the start.
     #[inline(always)]
-    pub(super) fn reduce(&mut self, interleave: usize, features: usize, inner: usize) {
+    pub(super) fn reduce<L: F64Lanes>(
+        &mut self,
+        ctx: LaneContext<L>,
+        interleave: usize,
+        features: usize,
+        inner: usize,
+    ) {
         let width = features * inner;
         let mut half = interleave / 2;
         while half > 0 {
@@ -24,18 +32,65 @@ impl Columns<'_> {
         if inner == 1 {
             return;
         }
-        for feature in 0..features {
-            let mut len = inner;
-            while len > 1 {
-                let half = len.next_power_of_two() / 2;
-                self.add(feature * inner, feature * inner + half, len - half);
-                len = half;
-            }
-            self.sum[feature] = self.sum[feature * inner];
-            if !self.compensation.is_empty() {
-                self.compensation[feature] = self.compensation[feature * inner];
+        let full = features - features % L::LANES;
+        for feature in (0..full).step_by(L::LANES) {
+            self.reduce_features::<L>(ctx, feature, inner);
+        }
+        for feature in full..features {
+            self.reduce_feature(feature, inner);
+        }
+    }
+
+    /// Reduces over `inner` for one feature.
+    #[inline(always)]
+    fn reduce_feature(&mut self, feature: usize, inner: usize) {
+        let (first, mut len) = (feature * inner, inner);
+        while len > 1 {
+            let half = len.next_power_of_two() / 2;
+            self.add(first, first + half, len - half);
+            len = half;
+        }
+        self.sum[feature] = self.sum[first];
+        if !self.compensation.is_empty() {
+            self.compensation[feature] = self.compensation[first];
+        }
+    }
+
+    /// Reduces over `inner` for one feature per lane, starting at `feature`. (The results lie before the sums of later
+    /// features.)
+    #[inline(always)]
+    fn reduce_features<L: F64Lanes>(&mut self, ctx: LaneContext<L>, feature: usize, inner: usize) {
+        let mut reduced = [Accumulator::zero(ctx); PLANE_VIEW_INNER / 2];
+        let mut half = inner.next_power_of_two() / 2;
+        let (first, compensated) = (feature * inner, !self.compensation.is_empty());
+        for (at, to) in reduced.iter_mut().enumerate().take(half) {
+            *to = self.strided(ctx, first + at, inner);
+            if at + half < inner {
+                to.join(&self.strided(ctx, first + at + half, inner), compensated);
             }
         }
+        while half > 1 {
+            half /= 2;
+            let (low, high) = reduced.split_at_mut(half);
+            for (low, high) in low.iter_mut().zip(high) {
+                low.join(high, compensated);
+            }
+        }
+        reduced[0].sum.store(&mut self.sum[feature..]);
+        if compensated {
+            reduced[0].compensation.store(&mut self.compensation[feature..]);
+        }
+    }
+
+    /// Loads one accumulator per lane, `stride` from one to the next.
+    #[inline(always)]
+    fn strided<L: F64Lanes>(&self, ctx: LaneContext<L>, at: usize, stride: usize) -> Accumulator<L> {
+        let mut loaded =
+            Accumulator { sum: L::load_strided(ctx.token, &self.sum[at..], stride), ..Accumulator::zero(ctx) };
+        if !self.compensation.is_empty() {
+            loaded.compensation = L::load_strided(ctx.token, &self.compensation[at..], stride);
+        }
+        loaded
     }
 
     /// Adds the `len` accumulators that start at `upper` to those that start at `lower` and lie before them.

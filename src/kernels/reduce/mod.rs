@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`term`] | what a value contributes to which sums |
 //! | [`accumulator`] | how contributions are accumulated: pairwise or compensated |
-//! | [`rows`], [`planes`] | the two traversals: they load and prefetch values, for any term |
+//! | [`rows`], [`planes`] | the traversals: they load and prefetch values, for any term |
+//! | [`few`] | a traversal for features with few values, one per lane |
 //! | [`horizontal`] | the horizontal reduction: from the accumulators of a feature to one |
 //! | [`moments`] | the moments of a chunk: the shift, the sums, finalizing and checking (with [`finalize`]) |
 //! | [`merge`] | Chan's formula |
@@ -14,6 +15,7 @@
 //! two results are merged.
 
 mod accumulator;
+mod few;
 mod finalize;
 mod horizontal;
 mod merge;

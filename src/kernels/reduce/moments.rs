@@ -4,18 +4,20 @@
 use std::ops::Range;
 
 use super::accumulator::{Accumulator, LaneContext};
+use super::few::{FewValues, Scratch};
 use super::finalize::{finalize, m2_or_nan, shift};
 use super::merge::Merge;
 use super::planes::{PlaneSums, Planes};
-use super::rows::{self, FeatureSums, RowSums, Rows};
+use super::rows::{self, FeatureSums, Prefetch, RowSums, Rows};
 use super::term::{Shifted, Unshifted};
 use super::tree::Reduction;
 use crate::kernels::{Arrays, KernelElement, MOMENT_WORDS, MomentArrays};
-use crate::lanes::{F64Lanes, Isa, Job, LoadStore, Simd};
+use crate::lanes::{F64Lanes, Isa, Job, LoadStore, MOST_F64_LANES, Simd};
 use crate::spec::order::{ChunkRange, GROUP_ROWS, ROW_ACCUMULATORS, View, sample_group};
 use crate::spec::{FeatureMoments, Order, fallback};
 use crate::tuning::{
-    CACHE_LINE, ROW_PREFETCH_FAR, ROW_PREFETCH_NEAR, SECOND_LEVEL_BYTES, THIRD_LEVEL_BYTES, TILE_COLUMNS, TILE_PLANES,
+    CACHE_LINE, FEW_VALUES_PER_FEATURE, ROW_PREFETCH_FAR, ROW_PREFETCH_NEAR, SECOND_LEVEL_BYTES, THIRD_LEVEL_BYTES,
+    TILE_COLUMNS, TILE_FEW, TILE_PLANES,
 };
 
 /// Computes the moments of a batch in a tree of chunks.
@@ -32,6 +34,7 @@ impl<T: KernelElement> Reduction<MOMENT_WORDS> for BatchMoments<'_, T> {
 
     fn tile(&self) -> usize {
         match self.order.view {
+            View::Rows { .. } if self.has_few_values() => TILE_FEW,
             View::Rows { .. } => TILE_COLUMNS / self.order.layout.inner().max(1),
             View::Planes => TILE_PLANES,
         }
@@ -39,6 +42,7 @@ impl<T: KernelElement> Reduction<MOMENT_WORDS> for BatchMoments<'_, T> {
 
     fn workspace(&self, features: usize) -> usize {
         match self.order.view {
+            View::Rows { .. } if self.has_few_values() => Scratch::len::<2>(FEW_VALUES_PER_FEATURE),
             View::Rows { .. } => rows::workspace::<Shifted<T>, 1, 2>(self.order.accumulators(features)),
             // The size is the same for any number of lanes.
             View::Planes => features * PlaneSums::<f64, 2>::workspace(T::COMPENSATED),
@@ -51,6 +55,19 @@ impl<T: KernelElement> Reduction<MOMENT_WORDS> for BatchMoments<'_, T> {
 
     fn merge(&self, a: MomentArrays<'_>, count_a: u64, b: MomentArrays<'_>, count_b: u64) {
         self.isa.run(Merge { a, count_a, b: b.as_moments(), count_b });
+    }
+}
+
+impl<T> BatchMoments<'_, T> {
+    /// Returns whether features have so few values, in one group of rows, that they are computed one per lane. If outer
+    /// blocks are interleaved there are few features, and lanes would lie idle for all but the fewest values.
+    fn has_few_values(&self) -> bool {
+        let count = self.order.layout.count();
+        match self.order.view {
+            View::Rows { interleave: 1 } => count <= FEW_VALUES_PER_FEATURE && self.order.layout.outer() <= GROUP_ROWS,
+            View::Rows { .. } => count <= GROUP_ROWS,
+            View::Planes => false,
+        }
     }
 }
 
@@ -157,6 +174,7 @@ impl<T: KernelElement> Job for Sweep<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         match self.chunk.batch.order.view {
+            View::Rows { .. } if self.chunk.batch.has_few_values() => self.few::<T::F64<S>>(simd),
             View::Rows { interleave } => self.rows::<T::F64<S>>(simd, interleave),
             View::Planes => self.planes::<T::F64<S>>(simd),
         }
@@ -174,7 +192,7 @@ impl<T: KernelElement> Sweep<'_, T> {
         if sampled {
             let sums = RowSums::<Unshifted<T>, L, T, 1, 2>::new(ctx, rows, workspace);
             let (sums, sample) = sums.accumulate_group(sample_group(rows.rows));
-            if shifts_of_sample::<T>(&sums, sample, out.0[0]) && rows.rows <= GROUP_ROWS {
+            if shifts_of_sample::<L, T>(token, &sums, sample, out.0[0]) && rows.rows <= GROUP_ROWS {
                 // The sample is the whole chunk.
                 return finalize_rows::<L, T>(token, &sums, count, &mut out);
             }
@@ -184,6 +202,35 @@ impl<T: KernelElement> Sweep<'_, T> {
         }
         let sums = RowSums::<Shifted<T>, L, T, 1, 2>::new(ctx, rows, workspace).accumulate(out.0[0]);
         finalize_rows::<L, T>(token, &sums, count, &mut out);
+    }
+
+    /// Performs all steps for one feature per lane. If there are more features than lanes, the last lanes compute some
+    /// features again.
+    #[inline(always)]
+    fn few<L: F64Lanes + LoadStore<T>>(self, token: L::Token) {
+        let Chunk { batch, range, features, mut out, workspace } = self.chunk;
+        let (ctx, values) = (LaneContext::<L>::new(token), FewValues::of(batch.order, batch.x, &range));
+        let (mut scratch, count) = (Scratch::new::<2>(workspace), values.count as f64);
+        for at in (0..features.len()).step_by(L::LANES) {
+            let given = self.shifts == Shifts::Given;
+            // Given shifts would have been overwritten.
+            let at = if given { at } else { at.min(features.len().saturating_sub(L::LANES)) };
+            let lanes = L::LANES.min(features.len() - at);
+            values.load(ctx, features.start + at, lanes, &mut scratch);
+            let (mut shift, mut sums) = (ctx.zero(), [Accumulator::zero(ctx); 2]);
+            if given {
+                let mut means = [0.0; MOST_F64_LANES];
+                means[..lanes].copy_from_slice(&out.0[0][at..][..lanes]);
+                shift = L::load(token, &means);
+            } else {
+                sums = values.accumulate::<Unshifted<T>, L, 2>(ctx, shift, &mut scratch);
+                shift = self::shift::<T, L>(token, sums, count);
+            }
+            if given || !T::SQUARES_EXACT || !shift.all_zero() {
+                sums = values.accumulate::<Shifted<T>, L, 2>(ctx, shift, &mut scratch);
+            }
+            out.store_first(at, lanes, checked::<T, L>(token, count, shift, sums));
+        }
     }
 
     #[inline(always)]
@@ -208,7 +255,7 @@ impl<T: KernelElement> Sweep<'_, T> {
             if self.shifts == Shifts::OfSample {
                 let sample = Planes::of(batch.order, [batch.x], feature, &sample_range);
                 let sums = sample.accumulate::<Unshifted<T>, L, 2>(ctx, 0.0);
-                shift = self::shift::<T>(sums[0].sum, sums[1].sum, sample.count());
+                shift = self::shift::<T, f64>((), sums, sample.count());
                 if is_own_shift::<T>(shift) && sample.count() == planes.count() {
                     finalize_plane::<T>(planes.count(), shift, sums, &mut out, i);
                     continue;
@@ -227,7 +274,7 @@ impl<T: KernelElement> Sweep<'_, T> {
         for (i, feature) in features.clone().enumerate() {
             let sample = Planes::of(batch.order, [batch.x], feature, &sample_range);
             let sums = sample.accumulate::<Unshifted<T>, L, 2>(ctx, 0.0);
-            out.0[0][i] = shift::<T>(sums[0].sum, sums[1].sum, sample.count());
+            out.0[0][i] = shift::<T, f64>((), sums, sample.count());
         }
         let first = Planes::of(batch.order, [batch.x], features.start, &range);
         let count = first.count();
@@ -245,10 +292,20 @@ impl<T: KernelElement> Sweep<'_, T> {
 /// Performs step 1 in the row view. Returns whether, for all features, the sums of the sample are also its sums about
 /// the shift.
 #[inline(always)]
-fn shifts_of_sample<T: KernelElement>(sums: &FeatureSums<'_, 2>, count: f64, shifts: &mut [f64]) -> bool {
-    let mut own_shifts = true;
-    for ((sum, squares), to) in sums.sum(0).iter().zip(sums.sum(1)).zip(shifts) {
-        *to = shift::<T>(*sum, *squares, count);
+fn shifts_of_sample<L: F64Lanes + LoadStore<T>, T: KernelElement>(
+    token: L::Token,
+    sums: &FeatureSums<'_, 2>,
+    count: f64,
+    shifts: &mut [f64],
+) -> bool {
+    let (mut own_shifts, full) = (T::SQUARES_EXACT, shifts.len() - shifts.len() % L::LANES);
+    for at in (0..full).step_by(L::LANES) {
+        let shift = shift::<T, L>(token, sums.load(token, at), count);
+        own_shifts &= shift.all_zero();
+        shift.store(&mut shifts[at..]);
+    }
+    for (at, to) in shifts.iter_mut().enumerate().skip(full) {
+        *to = shift::<T, f64>((), sums.load((), at), count);
         own_shifts &= is_own_shift::<T>(*to);
     }
     own_shifts
@@ -272,15 +329,11 @@ fn finalize_rows<L: F64Lanes, T: KernelElement>(
     let full = features - features % L::LANES;
     for at in (0..full).step_by(L::LANES) {
         let shift = L::load(token, &out.0[0][at..]);
-        out.store(at, finalize::<T, L>(token, count, shift, sums.load(token, at)));
+        out.store(at, checked::<T, L>(token, count, shift, sums.load(token, at)));
     }
     for at in full..features {
         let shift = out.0[0][at];
-        out.store(at, finalize::<T, f64>((), count, shift, sums.load((), at)));
-    }
-    let [.., m2s, _] = &mut out.0;
-    for (m2, squares) in m2s.iter_mut().zip(sums.sum(1)) {
-        *m2 = m2_or_nan::<T>(*m2, *squares);
+        out.store(at, checked::<T, f64>((), count, shift, sums.load((), at)));
     }
 }
 
@@ -293,15 +346,28 @@ fn finalize_plane<T: KernelElement>(
     out: &mut MomentArrays<'_>,
     at: usize,
 ) {
-    let mut moments = finalize::<T, f64>((), count, shift, sums);
-    moments.m2.high = m2_or_nan::<T>(moments.m2.high, sums[1].sum);
-    out.store(at, moments);
+    out.store(at, checked::<T, f64>((), count, shift, sums));
 }
 
-/// Returns the prefetch distance in rows, or `None` for a batch that stays in the second-level cache.
+/// Performs steps 4 and 5 for one feature per lane.
 #[inline(always)]
-fn row_prefetch<T>(batch: &BatchMoments<'_, T>, features: usize) -> Option<usize> {
+fn checked<T: KernelElement, L: F64Lanes>(
+    token: L::Token,
+    count: f64,
+    shift: L,
+    sums: [Accumulator<L>; 2],
+) -> FeatureMoments<L> {
+    let mut moments = finalize::<T, L>(token, count, shift, sums);
+    moments.m2.high = m2_or_nan::<T, L>(token, moments.m2.high, sums[1].sum);
+    moments
+}
+
+/// Returns how to prefetch rows, or `None` for a batch that stays in the second-level cache.
+#[inline(always)]
+fn row_prefetch<T>(batch: &BatchMoments<'_, T>, features: usize) -> Option<Prefetch> {
     let (bytes, row) = (size_of_val(batch.x), batch.order.accumulators(features) * size_of::<T>());
-    let distance = if bytes > THIRD_LEVEL_BYTES { ROW_PREFETCH_FAR } else { ROW_PREFETCH_NEAR };
-    (bytes > SECOND_LEVEL_BYTES).then(|| distance.div_ceil(row).next_multiple_of(GROUP_ROWS))
+    let far = bytes > THIRD_LEVEL_BYTES;
+    let distance = if far { ROW_PREFETCH_FAR } else { ROW_PREFETCH_NEAR };
+    let rows = distance.div_ceil(row).next_multiple_of(GROUP_ROWS);
+    (bytes > SECOND_LEVEL_BYTES).then_some(Prefetch { rows, far })
 }

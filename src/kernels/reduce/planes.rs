@@ -4,7 +4,7 @@
 use super::accumulator::{Accumulator, LaneContext};
 use super::horizontal::Columns;
 use super::term::Term;
-use crate::lanes::{F64Lanes, LoadStore, prefetch};
+use crate::lanes::{F64Lanes, LoadStore, prefetch_second_level};
 use crate::spec::Order;
 use crate::spec::order::{ChunkRange, GROUP_POSITIONS, GROUP_ROWS, PLANE_ACCUMULATORS, SEGMENT_GROUPS};
 use crate::tuning::{CACHE_LINE, PLANE_PREFETCH};
@@ -58,7 +58,7 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
         let from = if position < target.left { target.here } else { target.after };
         for x in self.inputs {
             for at in (0..len).step_by(CACHE_LINE / size_of::<T>()) {
-                prefetch(x, from.wrapping_add(position + at));
+                prefetch_second_level(x, from.wrapping_add(position + at));
             }
         }
     }
@@ -294,7 +294,8 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
                 };
             }
         }
-        let rows = (plane[0].len() - at).div_ceil(PLANE_ACCUMULATORS);
+        // Only compensated sums are faster without the missing rows.
+        let rows = if K::COMPENSATED { (plane[0].len() - at).div_ceil(PLANE_ACCUMULATORS) } else { GROUP_ROWS };
         K::add(self.ctx, inputs, shift, rows, &mut self.segment[VECTOR]);
     }
 
@@ -321,7 +322,7 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
                 vector[index].compensation.store(&mut compensation[i * L::LANES..]);
             }
             let kept = if compensated { &mut compensation[..] } else { &mut [] };
-            Columns { sum: &mut sum, compensation: kept }.reduce(1, 1, PLANE_ACCUMULATORS);
+            Columns { sum: &mut sum, compensation: kept }.reduce(self.ctx, 1, 1, PLANE_ACCUMULATORS);
             *to = Accumulator { sum: sum[0], compensation: compensation[0] };
         }
         reduced

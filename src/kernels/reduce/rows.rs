@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::accumulator::{Accumulator, LaneContext};
 use super::horizontal::Columns;
 use super::term::Term;
-use crate::lanes::{F64Lanes, LoadStore, prefetch};
+use crate::lanes::{F64Lanes, LoadStore, prefetch, prefetch_second_level};
 use crate::spec::Order;
 use crate::spec::order::{ChunkRange, GROUP_ROWS, sample_group};
 use crate::tuning::CACHE_LINE;
@@ -40,8 +40,16 @@ pub(super) struct Rows<'a, T, const INPUTS: usize> {
     interleave: usize,
     features: usize,
     inner: usize,
-    /// Prefetch distance in rows, if any.
-    prefetch: Option<usize>,
+    prefetch: Option<Prefetch>,
+}
+
+/// How rows are prefetched.
+#[derive(Clone, Copy)]
+pub(super) struct Prefetch {
+    /// The distance in rows.
+    pub(super) rows: usize,
+    /// Whether that is far: into the second level of the cache, because the first level may be no larger.
+    pub(super) far: bool,
 }
 
 impl<T, const INPUTS: usize> Clone for Rows<'_, T, INPUTS> {
@@ -61,7 +69,7 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
         interleave: usize,
         features: &Range<usize>,
         range: &ChunkRange,
-        prefetch: Option<usize>,
+        prefetch: Option<Prefetch>,
     ) -> Self {
         let layout = order.layout;
         Rows {
@@ -131,9 +139,14 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
     /// Prefetches `len` values of every input, starting at `from`, even past the end of a short row.
     #[inline(always)]
     fn prefetch_values(&self, from: usize, len: usize) {
+        let far = self.prefetch.is_some_and(|prefetch| prefetch.far);
         for x in self.inputs {
             for at in (0..len).step_by(CACHE_LINE / size_of::<T>()) {
-                prefetch(x, from + at);
+                if far {
+                    prefetch_second_level(x, from + at);
+                } else {
+                    prefetch(x, from + at);
+                }
             }
         }
     }
@@ -193,7 +206,7 @@ where
         self.expand_shifts(shifts);
         self.clear();
         for row in (0..self.rows.rows).step_by(GROUP_ROWS) {
-            self.add_group(row, self.rows.prefetch.map(|distance| row + distance));
+            self.add_group(row, self.rows.prefetch.map(|prefetch| row + prefetch.rows));
         }
         self.reduced()
     }
@@ -245,7 +258,7 @@ where
         let Rows { interleave, features, inner, .. } = self.rows;
         let mut sums = self.sums;
         for sums in sums.iter_mut().take(K::ADDS_TO) {
-            sums.reduce(interleave, features, inner);
+            sums.reduce(self.ctx, interleave, features, inner);
         }
         FeatureSums(sums)
     }
@@ -267,10 +280,15 @@ where
         // Only the last row may be short, and only if `interleave > 1`.
         let first = &groups[0];
         let (width, count) = (first[0].len(), first.iter().filter(|row| !row.is_empty()).count());
-        for at in (0..width).step_by(L::LANES) {
+        let last = first[count - 1].len();
+        let full = last - last % L::LANES;
+        for at in (0..full).step_by(L::LANES) {
+            self.add_few(&groups, count, at);
+        }
+        for at in (full..width).step_by(L::LANES) {
             self.add_edge(&groups, count, at);
         }
-        width * (count - 1) + first[count - 1].len()
+        width * (count - 1) + last
     }
 
     /// Adds the first `full` columns in strips of one column per lane, and prefetches the rows from `prefetch` on.
@@ -335,6 +353,20 @@ where
         }
     }
 
+    /// Adds the first `count` rows of a group like [`RowSums::add_strip`].
+    #[inline(always)]
+    fn add_few(&mut self, groups: &[Group<'_, T>; I], count: usize, at: usize) {
+        let shift = L::load(self.ctx.token, &self.shift[at..]);
+        let neutral = K::neutral(self.ctx, shift);
+        let mut inputs = [[self.ctx.one; GROUP_ROWS]; I];
+        for ((values, rows), neutral) in inputs.iter_mut().zip(groups).zip(neutral) {
+            for (row, (x, values)) in values.iter_mut().zip(rows).enumerate() {
+                *x = if row < count { L::load_from(self.ctx.token, &values[at..]) } else { neutral };
+            }
+        }
+        self.add::<K>(at, inputs, shift, count);
+    }
+
     /// Adds the first `count` rows of a group like [`RowSums::add_strip`], but the last of them may end within the
     /// lanes or before them.
     #[inline(always)]
@@ -390,11 +422,5 @@ impl<const SUMS: usize> FeatureSums<'_, SUMS> {
             }
         }
         sums
-    }
-
-    /// Returns one of the sums of every feature, without its compensation term.
-    #[inline(always)]
-    pub(super) fn sum(&self, index: usize) -> &[f64] {
-        self.0[index].sum
     }
 }

@@ -68,8 +68,8 @@ impl<T: KernelElement> Term<1, 2> for Shifted<T> {
             deviations.add_compensated(ctx, &d[..rows]);
             squares.add_squares_compensated(ctx, &d[..rows]);
         } else {
-            deviations.add_pairwise(d);
-            squares.add_squares(d);
+            deviations.add_pairwise(d, rows);
+            squares.add_squares(d, rows);
         }
     }
 }
@@ -90,12 +90,12 @@ impl<T: KernelElement> Term<1, 2> for Unshifted<T> {
         _: LaneContext<L>,
         [x]: [[L; GROUP_ROWS]; 1],
         _: L,
-        _: usize,
+        rows: usize,
         [sum, squares]: &mut [Accumulator<L>; 2],
     ) {
-        sum.add_pairwise(x);
+        sum.add_pairwise(x, rows);
         if T::SQUARES_EXACT {
-            squares.add_exact_squares(x);
+            squares.add_exact_squares(x, rows);
         }
     }
 }

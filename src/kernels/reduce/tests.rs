@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::accumulator::{Accumulator, LaneContext};
 use super::planes::{PlaneSums, Planes};
-use super::rows::{self, RowSums, Rows};
+use super::rows::{self, Prefetch, RowSums, Rows};
 use super::term::Term;
 use super::tree::{Join, Reduction, Serial, Tree};
 use crate::kernels::Arrays;
@@ -33,14 +33,14 @@ impl Term<2, 2> for Gradients {
         _: LaneContext<L>,
         [dy, mut x]: [[L; GROUP_ROWS]; 2],
         shift: L,
-        _: usize,
+        rows: usize,
         sums: &mut [Accumulator<L>; 2],
     ) {
         for (x, dy) in x.iter_mut().zip(dy) {
             *x = x.sub(shift).mul(dy);
         }
-        sums[0].add_pairwise(dy);
-        sums[1].add_pairwise(x);
+        sums[0].add_pairwise(dy, rows);
+        sums[1].add_pairwise(x, rows);
     }
 }
 
@@ -107,7 +107,8 @@ impl<K: Term<2, SUMS>, const SUMS: usize, const N: usize> Job for ChunkSums<'_, 
         let shifts = &batch.shifts[features.clone()];
         match batch.order.view {
             View::Rows { interleave } => {
-                let rows = Rows::of(batch.order, batch.inputs, interleave, &features, &range, Some(8));
+                let prefetch = Some(Prefetch { rows: 8, far: false });
+                let rows = Rows::of(batch.order, batch.inputs, interleave, &features, &range, prefetch);
                 let sums = RowSums::<K, S::F64, f32, 2, SUMS>::new(ctx, rows, workspace).accumulate(shifts);
                 for feature in 0..features.len() {
                     set(&mut out, feature, sums.load::<f64>((), feature));

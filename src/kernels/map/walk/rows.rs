@@ -1,0 +1,206 @@
+//! Rows: with a parameter per column, from memory or expanded from those of small planes.
+
+use std::ops::Range;
+
+use super::Walk;
+use crate::kernels::map::Formula;
+use crate::kernels::map::expanded::{Expanded, NARROW, WIDE};
+use crate::kernels::map::parameters::{Columns, repeated};
+use crate::kernels::map::run::Run;
+use crate::kernels::map::store::Store;
+use crate::lanes::LoadStore;
+use crate::layout::Layout;
+use crate::tuning::{EXPANDED_COLUMNS, MAP_TILE_COLUMNS};
+
+impl<F, L, W, T, const P: usize, const I: usize, const IN_PLACE: bool> Walk<F, L, W, T, P, I, IN_PLACE>
+where
+    F: Formula<P, I>,
+    L: LoadStore<T>,
+    L::Scalar: LoadStore<T, Scalar = L::Scalar, Token = ()>,
+    W: Store,
+{
+    /// Maps rows of `width` columns; the run starts at `column`. The parameters of a row must be followed by those of
+    /// the next row.
+    #[inline(always)]
+    pub(super) fn rows(
+        &self,
+        parameters: Columns<'_, L::Scalar, P>,
+        width: usize,
+        column: usize,
+        run: Run<'_, T, I, IN_PLACE>,
+    ) {
+        let (head, mut run) = {
+            let head = self.store.head(run.y);
+            run.split_at(head)
+        };
+        let mut column = self.few_columns(parameters, width, column, head);
+        let mut at = 0;
+        while run.len() - at >= Self::STEP {
+            // To the end of the row, or less than a step beyond it.
+            let most = (width - column + Self::STEP - 1).min(run.len() - at);
+            let done = self.row(parameters.part(column, most), run.part(at..at + most));
+            (at, column) = (at + done, column + done);
+            // A loop instead of a division, because rows are rarely shorter than a step.
+            while column >= width {
+                column -= width;
+            }
+        }
+        self.few_columns(parameters, width, column, run.split_at(at).1);
+    }
+
+    /// Runs the inner loop over columns, in whole steps. Returns the number of columns mapped.
+    #[inline(always)]
+    fn row(&self, parameters: Columns<'_, L::Scalar, P>, mut run: Run<'_, T, I, IN_PLACE>) -> usize {
+        // Cut to one length, a multiple of a step, so that the loop needs no other bounds checks.
+        let full = run.len() - run.len() % Self::STEP;
+        let (parameters, mut run) = (parameters.part(0, full), run.part(0..full));
+        let mut at = 0;
+        while full - at >= Self::STEP {
+            let low = parameters.load::<L>(self.token, at);
+            if W::VECTORS == 1 {
+                self.one::<L>(self.token, low, &mut run, at);
+            } else {
+                let high = parameters.load::<L>(self.token, at + L::LANES);
+                self.pair(low, high, &mut run, at);
+            }
+            at += Self::STEP;
+        }
+        full
+    }
+
+    /// Maps a few values of rows with ordinary stores. Returns the column after them.
+    #[inline(always)]
+    fn few_columns(
+        &self,
+        parameters: Columns<'_, L::Scalar, P>,
+        width: usize,
+        mut column: usize,
+        mut run: Run<'_, T, I, IN_PLACE>,
+    ) -> usize {
+        let mut at = 0;
+        while at < run.len() {
+            let done = if run.len() - at >= L::LANES {
+                let parameters = parameters.load::<L>(self.token, column);
+                self.one::<L>(self.token, parameters, &mut run, at);
+                L::LANES
+            } else {
+                let parameters = parameters.load::<L::Scalar>((), column);
+                self.one::<L::Scalar>((), parameters, &mut run, at);
+                1
+            };
+            at += done;
+            column += done;
+            // A loop instead of a division, because rows are rarely shorter than a step.
+            while column >= width {
+                column -= width;
+            }
+        }
+        column
+    }
+
+    /// Maps narrow rows, several side by side, and narrow rows of small planes, with one parameter per column.
+    #[inline(always)]
+    pub(super) fn side_by_side(
+        &self,
+        parameters: Columns<'_, L::Scalar, P>,
+        layout: Layout,
+        start: usize,
+        run: Run<'_, T, I, IN_PLACE>,
+    ) {
+        let width = layout.features() * layout.inner();
+        // As many rows side by side as fit, but no more than there are to map.
+        let width = width * (EXPANDED_COLUMNS / width).min(run.len() / width).max(1);
+        let mut expanded = Expanded::<_, P, NARROW>::new();
+        expanded.fill::<L>(self.token, parameters, layout, 0, width);
+        self.rows(expanded.columns(), width, start % width, run);
+    }
+
+    /// Maps few wide rows of small planes, or many if they are written with non-temporal stores: in the order of
+    /// memory, with the parameters of some columns at a time. With such stores, all pieces but the first start at a
+    /// cache line.
+    #[inline(always)]
+    pub(super) fn expanded_in_order(
+        &self,
+        parameters: Columns<'_, L::Scalar, P>,
+        layout: Layout,
+        start: usize,
+        mut run: Run<'_, T, I, IN_PLACE>,
+    ) {
+        let mut expanded = Expanded::<_, P, WIDE>::new();
+        let head = self.store.head(run.y);
+        let mut at = 0;
+        while at < run.len() {
+            let len = if at == 0 { head + MAP_TILE_COLUMNS } else { MAP_TILE_COLUMNS }.min(run.len() - at);
+            expanded.fill::<L>(self.token, parameters, layout, start + at, len);
+            self.rows(expanded.columns(), len, 0, run.part(at..at + len));
+            at += len;
+        }
+    }
+
+    /// Maps wide rows of small planes in tiles: the parameters of a tile serve for all rows. (If there is one tile, in
+    /// the order of memory.)
+    #[inline(always)]
+    pub(super) fn expanded_tiles(
+        &self,
+        parameters: Columns<'_, L::Scalar, P>,
+        layout: Layout,
+        start: usize,
+        mut run: Run<'_, T, I, IN_PLACE>,
+    ) {
+        let width = layout.features() * layout.inner();
+        let mut expanded = Expanded::<_, P, WIDE>::new();
+        if width <= MAP_TILE_COLUMNS {
+            expanded.fill::<L>(self.token, parameters, layout, 0, width);
+            return self.rows(expanded.columns(), width, start % width, run);
+        }
+        for first in (0..width).step_by(MAP_TILE_COLUMNS) {
+            let columns = first..(first + MAP_TILE_COLUMNS).min(width);
+            expanded.fill::<L>(self.token, parameters, layout, first, columns.len());
+            for (column, part) in parts(start, run.len(), width, &columns) {
+                let part = Run { next_row: Some(width), ..run.part(part) };
+                self.rows(expanded.columns(), columns.len(), column, part);
+            }
+        }
+    }
+
+    /// Maps wide rows in tiles: a range of columns of all rows at a time.
+    #[inline(always)]
+    pub(super) fn tiles(
+        &self,
+        parameters: Columns<'_, L::Scalar, P>,
+        width: usize,
+        start: usize,
+        mut run: Run<'_, T, I, IN_PLACE>,
+    ) {
+        // The first tile is longer, so that the other tiles start at a cache line, where pairs may be stored (in all
+        // rows, if the length of a row allows it).
+        let extra = (start % width + self.store.head(run.y)) % repeated::<L::Scalar>();
+        let mut first = 0;
+        while first < width {
+            let columns =
+                first..(if first == 0 { extra + MAP_TILE_COLUMNS } else { first + MAP_TILE_COLUMNS }).min(width);
+            let parameters = parameters.part(first, columns.len() + repeated::<L::Scalar>());
+            for (column, part) in parts(start, run.len(), width, &columns) {
+                let part = Run { next_row: Some(width), ..run.part(part) };
+                self.rows(parameters, columns.len(), column, part);
+            }
+            first = columns.end;
+        }
+    }
+}
+
+/// Returns the parts of a run that lie in a range of columns, one for each row. The run has `len` values and starts at
+/// `start` in the batch. Each part comes with its first column, counted from `columns.start`. (An iterator, because a
+/// closure over lanes would be compiled without their instructions.)
+fn parts(
+    start: usize,
+    len: usize,
+    width: usize,
+    columns: &Range<usize>,
+) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let (first, last, end) = (columns.start, columns.end, start + len);
+    (start / width * width..end).step_by(width).filter_map(move |row| {
+        let (from, to) = ((row + first).max(start), (row + last).min(end));
+        (from < to).then(|| (from - row - first, from - start..to - start))
+    })
+}
