@@ -35,7 +35,8 @@ const LEGEND: &str = "
 GB/s            bytes that must move (each value is read once and, except for moments, written once) per second
 best, median    the fastest and the median of the rounds
 of plain        time of a plain sum (moments) or of memcpy over the same bytes, divided by ours; 1 is as fast as memory
-of fastest way  the same, with the fastest way of reading or copying that the benches know";
+of fastest way  the same, with the fastest way of reading or copying that the benches know
+of its walk     the same, with reading in the order in which wide rows are read, tile by tile";
 
 fn main() -> ExitCode {
     let options = match USAGE.parse() {

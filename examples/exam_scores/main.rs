@@ -9,6 +9,7 @@
 
 mod args;
 mod dialect;
+mod grid;
 mod normalised;
 pub(crate) mod number;
 pub(crate) mod report;

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use batchnorm::{Batch, BatchMut, BatchNorm, Isa, Layout, Moments, Path, moments};
-use comfy_table::{CellAlignment, Table as Grid, presets};
 
+use super::grid::grid;
 use super::scores::Scores;
 
 pub(crate) fn report(table: &Scores) -> Result<String, batchnorm::Error> {
@@ -19,13 +19,13 @@ pub(crate) fn report(table: &Scores) -> Result<String, batchnorm::Error> {
         ("var ddof 0", features.map(|i| m.variance(i, 0.0)).collect()),
     ];
     let title = "mean, unbiased variance (ddof 1), population variance (ddof 0)";
-    text += &grid(title, &table.columns, statistics.iter().map(|(name, values)| (*name, &values[..])));
+    text += &titled(title, &table.columns, statistics.iter().map(|(name, values)| (*name, &values[..])));
 
     for (name, divisor) in [("scores", 1.0), ("scores / 10000", 10_000.0), ("scores / 100", 100.0)] {
         let x: Vec<f32> = table.values.iter().map(|score| score / divisor).collect();
         let y: Vec<f64> = normalise(Path::Auto, &x, layout)?.into_iter().map(f64::from).collect();
         let rows = table.rows.iter().map(String::as_str).zip(y.chunks(layout.features()));
-        text += &grid(&format!("normalised, {name}"), &table.columns, rows);
+        text += &titled(&format!("normalised, {name}"), &table.columns, rows);
     }
     text += &agreement(&table.values, layout)?;
     Ok(text)
@@ -40,19 +40,13 @@ fn normalise(path: Path, x: &[f32], layout: Layout) -> Result<Vec<f32>, batchnor
 }
 
 /// Formats a table of numbers to four decimals, with a title.
-fn grid<'a>(title: &str, columns: &[String], rows: impl Iterator<Item = (&'a str, &'a [f64])>) -> String {
-    let mut grid = Grid::new();
-    grid.load_style(presets::NOTHING);
-    grid.set_header([String::new()].iter().chain(columns));
+fn titled<'a>(title: &str, columns: &[String], rows: impl Iterator<Item = (&'a str, &'a [f64])>) -> String {
+    let mut cells = vec![[String::new()].iter().chain(columns).cloned().collect()];
     for (name, values) in rows {
-        let cells = values.iter().map(|value| format!("{value:.4}"));
-        grid.add_row(std::iter::once(name.to_string()).chain(cells));
+        let values = values.iter().map(|value| format!("{value:.4}"));
+        cells.push(std::iter::once(name.to_string()).chain(values).collect());
     }
-    for column in grid.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    let body = grid.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>();
-    format!("{title}\n{body}\n")
+    format!("{title}\n{}\n", grid(&cells))
 }
 
 /// Computes everything again by every path of this machine and reports whether the bits are the same.

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use batchnorm::{Batch, Layout, moments};
-use comfy_table::{CellAlignment, Table as Grid, presets};
 
+use super::grid::grid;
 use super::number::{datum, shortest, significant};
 use super::table::{Column, Table};
 
@@ -38,20 +38,14 @@ pub(crate) fn summarise(table: &Table) -> Result<Vec<Summary<'_>>, batchnorm::Er
 
 /// Prints summaries as an aligned table.
 pub(crate) fn print(summaries: &[Summary<'_>], digits: usize, out: &mut impl Write) -> io::Result<()> {
-    let mut grid = Grid::new();
-    grid.load_style(presets::NOTHING);
-    grid.set_header(["column", "count", "mean", "sd", "var (ddof 1)", "var (ddof 0)", "min", "max"]);
+    let names = ["column", "count", "mean", "sd", "var (ddof 1)", "var (ddof 0)", "min", "max"];
+    let mut rows = vec![names.map(String::from).to_vec()];
     for Summary { name, count, moments, min, max } in summaries {
         let moments = moments.map(|x| significant(x, digits));
         let ends = [datum(*min, digits), datum(*max, digits)];
-        grid.add_row([name.to_string(), count.to_string()].into_iter().chain(moments).chain(ends));
+        rows.push([name.to_string(), count.to_string()].into_iter().chain(moments).chain(ends).collect());
     }
-    for column in grid.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    for line in grid.lines() {
-        writeln!(out, "{}", line.trim_end())?;
-    }
+    write!(out, "{}", grid(&rows))?;
     writeln!(out, "ddof 1: unbiased variance, sd is its square root; ddof 0: population variance")
 }
 
