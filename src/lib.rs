@@ -40,23 +40,24 @@
 //! # Numerics
 //!
 //! ## The canonical order
-//! The layout alone determines the order of all floating-point operations. The private module `spec::order` defines it, and
-//! `spec::scalar`, the scalar path, is written to be read with it. In short:
+//! The layout alone determines the order of all floating-point operations. The private module `spec::order` defines it,
+//! and `spec::scalar`, the scalar path, is written to be read with it. In short:
 //!
-//! - A batch is cut along its outer axis into chunks. A chunk has 512 rows of at least 64 columns (narrow batches put several
-//!   outer blocks into one row); or, where `inner >= 32`, whole planes that make 32,768 values per feature (longer planes are
-//!   cut), read in the order in which they lie.
+//! - A batch is cut along its outer axis into chunks. A chunk has 512 rows of at least 64 columns (narrow batches put
+//!   several outer blocks into one row); or, where `inner >= 32`, whole planes that make 32,768 values per feature
+//!   (longer planes are cut), read in the order in which they lie.
 //! - In a chunk, each feature has a *shift* near its mean, from a sample in the middle. Accumulators sum the deviations
-//!   `d = x - shift` and their squares, eight rows at a time, and are reduced in halves. Then `mean = shift + S1 / n` and
-//!   `m2 = S2 - S1^2 / n`: a corrected two-pass algorithm in one pass over memory. f32 features whose sample mean lies within
-//!   two standard deviations of 0 have a shift of 0: nothing needs to be subtracted, and all squares are exact. Sums of f32
-//!   data are f64. For f64 data they are compensated: each has a second word for its rounding errors.
-//! - Chunks are merged by the formula of Chan, Golub & LeVeque (1983) in a binary tree whose shape depends on their number
-//!   alone. m2 has two words there, the mean has three.
+//!   `d = x - shift` and their squares, eight rows at a time, and are reduced in halves. Then `mean = shift + S1 / n`
+//!   and `m2 = S2 - S1^2 / n`: a corrected two-pass algorithm in one pass over memory. f32 features whose sample mean
+//!   lies within two standard deviations of 0 have a shift of 0: nothing needs to be subtracted, and all squares are
+//!   exact. Sums of f32 data are f64. For f64 data they are compensated: each has a second word for its rounding
+//!   errors.
+//! - Chunks are merged by the formula of Chan, Golub & LeVeque (1983) in a binary tree whose shape depends on their
+//!   number alone. m2 has two words there, the mean has three.
 //!
-//! Lanes run across accumulators, and threads take subtrees or features: neither can reorder anything. Multiplication and
-//! addition are fused only where the product is exact, so that fusing changes nothing. Missing values at ragged edges count as
-//! deviations of 0.
+//! Lanes run across accumulators, and threads take subtrees or features: neither can reorder anything. Multiplication
+//! and addition are fused only where the product is exact, so that fusing changes nothing. Missing values at ragged
+//! edges count as deviations of 0.
 //!
 //! ## Streams
 //! When rows arrive one by one, no shift near the mean is known in advance, so Welford's recurrence (1962) is the
@@ -94,37 +95,38 @@
 //! `tests/proofs/README.md`. `.ci/proofs` runs them and compares the numbers here with those that are proven. The
 //! ideas:
 //!
-//! - *Condition of a chunk.* Rounding in the sums weighs `kappa = S2 / m2` in m2. With the shift from a sample, kappa is
-//!   about 1.1 for values in random order. If it exceeds 16 (2.2 for f64 data), the chunk is computed again about the mean just
-//!   found, and if that does not help, by the fallback: the condition is checked, not assumed.
+//! - *Condition of a chunk.* Rounding in the sums weighs `kappa = S2 / m2` in m2. With the shift from a sample, kappa
+//!   is about 1.1 for values in random order. If it exceeds 16 (2.2 for f64 data), the chunk is computed again about
+//!   the mean just found, and if that does not help, by the fallback: the condition is checked, not assumed.
 //! - *f32 data.* Each value goes through at most 84 additions, most of them of a few terms. Squares of f32 deviations
 //!   lose digits only far behind those of the result.
-//! - *f64 data.* The sums are compensated, and the part of each square that f64 rounds away is summed, too. What is left is
-//!   the rounding of each deviation, by at most `u |d|`. So the result is that of values which differ by so much: over all
-//!   chunks at once, by Cauchy and Schwarz, m2 is within `2 sqrt(2.2) u` of itself.
-//! - *Merging.* A mean of three words keeps merges from rounding even where the standard deviation is smaller than the mean's
-//!   last place; two words lose up to u standard deviations in each level, and these errors line up. Welford's recurrence is
-//!   a tree of depth `n` with means of one word: at 1e12 + U(0, 1) it loses nine digits.
+//! - *f64 data.* The sums are compensated, and the part of each square that f64 rounds away is summed, too. What is
+//!   left is the rounding of each deviation, by at most `u |d|`. So the result is that of values which differ by so
+//!   much: over all chunks at once, by Cauchy and Schwarz, m2 is within `2 sqrt(2.2) u` of itself.
+//! - *Merging.* A mean of three words keeps merges from rounding even where the standard deviation is smaller than the
+//!   mean's last place; two words lose up to u standard deviations in each level, and these errors line up. Welford's
+//!   recurrence is a tree of depth `n` with means of one word: at 1e12 + U(0, 1) it loses nine digits.
 //! - *Streams.* An error of the mean shrinks with each further row, by `1 - 1/n`. The shift keeps what is rounded as
 //!   small as the data are spread, and compensation keeps the number of rows out of the bound. (Textbook forms lose
 //!   nine digits at mean/sd = 1e12.) The bounds hold for any data, so they are far above what is observed
 //!   (`tests/stream_accuracy.rs` prints it).
-//! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed with the difference first, so that nothing cancels
-//!   at a large mean. What an f64 mean leaves over, times the scale, goes into the bias; it is no larger than any `x - mean`,
-//!   because each `x` is an f64, too. A scale outside of f64's range is applied by its two factors.
-//! - *Normalised f32 values*, `y = ((x - mean) - mean_low) * scale + bias`, are computed in f32, where four roundings and that
-//!   of the bias count; what the pair leaves over of the mean goes into the bias. [`Precision::Double`] computes them as f64
-//!   values, and rounds once. Features that f32 cannot hold are computed in f64 in any case. Their own parameters decide, so
-//!   that no feature depends on the others: a mean above 2^102, a bias above 2^100, a scale that is not 0 and lies outside of
-//!   2^-125 to 2^125, and a mean that f32's smallest numbers do not hold well enough for its scale.
+//! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed with the difference first, so that nothing
+//!   cancels at a large mean. What an f64 mean leaves over, times the scale, goes into the bias; it is no larger than
+//!   any `x - mean`, because each `x` is an f64, too. A scale outside of f64's range is applied by its two factors.
+//! - *Normalised f32 values*, `y = ((x - mean) - mean_low) * scale + bias`, are computed in f32, where four roundings
+//!   and that of the bias count; what the pair leaves over of the mean goes into the bias. [`Precision::Double`]
+//!   computes them as f64 values, and rounds once. Features that f32 cannot hold are computed in f64 in any case. Their
+//!   own parameters decide, so that no feature depends on the others: a mean above 2^102, a bias above 2^100, a scale
+//!   that is not 0 and lies outside of 2^-125 to 2^125, and a mean that f32's smallest numbers do not hold well enough
+//!   for its scale.
 //!
 //! `tests/oracle.rs`, `tests/merges.rs`, `tests/closed_forms.rs` and `tests/nist.rs` check this against exact
 //! arithmetic, closed forms and NIST's reference data. `cargo run --release --example accuracy` prints the errors
 //! beside those of other methods.
 //!
 //! ## Limits
-//! - Variances below 1e-290 lose digits as f64 itself does. Means below 2^-1021, whose last place is the smallest subnormal
-//!   number, are off by up to half of that for each level of the tree.
+//! - Variances below 1e-290 lose digits as f64 itself does. Means below 2^-1021, whose last place is the smallest
+//!   subnormal number, are off by up to half of that for each level of the tree.
 //! - A constant feature becomes exactly its bias where the weight is finite. An infinite or NaN weight makes it NaN.
 //! - A chunk whose shift is far from the mean of a feature (a step with few rows on one side, values that drift) is
 //!   read twice. One that holds NaN, infinities or overflows takes a slower scalar path for that feature.

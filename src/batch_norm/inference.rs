@@ -102,9 +102,9 @@ impl Inference {
     /// `y = x * scale + shift`, for folding the layer into a neighbour by hand. Allocates.
     ///
     /// Folding loses accuracy where the mean is large: `x * scale` and `shift` then nearly cancel, and an error of
-    /// `|mean| / standard deviation` units of rounding remains. [`Inference::forward`] subtracts the mean first and has no
-    /// such error, so the bits differ, too. The scale is 0 where `running_var + eps` is 0, and infinite or 0 where f64
-    /// cannot hold it.
+    /// `|mean| / standard deviation` units of rounding remains. [`Inference::forward`] subtracts the mean first and has
+    /// no such error, so the bits differ, too. The scale is 0 where `running_var + eps` is 0, and infinite or 0 where
+    /// f64 cannot hold it.
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
@@ -122,7 +122,8 @@ impl Inference {
         self.folded().map(|[_, scale, _]| scale).collect()
     }
 
-    /// Returns the shift of each feature, `bias - running_mean * scale`, rounded once: see [`Inference::scale`]. Allocates.
+    /// Returns the shift of each feature, `bias - running_mean * scale`, rounded once: see [`Inference::scale`].
+    /// Allocates.
     ///
     /// ```
     /// # use batchnorm::BatchNorm;

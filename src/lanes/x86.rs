@@ -2,9 +2,9 @@
 //!
 //! # Why this is sound
 //! A value of [`Avx2`] or [`Avx512`] (the tokens), or of their lanes, exists only if the processor has the
-//! instructions: only `detect` creates tokens, and only tokens create lanes. Slices are bounds-checked before a pointer is
-//! used; masked loads read no more than the slice. All loads and stores are unaligned, except for non-temporal stores,
-//! which check the address.
+//! instructions: only `detect` creates tokens, and only tokens create lanes. Slices are bounds-checked before a pointer
+//! is used; masked loads read no more than the slice. All loads and stores are unaligned, except for non-temporal
+//! stores, which check the address.
 
 use std::arch::x86_64::*;
 
@@ -14,8 +14,8 @@ use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Simd, UPPER_HALF};
 #[repr(C, packed)]
 struct Unaligned<V>(V);
 
-/// Loads a vector. (The intrinsics for this have checks where debug assertions are on, and are then not inlined: a debug
-/// build of a dependent would take twice as long.)
+/// Loads a vector. (The intrinsics for this have checks where debug assertions are on, and are then not inlined: a
+/// debug build of a dependent would take twice as long.)
 ///
 /// # Safety
 /// As many values as the vector holds can be read.
@@ -276,8 +276,8 @@ macro_rules! load_store {
                 assert!(to.len() >= 2 * $lanes, "a slice shorter than its lanes");
                 if to.as_ptr().addr().is_multiple_of($align) {
                     let ($pair_to, $a, $b) = (to.as_mut_ptr(), a.0, b.0);
-                    // SAFETY: lanes exist only with a token; the slice has at least as many elements as are written, and its
-                    // address is a multiple of what each instruction writes.
+                    // SAFETY: lanes exist only with a token; the slice has at least as many elements as are written,
+                    // and its address is a multiple of what each instruction writes.
                     unsafe { $non_temporal }
                 } else {
                     a.store_to(to);
