@@ -108,7 +108,7 @@ pub(super) fn fill_single(to: &mut Normalization, mean_low: Option<&[f64]>, laye
 struct InSingle {
     /// High and low word of the mean, scale and bias.
     words: [f32; 4],
-    /// Whether the bounds that the crate's documentation states for f32 hold with these parameters.
+    /// Whether the bounds that [`numerics`](crate::numerics) states for f32 hold with these parameters.
     in_range: bool,
 }
 

@@ -11,9 +11,9 @@ use crate::{Batch, BatchMut, Element, Error, Forgetting, Moments, Path, Result, 
 /// time, in constant time.
 ///
 /// It runs Welford's recurrence (1962) with compensated sums. The result depends on the sequence of rows alone: pushing
-/// rows one by one or in any batches, by any [`Path`], gives the same bits. It is accurate at any mean: see the crate
-/// docs, "Error bounds". For whole batches, [`moments()`](fn@crate::moments) and [`Accumulator`](crate::Accumulator)
-/// are faster and more accurate.
+/// rows one by one or in any batches, by any [`Path`], gives the same bits. It is accurate at any mean: see
+/// [`numerics`](crate::numerics). For whole batches, [`moments()`](fn@crate::moments) and
+/// [`Accumulator`](crate::Accumulator) are faster and more accurate.
 ///
 /// Memory: 40 bytes per feature, allocated once. `==` compares the state bit for bit, except that any NaN equals any
 /// other NaN; it ignores the path.
