@@ -6,8 +6,8 @@
 //! cargo bench --bench stream -- --only push,376  # rows whose "features operation path type" has all of these words
 //! ```
 //!
-//! The times are nanoseconds per row, the minimum and the median over the rounds. For `rows`, `of plain sum` is the time
-//! of a plain sum over the same bytes divided by ours.
+//! The times are nanoseconds per row, the minimum and the median over the rounds. For `rows`, `of plain sum` is the
+//! time of a plain sum over the same bytes divided by ours.
 
 mod common;
 

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! The figures are the minimum and the median over the rounds. The limits are those of `common/limits.rs`, over the
-//! same bytes: `plain` is a plain sum, or `memcpy`; the fastest known way to read or copy them may be 1.5 times as fast
-//! from memory. Moments of wide rows read them tile by tile: the last figure is the minimum relative
-//! to reading in that order.
+//! same bytes: `plain` is a plain sum, or `memcpy`; `best` is the fastest known way to read or copy them, which from
+//! memory may be 1.5 times as fast. Moments of wide rows read them tile by tile: the last figure is the minimum
+//! relative to reading in that order.
 
 mod common;
 

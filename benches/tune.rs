@@ -6,9 +6,9 @@
 //! cargo bench --bench tune -- --only ROW_PREFETCH_FAR     # one constant
 //! ```
 //!
-//! The constants stay constants, so that the crate pays nothing for this: `src/tuning.rs` reads each from an environment
-//! variable when the crate is compiled. This bench builds itself once for each value, in a directory of its own, and
-//! then runs these programs in turn, round after round. No value changes a result.
+//! The constants stay constants, so that the crate pays nothing for this: `src/tuning.rs` reads each from an
+//! environment variable when the crate is compiled. This bench builds itself once for each value, in a directory of its
+//! own, and then runs these programs in turn, round after round. No value changes a result.
 
 mod common;
 

@@ -71,8 +71,8 @@ mod unix {
         }
 
         fn values(&self) -> &[T] {
-            // SAFETY: the values lie in the body, which can be read while this lives, on a multiple of their size (pages
-            // begin on one), and whatever bits it holds are values of `T`: f32 or f64.
+            // SAFETY: the values lie in the body, which can be read while this lives, on a multiple of their size
+            // (pages begin on one), and whatever bits it holds are values of `T`: f32 or f64.
             unsafe { std::slice::from_raw_parts(self.values_at, self.len) }
         }
 
@@ -365,8 +365,8 @@ mod unix {
         check_small([32_767, 32_768, 32_769, 65_541].map(|inner| Layout::ncl(1, 2, inner)));
     }
 
-    /// Outputs that are written with non-temporal stores: from 12 MiB on, but for the last of each. (The scalar path, which
-    /// has no such stores, gives what is expected.)
+    /// Outputs that are written with non-temporal stores: from 12 MiB on, but for the last of each. (The scalar path,
+    /// which has no such stores, gives what is expected.)
     fn check_large<T: Element>(layouts: &[Layout]) {
         let kind = |_| Kind::Offset(1e2);
         for &layout in layouts {

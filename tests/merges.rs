@@ -1,13 +1,13 @@
-//! Merging moments at a standard deviation near the last place of the mean, where rounding the mean in a merge is visible.
-//! The oracle is integer arithmetic: values are whole multiples of one unit above a base.
+//! Merging moments at a standard deviation near the last place of the mean, where rounding the mean in a merge is
+//! visible. The oracle is integer arithmetic: values are whole multiples of one unit above a base.
 
 mod common;
 
 use batchnorm::{Accumulator, Batch, Layout, Moments, Path, moments};
 use common::merging::{BASE, Search, UNIT, Whole, chunk, tree};
 
-/// A greedy search for chunks whose rounding errors line up. (With means of two words it found 4.9 units for 32 chunks and
-/// 7.7 for 512: each merge rounded the mean by half a unit of a standard deviation's last place.)
+/// A greedy search for chunks whose rounding errors line up. (With means of two words it found 4.9 units for 32 chunks
+/// and 7.7 for 512: each merge rounded the mean by half a unit of a standard deviation's last place.)
 #[test]
 fn errors_of_merges_do_not_line_up() {
     for (len, count) in [(1001, 3), (257, 7), (16_385, 31), (777, 32), (4097, 45), (1001, 127)] {

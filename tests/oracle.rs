@@ -257,7 +257,8 @@ const OF_SINGLE: [f64; 3] = [
     1.001 * U_SINGLE, // OUTPUT_SINGLE_BIAS
 ];
 
-/// The error allowed for an f32 that is normalised in f64, besides half a unit in its last place: factors of `y - bias`, weight and bias.
+/// The error allowed for an f32 that is normalised in f64, besides half a unit in its last place: factors of
+/// `y - bias`, weight and bias.
 const OF_F32: [f64; 3] = [
     2.3e-13, // OUTPUT_F32
     3.9e-14, // OUTPUT_F32_WEIGHT

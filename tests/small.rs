@@ -6,8 +6,8 @@ use batchnorm::{
     Standardize, Welford, Workspace, moments,
 };
 
-/// One layout for each traversal of the kernels: rows, interleaved rows, tails, planes, cut rows, empty batches, and few
-/// values per feature.
+/// One layout for each traversal of the kernels: rows, interleaved rows, tails, planes, cut rows, empty batches, and
+/// few values per feature.
 const LAYOUTS: [Layout; 15] = [
     Layout::nc(0, 3),
     Layout::nc(1, 1),

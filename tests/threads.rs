@@ -1,5 +1,5 @@
-//! Whatever the threads: pools of any size, pools in pools, calls from tasks and from many threads at once, and objects that
-//! several threads share or hand on. Results are those of the scalar path, and every call ends.
+//! Whatever the threads: pools of any size, pools in pools, calls from tasks and from many threads at once, and objects
+//! that several threads share or hand on. Results are those of the scalar path, and every call ends.
 
 mod common;
 
@@ -302,8 +302,8 @@ fn accumulators_move_between_threads() {
     });
 }
 
-/// A layer that is trained by one thread after the other has the bits of one that stays where it is. So have moments that
-/// are merged on the way, in a workspace that moves, too.
+/// A layer that is trained by one thread after the other has the bits of one that stays where it is. So have moments
+/// that are merged on the way, in a workspace that moves, too.
 #[test]
 fn layers_move_between_threads() {
     const STEPS: usize = 5;

@@ -87,8 +87,8 @@ pub(crate) struct Marks {
 pub(crate) struct Mixed(pub(crate) u64);
 
 impl Marks {
-    /// A file has one mark: the one `given`, or the one that it shows. Between commas, a comma in a number more likely
-    /// divides thousands: it is a decimal mark only if that is `given`.
+    /// A file has one mark: the one `given`, or the one that it shows. Between commas, a comma in a number is more
+    /// likely to divide thousands: it is a decimal mark only if that is `given`.
     pub(crate) fn new(given: Option<u8>, delimiter: u8) -> Self {
         let comma = given.map_or(delimiter != b',', |mark| mark == b',');
         Marks { point: given != Some(b','), comma, seen: None }

@@ -101,9 +101,9 @@ impl Inference {
     /// Returns the scale of each feature, `weight / sqrt(running_var + eps)`: with [`Inference::shift`], the factor of
     /// `y = x * scale + shift`, for folding the layer into a neighbour by hand. Allocates.
     ///
-    /// Folding loses accuracy where the mean is large: `x * scale` and `shift` then nearly cancel, and an error of about
+    /// Folding loses accuracy where the mean is large: `x * scale` and `shift` then nearly cancel, and an error of
     /// `|mean| / standard deviation` units of rounding remains. [`Inference::forward`] subtracts the mean first and has
-    /// no such error, so its bits differ, too. The scale is 0 where `running_var + eps` is 0, and infinite or 0 where
+    /// no such error, so the bits differ, too. The scale is 0 where `running_var + eps` is 0, and infinite or 0 where
     /// f64 cannot hold it.
     ///
     /// ```

@@ -310,10 +310,10 @@ impl BatchNorm {
     /// Sets the running variance, one value per feature.
     ///
     /// # Errors
-    /// [`Error::ParameterLength`] if there is not one value per feature, [`Error::OutOfRange`] if a value is negative and
-    /// the momentum lies within 0 and 1: evaluation would silently make the feature NaN. (Training by another momentum
-    /// can leave negative values, and training on NaN or infinity leaves these, so they are allowed: what a layer can
-    /// save, a layer with the same options can load.)
+    /// [`Error::ParameterLength`] if there is not one value per feature, [`Error::OutOfRange`] if a value is negative
+    /// and the momentum lies within 0 and 1: evaluation would silently make the feature NaN. (Training by another
+    /// momentum can leave negative values, and training on NaN or infinity leaves these, so they are allowed: what a
+    /// layer can save, a layer with the same options can load.)
     ///
     /// ```
     /// # use batchnorm::BatchNorm;

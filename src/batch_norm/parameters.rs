@@ -108,7 +108,7 @@ pub(super) fn fill_single(to: &mut Normalization, mean_low: Option<&[f64]>, laye
 struct InSingle {
     /// High and low word of the mean, scale and bias.
     words: [f32; 4],
-    /// Whether the bounds that the crate's documentation states for f32 hold with these parameters.
+    /// Whether the bounds that [`numerics`](crate::numerics) states for f32 hold with these parameters.
     in_range: bool,
 }
 
@@ -132,9 +132,9 @@ impl InSingle {
     ///
     /// The high word is the f32 nearest to the f64 mean, so the difference of both is exact, and is 0 or at least twice
     /// as large as the mean's second word. So its sum with that is within 2^-52 of the exact one, and no digits cancel
-    /// when that is rounded again, to the low word: the low word is within (1 + 2^-27) u of the exact rest, for
-    /// u = 2^-24. Rounding twice, the high word may be the farther one of two f32, but only by 2^-28 of the distance.
-    /// The proof (`tests/proofs/normalise_f32.g`) allows for both. The mean's third word is at most 2^-53 of the second.
+    /// when that is rounded again, to the low word: the low word is within (1 + 2^-27) u of the exact rest, for u =
+    /// 2^-24. Rounding twice, the high word may be the farther one of two f32, but only by 2^-28 of the distance. The
+    /// proof (`tests/proofs/normalise_f32.g`) allows for both. The mean's third word is at most 2^-53 of the second.
     ///
     /// Sums and differences do not underflow: they are exact where they are subnormal. What a subnormal low word leaves
     /// over may be as large as itself. The sums then hold it only in the bias, which is as good where its product is

@@ -153,7 +153,8 @@ impl Path {
 }
 
 /// Functions of one element type. They are not generic, so the kernels below them are compiled in this crate, with its
-/// optimisation level: a generic function, even one that is called with a known type, is compiled in the caller's crate.
+/// optimisation level: a generic function, even one that is called with a known type, is compiled in the caller's
+/// crate.
 macro_rules! concrete {
     ($element:ty, $moments:ident) => {
         #[inline(never)]
@@ -198,8 +199,8 @@ impl Moments {
     /// this by another path.)
     ///
     /// The last bits of the result depend on how the rows were split into batches; those of an
-    /// [`Accumulator`](crate::Accumulator) do not. The result is as accurate as that of a single call, also after millions
-    /// of updates by single rows: 2^24 merges in a row add less than a tenth of a unit in the last place.
+    /// [`Accumulator`](crate::Accumulator) do not. The result is as accurate as that of a single call, also after
+    /// millions of updates by single rows: 2^24 merges in a row add less than a tenth of a unit in the last place.
     ///
     /// Each call costs a pass over its rows and a merge, so single rows take 25 times as long as by an
     /// [`Accumulator`](crate::Accumulator), and longer than by [`Welford`](crate::Welford).

@@ -14,7 +14,7 @@ use crate::{Element, Path};
 /// are always computed in f64.
 ///
 /// Both precisions subtract the mean first, so neither loses digits at a large mean, and both give bit-identical
-/// results on all paths. The crate's documentation has their error bounds.
+/// results on all paths. [`numerics`](crate::numerics) has their error bounds.
 ///
 /// ```
 /// use batchnorm::{Batch, BatchMut, BatchNorm, Layout, Precision};

@@ -7,7 +7,8 @@ use crate::spec::{DoubleDouble, FeatureMoments, TripleDouble};
 #[derive(Debug)]
 pub(crate) struct Arrays<'a, const N: usize>(pub(crate) [&'a mut [f64]; N]);
 
-/// The words of a feature's moments: high, middle and low of the mean, high and low of m2. Counts are stored separately.
+/// The words of a feature's moments: high, middle and low of the mean, high and low of m2. Counts are stored
+/// separately.
 pub(crate) const MOMENT_WORDS: usize = 5;
 
 /// Moments to write, one array per word.

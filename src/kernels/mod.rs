@@ -1,5 +1,6 @@
 //! The kernels, written once and generic over lanes: [`reduce`] (sums over the rows of a batch), [`map`] (elementwise
-//! operations), [`stream`] (rows that arrive one by one) and [`variance`]. They follow [`spec`](crate::spec). Nothing here depends on paths or on the layer.
+//! operations), [`stream`] (rows that arrive one by one) and [`variance`]. They follow [`spec`](crate::spec). Nothing
+//! here depends on paths or on the layer.
 
 mod arrays;
 mod double_double;

@@ -102,7 +102,8 @@ impl<T: KernelElement> Job for Push<'_, T> {
     }
 }
 
-/// Adds one row. [`prepare`] has run before. (All by reference: what the call of a job copies, a short row would wait for.)
+/// Adds one row. [`prepare`] has run before. (All by reference: what the call of a job copies, a short row would wait
+/// for.)
 pub(crate) struct PushRow<'a, T> {
     pub(crate) factors: &'a [RowFactors; 1],
     pub(crate) blocks: &'a mut [Block],
@@ -157,8 +158,8 @@ impl Block {
     }
 }
 
-/// Adds a few rows, from `first` on: all of them to a strip of features, then to the next strip, so that the state stays in
-/// registers.
+/// Adds a few rows, from `first` on: all of them to a strip of features, then to the next strip, so that the state
+/// stays in registers.
 #[inline(always)]
 fn push<L: F64Lanes + LoadStore<T>, T: KernelElement>(
     token: L::Token,

@@ -14,8 +14,8 @@ use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Simd, UPPER_HALF};
 #[repr(C, packed)]
 struct Unaligned<V>(V);
 
-/// Loads a vector. (With debug assertions, the intrinsics for this have checks that keep them from being inlined: code
-/// in a debug build of a dependent would take twice as long.)
+/// Loads a vector. (The intrinsics for this have checks where debug assertions are on, and are then not inlined: a
+/// debug build of a dependent would take twice as long.)
 ///
 /// # Safety
 /// As many values as the vector holds can be read.

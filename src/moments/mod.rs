@@ -45,8 +45,8 @@ impl Moments {
     /// Creates the moments of zero rows, as a start for [`Moments::merge`] and [`Moments::update`].
     ///
     /// # Panics
-    /// If there is not enough memory for so many features, as `vec![0.0; num_features]` does. [`Moments::try_new`] is for
-    /// numbers of features that come from input.
+    /// If there is not enough memory for so many features, as `vec![0.0; num_features]` does. [`Moments::try_new`] is
+    /// for numbers of features that come from input.
     ///
     /// ```
     /// let m = batchnorm::Moments::new(5);
@@ -216,8 +216,8 @@ impl Moments {
     /// with `p * columns >= 64`. Where `inner >= 32`, it is `32768 / inner` planes of each feature, but at least one.
     ///
     /// # Errors
-    /// [`Error::Features`] if `other` has a different number of features, [`Error::TooManyValues`] if a feature would have
-    /// more than `u64::MAX` values; a failed call leaves everything unchanged.
+    /// [`Error::Features`] if `other` has a different number of features, [`Error::TooManyValues`] if a feature would
+    /// have more than `u64::MAX` values; a failed call leaves everything unchanged.
     ///
     /// ```
     /// use batchnorm::{Batch, Layout, moments};

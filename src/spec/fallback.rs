@@ -44,8 +44,8 @@ pub(crate) fn moments(values: impl Iterator<Item = f64> + Clone) -> FeatureMomen
     let mut shift = rounded(sum(scaled.clone().map(|x| (x, 0.0)))) / count;
     shift += rounded(sum(scaled.clone().map(|x| (x - shift, 0.0)))) / count;
 
-    // The shift is now within about a unit in the last place of the mean. What it missed is kept in two words, because it
-    // may be most of a standard deviation.
+    // The shift is now within about a unit in the last place of the mean. What it missed is kept in two words, because
+    // it may be most of a standard deviation.
     let (first, compensation) = sum(scaled.clone().map(|x| (x - shift, 0.0)));
     let first = two_sum(first, compensation);
     let offset = quotient(first, count);
@@ -120,8 +120,8 @@ pub(crate) fn not_finite(sum: f64) -> FeatureMoments<f64> {
     FeatureMoments { mean, m2: DoubleDouble { high: f64::NAN, low: 0.0 } }
 }
 
-/// Normalises a feature whose scale, `weight / sqrt(variance + eps)`, is too large or too small for a normal f64, though
-/// the outputs need not be. Instead of the scale it has both of its factors.
+/// Normalises a feature whose scale, `weight / sqrt(variance + eps)`, is too large or too small for a normal f64,
+/// though the outputs need not be. Instead of the scale it has both of its factors.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FactoredScale {
     pub(crate) feature: usize,

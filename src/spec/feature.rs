@@ -4,8 +4,8 @@ use super::{DoubleDouble, TripleDouble};
 
 /// Mean and m2, the sum of squared deviations from the mean. The count is stored separately.
 ///
-/// The mean has three words. Where the standard deviation is near the last place of the mean, the middle word carries the
-/// deviations, and the low word keeps merges from rounding it.
+/// The mean has three words. Where the standard deviation is near the last place of the mean, the middle word carries
+/// the deviations, and the low word keeps merges from rounding it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct FeatureMoments<V> {
     pub(crate) mean: TripleDouble<V>,

@@ -16,10 +16,10 @@
 //! The steps, for each feature of a chunk:
 //!
 //! 1. **Shift.** A sample is taken from the middle of the chunk: one group in the row view ([`sample_group`]), at least
-//!    512 values in the plane view ([`ChunkRange::sample`]). The shift is the mean of the sample, `sum * (1 /
-//!    count)`, rounded to the element type. For f32 values whose sample mean lies within two standard deviations of 0, the shift is 0 instead
-//!    ([`zero_shift`]): the deviations are then the values themselves. The shift is also 0 if the mean of the sample is
-//!    not finite (step 5 then rejects the result).
+//!    512 values in the plane view ([`ChunkRange::sample`]). The shift is the mean of the sample, `sum * (1 / count)`,
+//!    rounded to the element type. For f32 values whose sample mean lies within two standard deviations of 0, the shift
+//!    is 0 instead ([`zero_shift`]): the deviations are then the values themselves. The shift is also 0 if the mean of
+//!    the sample is not finite (step 5 then rejects the result).
 //! 2. **Accumulate.** Each accumulator sums `d = x - shift` and `d * d`, a group at a time:
 //!    `((d0 + d1) + (d2 + d3)) + ((d4 + d5) + (d6 + d7))` is added to it. Missing values count as `d = 0`. Each
 //!    **segment** of 64 groups has its own accumulators, which are then added to those of the segments before it. For
@@ -28,9 +28,9 @@
 //!    `d`, which is exact, is added to the sum, and the remainder is added to the compensation term.
 //! 3. **Horizontal reduction.** Of `n` accumulators, `j` and `j + n / 2` are added, until one is left. In the row view
 //!    this is done over `interleave` first, then over `inner` (with `n` rounded up to a power of two).
-//! 4. **Finalize.** `q = sum / count`. The mean is `shift + q`; `m2 = sum of squares - sum * q`, but at least 0. For f32
-//!    values the mean has two words. For f64 values every rounding error of this step is kept: q and m2 have two words,
-//!    the mean has three.
+//! 4. **Finalize.** `q = sum / count`. The mean is `shift + q`; `m2 = sum of squares - sum * q`, but at least 0. For
+//!    f32 values the mean has two words. For f64 values every rounding error of this step is kept: q and m2 have two
+//!    words, the mean has three.
 //! 5. **Check.** The result of the chunk is rejected if it is not finite, if the sum of squares is more than 2.2 times
 //!    `m2` (f32: 16 times), or if the sum of squares is tiny ([`TINY_SQUARES`]) but not 0. Steps 2 to 4 are then
 //!    repeated with the mean just found (not rounded to the element type) as the shift. If that result is rejected as
@@ -38,17 +38,17 @@
 //!
 //! The sums of the sample follow steps 2 and 3 with a shift of 0. They are always pairwise and never compensated.
 //!
-//! Chunks are merged by Chan's formula in a binary **tree**, m2 in two words and the mean in three (its low word keeps a
-//! merge from rounding a standard deviation that is near the last place of the mean). A node of `n > 1` chunks
-//! gives its left child the largest power of two below `n`. A plane longer than a chunk is cut into pieces, which form
-//! such a tree of their own, so that whole outer blocks can be added later.
+//! Chunks are merged by Chan's formula in a binary **tree**, m2 in two words and the mean in three (its low word keeps
+//! a merge from rounding a standard deviation that is near the last place of the mean). A node of `n > 1` chunks gives
+//! its left child the largest power of two below `n`. A plane longer than a chunk is cut into pieces, which form such a
+//! tree of their own, so that whole outer blocks can be added later.
 //!
 //! Why these numbers: with 512 rows (or 32,768 values) per chunk, the work that is done once per chunk is negligible.
 //! Segments of 64 groups keep the rounding error near one unit. The sample holds `m` of the chunk's `n` values, at
 //! least 1 / 64 of them. If the shift is exactly their mean, the ratio of the sum of squares to `m2` is at most `n / m`
-//! for any data (by the Cauchy-Schwarz inequality): about 1.1 for values in random order, below 5 for trends and walks, at
-//! most 64. Rounding the shift to the element type may double that, and a shift of 0 may make it five times as much; in
-//! return, the deviations about 0 and their squares are exact. No bound is relied on: step 5 checks the ratio.
+//! for any data (by the Cauchy-Schwarz inequality): about 1.1 for values in random order, below 5 for trends and walks,
+//! at most 64. Rounding the shift to the element type may double that, and a shift of 0 may make it five times as much;
+//! in return, the deviations about 0 and their squares are exact. No bound is relied on: step 5 checks the ratio.
 
 use std::ops::Range;
 

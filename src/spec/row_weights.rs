@@ -16,8 +16,8 @@ pub(crate) struct RowWeights {
     forgetting: Option<Forgetting>,
 }
 
-/// Weights that fall by the factor `1 - alpha` with each row. The weight of the newest row is the unit of the totals; the
-/// weight of the first row is the unit of m2, so that m2 only grows and nothing in it has to be rounded again.
+/// Weights that fall by the factor `1 - alpha` with each row. The weight of the newest row is the unit of the totals;
+/// the weight of the first row is the unit of m2, so that m2 only grows and nothing in it has to be rounded again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Forgetting {
     /// The weight of the first row: 1, or `1 / alpha` without adjustment.
@@ -47,8 +47,8 @@ impl RowWeights {
         RowWeights { count: 0, period: 1 << 63, forgetting: None }
     }
 
-    /// Weights that fall by the factor `1 - alpha`, where `0 < alpha <= 1`. If `adjust`, the weights of all rows start at
-    /// 1; otherwise that of the first row is `1 / alpha`, so that a row always has the share alpha.
+    /// Weights that fall by the factor `1 - alpha`, where `0 < alpha <= 1`. If `adjust`, the weights of all rows start
+    /// at 1; otherwise that of the first row is `1 / alpha`, so that a row always has the share alpha.
     pub(crate) fn exponential(alpha: f64, adjust: bool) -> Self {
         let decay = two_sum(1.0, -alpha);
         let growth = if alpha == 1.0 { ONE } else { reciprocal(decay) };
@@ -92,8 +92,8 @@ impl RowWeights {
         self.count != 0 && self.forgetting.as_ref().is_some_and(|f| f.decay.high == 0.0)
     }
 
-    /// Returns the power of two by which m2 has to be multiplied before the next row, if it has to be. The weights count
-    /// on it.
+    /// Returns the power of two by which m2 has to be multiplied before the next row, if it has to be. The weights
+    /// count on it.
     #[inline]
     pub(crate) fn scale_if_due(&mut self) -> Option<f64> {
         let DoubleDouble { high, low } = &mut self.forgetting.as_mut()?.newest;

@@ -50,9 +50,9 @@ pub(crate) fn normalize<T: Element>(
     }
 }
 
-/// Computes `y = ((x - mean) - mean_low) * scale + bias` for every value in f32: each operation is rounded once, to f32.
-/// The mean is a pair of f32. `parameters` returns the high and the low word of the mean, the scale and the bias of a
-/// feature. Without `x`, the input is `y` itself, in place.
+/// Computes `y = ((x - mean) - mean_low) * scale + bias` for every value in f32: each operation is rounded once, to
+/// f32. The mean is a pair of f32. `parameters` returns the high and the low word of the mean, the scale and the bias
+/// of a feature. Without `x`, the input is `y` itself, in place.
 pub(crate) fn normalize_single(
     layout: Layout,
     parameters: impl Fn(usize) -> [f32; 4],

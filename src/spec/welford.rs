@@ -52,8 +52,8 @@ pub(crate) struct RowFactors {
 pub(crate) struct Running<V> {
     /// A number near the mean.
     pub(crate) shift: V,
-    /// The distance of the mean from the shift: a compensated sum. If a value was not finite, the mean itself: NaN or an
-    /// infinity.
+    /// The distance of the mean from the shift: a compensated sum. If a value was not finite, the mean itself: NaN or
+    /// an infinity.
     pub(crate) offset: V,
     pub(crate) offset_low: V,
     /// The sum of squared deviations from the mean: a compensated sum.

@@ -53,7 +53,8 @@ impl Forgetting {
         Self::checked(in_range, "span", "at least 1 and at most 1e250", span, 2.0 / (span + 1.0))
     }
 
-    /// `alpha = 1 - exp(-ln(2) / half_life)`, for a half-life above 0: after `half_life` rows, the weight of a row is half of what it was.
+    /// `alpha = 1 - exp(-ln(2) / half_life)`, for a half-life above 0: after `half_life` rows, the weight of a row is
+    /// half of what it was.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] for any other number, and for one above 1e250.
@@ -88,8 +89,8 @@ impl Forgetting {
     /// Sets pandas' `adjust` (default: `true`, as there).
     ///
     /// If `true`, all rows enter with weight 1, so that the mean of the first rows is nearly their plain mean:
-    /// `mean = sum((1 - alpha)^(n - i) x_i) / sum((1 - alpha)^(n - i))`. If `false`, the first row is the first mean, as
-    /// if it had come many times, and after that `mean = (1 - alpha) mean + alpha x`.
+    /// `mean = sum((1 - alpha)^(n - i) x_i) / sum((1 - alpha)^(n - i))`. If `false`, the first row is the first mean,
+    /// as if it had come many times, and after that `mean = (1 - alpha) mean + alpha x`.
     ///
     /// ```
     /// use batchnorm::{Ewm, Forgetting};
@@ -138,8 +139,8 @@ impl Forgetting {
     }
 }
 
-/// Returns `1 - exp(-y)` for `y > 0`, by additions and multiplications alone, because the results of `exp` differ between
-/// machines.
+/// Returns `1 - exp(-y)` for `y > 0`, by additions and multiplications alone, because the results of `exp` differ
+/// between machines.
 fn one_minus_exp(y: f64) -> f64 {
     if y > 745.0 {
         return 1.0;

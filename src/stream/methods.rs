@@ -58,8 +58,8 @@ macro_rules! stream_methods {
             /// Adds a row: one value per feature. Allocates nothing, unless it starts other threads.
             ///
             /// # Errors
-            /// [`Error::Features`](crate::Error::Features) if the row does not have one value per feature; a failed call
-            /// leaves everything unchanged.
+            /// [`Error::Features`](crate::Error::Features) if the row does not have one value per feature; a failed
+            /// call leaves everything unchanged.
             ///
             /// ```
             #[doc = $uses]
@@ -75,8 +75,8 @@ macro_rules! stream_methods {
                 self.state.push(row)
             }
 
-            /// Adds the rows of a batch of layout [`Layout::nc`](crate::Layout::nc). The result is bit-identical to pushing
-            /// them one by one, or in any other split, but takes less time.
+            /// Adds the rows of a batch of layout [`Layout::nc`](crate::Layout::nc). The result is bit-identical to
+            /// pushing them one by one, or in any other split, but takes less time.
             ///
             /// # Errors
             /// [`Error::Features`](crate::Error::Features) if the batch has a different number of features,
@@ -100,9 +100,9 @@ macro_rules! stream_methods {
                 self.state.push_rows(x)
             }
 
-            /// Returns the mean of a feature so far. It is NaN if there are no rows, if a value was NaN, or if there were
-            /// infinities of both signs; it is infinite if there were infinities of one sign only, or if values are so far
-            /// apart that their difference overflows.
+            /// Returns the mean of a feature so far. It is NaN if there are no rows, if a value was NaN, or if there
+            /// were infinities of both signs; it is infinite if there were infinities of one sign only, or if values
+            /// are so far apart that their difference overflows.
             ///
             /// # Panics
             /// If `feature >= num_features()`.
@@ -190,9 +190,9 @@ macro_rules! stream_methods {
                 self.state.write(out, |feature| self.std_dev(feature, ddof))
             }
 
-            /// Normalises a row by the current statistics, which do not change (frozen): `out = (row - mean) /
-            /// sqrt(variance + eps)`, in f64, rounded to the element type once. Runs on the calling thread and allocates
-            /// nothing.
+            /// Normalises a row by the current statistics, which do not change (frozen):
+            /// `out = (row - mean) / sqrt(variance + eps)`, in f64, rounded to the element type once. Runs on the
+            /// calling thread and allocates nothing.
             ///
             /// # Errors
             /// [`Error::Features`](crate::Error::Features) if `row` or `out` does not have one value per feature.
@@ -217,7 +217,8 @@ macro_rules! stream_methods {
             ///
             /// # Errors
             /// [`Error::Features`](crate::Error::Features) if `x` has a different number of features,
-            /// [`Error::LayoutMismatch`](crate::Error::LayoutMismatch) if its `inner` is not 1 or `y` has another layout.
+            /// [`Error::LayoutMismatch`](crate::Error::LayoutMismatch) if its `inner` is not 1 or `y` has another
+            /// layout.
             ///
             /// ```
             #[doc = $uses]
@@ -243,8 +244,8 @@ macro_rules! stream_methods {
             /// Adds a row, then normalises it by the statistics that include it (moving).
             ///
             /// # Errors
-            /// [`Error::Features`](crate::Error::Features) if `row` or `out` does not have one value per feature; a failed
-            /// call leaves everything unchanged.
+            /// [`Error::Features`](crate::Error::Features) if `row` or `out` does not have one value per feature; a
+            /// failed call leaves everything unchanged.
             ///
             /// ```
             #[doc = $uses]

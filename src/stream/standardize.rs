@@ -4,8 +4,8 @@ use crate::{Error, Result};
 
 /// How a stream normalises a row: `y = (x - mean) / sqrt(variance + eps)`, clipped or not.
 ///
-/// Where there is no spread to divide by (before two rows have come, or not more than `ddof`), the variance counts as 1;
-/// before the first row, the mean counts as 0.
+/// Where there is no spread to divide by (before two rows have come, or not more than `ddof`), the variance counts as
+/// 1; before the first row, the mean counts as 0.
 ///
 /// ```
 /// use batchnorm::{Standardize, Welford};

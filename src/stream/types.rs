@@ -11,9 +11,9 @@ use crate::{Batch, BatchMut, Element, Error, Forgetting, Moments, Path, Result, 
 /// time, in constant time.
 ///
 /// It runs Welford's recurrence (1962) with compensated sums. The result depends on the sequence of rows alone: pushing
-/// rows one by one or in any batches, by any [`Path`], gives the same bits. It is accurate at any mean: see the crate
-/// docs, "Error bounds". For whole batches, [`moments()`](fn@crate::moments) and [`Accumulator`](crate::Accumulator)
-/// are faster and more accurate.
+/// rows one by one or in any batches, by any [`Path`], gives the same bits. It is accurate at any mean: see
+/// [`numerics`](crate::numerics). For whole batches, [`moments()`](fn@crate::moments) and
+/// [`Accumulator`](crate::Accumulator) are faster and more accurate.
 ///
 /// Memory: 40 bytes per feature, allocated once. `==` compares the state bit for bit, except that any NaN equals any
 /// other NaN; it ignores the path.
@@ -39,8 +39,8 @@ pub struct Welford {
 /// Exponentially weighted mean and variance of each feature of a stream: the weights of older rows fall by the same
 /// factor with each new row ([`Forgetting`]). The numbers are those of pandas' `ewm`, for data without gaps.
 ///
-/// It runs the recurrence of [`Welford`] with other weights (West 1979), by the same paths, with the same promises. A NaN
-/// or an infinity is not forgotten: [`Ewm::reset`] starts anew.
+/// It runs the recurrence of [`Welford`] with other weights (West 1979), by the same paths, with the same promises. A
+/// NaN or an infinity is not forgotten: [`Ewm::reset`] starts anew.
 ///
 /// ```
 /// use batchnorm::{Ewm, Forgetting};
@@ -68,8 +68,8 @@ impl Welford {
     /// Creates a stream without rows.
     ///
     /// # Panics
-    /// If there is not enough memory for so many features, as `vec![0.0; num_features]` does. [`Welford::try_new`] is for
-    /// numbers of features that come from input.
+    /// If there is not enough memory for so many features, as `vec![0.0; num_features]` does. [`Welford::try_new`] is
+    /// for numbers of features that come from input.
     ///
     /// ```
     /// let stream = batchnorm::Welford::new(5);
@@ -95,8 +95,8 @@ impl Welford {
     }
 
     /// Returns the variance of a feature so far: `m2 / max(0, count - ddof)`. `ddof` is numpy's `ddof` and PyTorch's
-    /// `correction`: 0 gives the population variance, 1 the unbiased variance. If `count <= ddof`, the result is infinite
-    /// for a feature that varies and NaN for a constant one. Without rows it is NaN for any `ddof`.
+    /// `correction`: 0 gives the population variance, 1 the unbiased variance. If `count <= ddof`, the result is
+    /// infinite for a feature that varies and NaN for a constant one. Without rows it is NaN for any `ddof`.
     ///
     /// # Panics
     /// If `feature >= num_features()`.
@@ -120,8 +120,8 @@ impl Welford {
     /// The last bits differ from those of a single stream; the result is as accurate.
     ///
     /// # Errors
-    /// [`Error::Features`] if `other` has a different number of features, [`Error::TooManyValues`] if there would be more
-    /// than `u64::MAX` rows; a failed call leaves everything unchanged.
+    /// [`Error::Features`] if `other` has a different number of features, [`Error::TooManyValues`] if there would be
+    /// more than `u64::MAX` rows; a failed call leaves everything unchanged.
     ///
     /// ```
     /// # use batchnorm::Welford;
@@ -268,8 +268,8 @@ impl Ewm {
         self.forgetting
     }
 
-    /// Returns the weighted variance of a feature so far: the weighted sum of squared deviations from the weighted mean,
-    /// divided by `sum(w) - ddof * sum(w^2) / sum(w)`. `ddof` 0 is pandas' `var(bias=True)`, and 1 its default,
+    /// Returns the weighted variance of a feature so far: the weighted sum of squared deviations from the weighted
+    /// mean, divided by `sum(w) - ddof * sum(w^2) / sum(w)`. `ddof` 0 is pandas' `var(bias=True)`, and 1 its default,
     /// `var(bias=False)`: NaN after the first row.
     ///
     /// # Panics

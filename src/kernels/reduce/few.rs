@@ -1,6 +1,6 @@
-//! Features with few values: all steps of [`spec::order`](crate::spec::order) for one group of rows, with one feature per
-//! lane. Nothing is kept from feature to feature, so there is no tile of accumulators, and each value is loaded once.
-//! The inner loop is [`FewValues::load`].
+//! Features with few values: all steps of [`spec::order`](crate::spec::order) for one group of rows, with one feature
+//! per lane. Nothing is kept from feature to feature, so there is no tile of accumulators, and each value is loaded
+//! once. The inner loop is [`FewValues::load`].
 
 use super::accumulator::{Accumulator, LaneContext};
 use super::term::Term;
@@ -120,8 +120,8 @@ impl<'a, T: Element> FewValues<'a, T> {
         load::<K, L, SUMS>(ctx, 0, scratch.sums)
     }
 
-    /// Returns where the upper half of `all > 1` accumulators begins: over the outer blocks of a row first, then over the
-    /// positions.
+    /// Returns where the upper half of `all > 1` accumulators begins: over the outer blocks of a row first, then over
+    /// the positions.
     #[inline(always)]
     fn half(&self, all: usize) -> usize {
         if all > self.inner { all / 2 } else { all.next_power_of_two() / 2 }

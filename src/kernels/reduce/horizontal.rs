@@ -13,8 +13,8 @@ pub(super) struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// Reduces in halves, first over `interleave` (a power of two), then over `inner` (any number that the row view has, so
-    /// the upper half may be shorter). Leaves one accumulator per feature at the start.
+    /// Reduces in halves, first over `interleave` (a power of two), then over `inner` (any number that the row view
+    /// has, so the upper half may be shorter). Leaves one accumulator per feature at the start.
     #[inline(always)]
     pub(super) fn reduce<L: F64Lanes>(
         &mut self,

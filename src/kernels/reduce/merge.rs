@@ -13,11 +13,11 @@ use crate::spec::{DoubleDouble, FeatureMoments, fallback};
 /// m2    = m2_a + m2_b + delta^2 * n_a * n_b / n
 /// ```
 ///
-/// m2 and all intermediate results are double-doubles; means have three words. Welford's algorithm loses digits at a large
-/// mean because there the means agree in all 53 bits. Two words would not do either: where the standard deviation is near
-/// the last place of the mean, the low word is rounded by up to `u` standard deviations in each merge, and over many levels
-/// these errors line up. With three words a merge errs by at most `24 u^3` of the mean and `25 u^2` of `delta`. There is
-/// one merge per chunk, so the cost is negligible.
+/// m2 and all intermediate results are double-doubles; means have three words. Welford's algorithm loses digits at a
+/// large mean because there the means agree in all 53 bits. Two words would not do either: where the standard deviation
+/// is near the last place of the mean, the low word is rounded by up to `u` standard deviations in each merge, and over
+/// many levels these errors line up. With three words a merge errs by at most `24 u^3` of the mean and `25 u^2` of
+/// `delta`. There is one merge per chunk, so the cost is negligible.
 pub(crate) struct Merge<'a> {
     pub(crate) a: MomentArrays<'a>,
     pub(crate) count_a: u64,
