@@ -1,5 +1,8 @@
 //! Lanes for any machine, from the crate `wide`: SSE2 on a default x86-64 build, NEON on aarch64, plain code elsewhere.
 
+use std::hint::black_box;
+use std::ops::{Add, Mul, Sub};
+
 use wide::{f32x4, f64x4};
 
 use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Simd, UPPER_HALF};
@@ -34,7 +37,7 @@ const LANES: usize = 4;
 
 /// Implements the arithmetic, which is the same for both types.
 macro_rules! portable {
-    ($name:ident, $vector:ident, $scalar:ty) => {
+    ($name:ident, $vector:ident, $scalar:ty, $add:path, $sub:path, $mul:path) => {
         impl Lanes for $name {
             type Scalar = $scalar;
             type Token = Portable;
@@ -57,17 +60,17 @@ macro_rules! portable {
 
             #[inline(always)]
             fn add(self, other: Self) -> Self {
-                $name(self.0 + other.0)
+                $name($add(self.0, other.0))
             }
 
             #[inline(always)]
             fn sub(self, other: Self) -> Self {
-                $name(self.0 - other.0)
+                $name($sub(self.0, other.0))
             }
 
             #[inline(always)]
             fn mul(self, other: Self) -> Self {
-                $name(self.0 * other.0)
+                $name($mul(self.0, other.0))
             }
 
             #[inline(always)]
@@ -80,8 +83,34 @@ macro_rules! portable {
     };
 }
 
-portable!(PortableF64, f64x4, f64);
-portable!(PortableF32, f32x4, f32);
+portable!(PortableF64, f64x4, f64, Add::add, Sub::sub, Mul::mul);
+portable!(PortableF32, f32x4, f32, add_f32, sub_f32, mul_f32);
+
+/// Whether vectors of f32 flush subnormal numbers to 0, as those of AltiVec do in the mode that Linux chooses. Compilers
+/// use them for four adjacent lanes all the same.
+const FLUSHES_F32: bool = cfg!(any(target_arch = "powerpc", target_arch = "powerpc64"));
+
+/// Operates on f32 lanes; where vectors of f32 flush, in f64. A sum, a difference or a product of two f32 that is rounded
+/// to f64 and then to f32 is rounded as if once (Figueroa 1995). Compilers know that and would go back to vectors of
+/// f32, so the f64 is hidden from them.
+macro_rules! operate_f32 {
+    ($name:ident, $operator:tt) => {
+        #[inline(always)]
+        fn $name(a: f32x4, b: f32x4) -> f32x4 {
+            if !FLUSHES_F32 {
+                return a $operator b;
+            }
+            let (a, b) = (a.to_array(), b.to_array());
+            f32x4::new(std::array::from_fn(|lane| {
+                f32::from_f64(black_box(f64::from(a[lane]) $operator f64::from(b[lane])))
+            }))
+        }
+    };
+}
+
+operate_f32!(add_f32, +);
+operate_f32!(sub_f32, -);
+operate_f32!(mul_f32, *);
 
 impl F64Lanes for PortableF64 {
     #[inline(always)]
