@@ -19,10 +19,10 @@ const LAYOUTS: [Layout; 15] = [
     Layout::ncl(2, 3, 32),
     Layout::nchw(2, 2, 7, 7),
     Layout::ncl(1, 2, 131),
-    Layout::ncl(1, 11, 9),
-    Layout::ncl(2, 9, 25),
-    Layout::ncl(8, 19, 4),
-    Layout::ncl(3, 17, 31),
+    Layout::ncl(1, 6, 9),
+    Layout::ncl(2, 5, 25),
+    Layout::ncl(8, 6, 4),
+    Layout::ncl(2, 5, 31),
     Layout::new(2, 0, 4),
 ];
 
