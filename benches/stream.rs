@@ -1,5 +1,5 @@
 //! Measures streams: one row at a time, many rows in a call, and normalising, beside a plain loop of the textbook's
-//! recurrence in f64.
+//! recurrence in f64, and beside the other ways to add rows.
 //!
 //! ```text
 //! cargo bench --bench stream                     # everything
@@ -14,7 +14,7 @@ mod common;
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use batchnorm::{Batch, Element, Ewm, Forgetting, Layout, Path, Standardize, Welford};
+use batchnorm::{Accumulator, Batch, Element, Ewm, Forgetting, Layout, Moments, Path, Standardize, Welford};
 use bytemuck::Pod;
 use common::args::{Options, Usage};
 use common::limits::Limit;
@@ -57,6 +57,10 @@ enum Contender {
     Rows(Path),
     Normalize(Path),
     Forget(Path),
+    /// The other ways to add rows, by the default path.
+    Accumulate,
+    AccumulateAndRead,
+    Update,
 }
 
 const USAGE: Usage = Usage {
@@ -104,6 +108,13 @@ fn contenders() -> Vec<(String, &'static str, Contender)> {
         contenders.push((name.clone(), "rows", Contender::Rows(path)));
         contenders.push((name.clone(), "normalise", Contender::Normalize(path)));
         contenders.push((name, "forget", Contender::Forget(path)));
+    }
+    for (op, contender) in [
+        ("Accumulator::update", Contender::Accumulate),
+        ("the same, and moments()", Contender::AccumulateAndRead),
+        ("Moments::update", Contender::Update),
+    ] {
+        contenders.push(("auto".into(), op, contender));
     }
     contenders
 }
@@ -207,6 +218,30 @@ impl<T: Element + Pod> Bench<T> {
                     }
                 });
                 self.stream = stream;
+                time / few as f64
+            }
+            Contender::Accumulate | Contender::AccumulateAndRead => {
+                let mut rows = Accumulator::<T>::new(*features, 1).expect("a shape");
+                let time = seconds(turn, || {
+                    for row in by_row.chunks_exact(*features) {
+                        rows.update(Batch::new(black_box(row), Layout::nc(1, *features)).expect("a row"))
+                            .expect("fits");
+                        if matches!(contender, Contender::AccumulateAndRead) {
+                            black_box(rows.moments());
+                        }
+                    }
+                });
+                time / few as f64
+            }
+            Contender::Update => {
+                let mut moments = Moments::new(*features);
+                let time = seconds(turn, || {
+                    for row in by_row.chunks_exact(*features) {
+                        moments
+                            .update(Batch::new(black_box(row), Layout::nc(1, *features)).expect("a row"))
+                            .expect("fits");
+                    }
+                });
                 time / few as f64
             }
             Contender::Forget(path) => {

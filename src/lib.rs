@@ -46,7 +46,7 @@
 //! | [`Moments::update`] | a call on one row, and a merge | constant | 48 bytes | the same rows in the same split |
 //! | [`Moments::merge`] | (per shard: a merge) | constant | 48 bytes | the same shards in the same order |
 //!
-//! `cargo bench --bench stream` measures the first.
+//! `cargo bench --bench stream` measures the first three.
 //!
 //! # Numerics
 //! Moments are sums about a shift near the mean, merged in a tree whose shape the layout alone determines: nothing

@@ -6,7 +6,8 @@
 //! machine's limit in the same run; `cargo bench --bench roofline` covers all sizes.
 //!
 //! Machines: *Zen 5* and *Xeon* (Sapphire Rapids), with 2 virtual CPUs each, 1 to 2 MiB of second-level cache and 32
-//! MiB of third-level cache.
+//! MiB of third-level cache; *Xeon 6* (a Xeon with AMX-FP16), 2 virtual CPUs, 2 MiB of second-level cache each; *Zen 4*,
+//! 32 KiB of first-level cache.
 
 /// Returns a batch size in bytes at which the crate changes over to other code. It is 1/128 of the one measured in the
 /// build of the fuzz targets: an input of megabytes takes a second there, and only small ones are tried often enough.
@@ -46,11 +47,11 @@ pub(crate) const ROW_PREFETCH_NEAR: usize = tuned(option_env!("BATCHNORM_ROW_PRE
 
 /// Prefetch distance in bytes for rows of larger batches, into the second-level cache: it is all of a small first
 /// level. (Zen 5; 4 to 96 KiB were tried. Into the first level, of 32 KiB, sums on Zen 4 took 1.5 to 1.9 times as long,
-/// on Xeon 1.2 times.)
+/// on Xeon 6 1.2 times.)
 pub(crate) const ROW_PREFETCH_FAR: usize = tuned(option_env!("BATCHNORM_ROW_PREFETCH_FAR"), 32 << 10);
 
-/// Prefetch distance in bytes for planes, into the second-level cache. (Zen 5; Zen 4 and Xeon: no worse than into the
-/// first level.)
+/// Prefetch distance in bytes for planes, into the second-level cache. (Zen 5; Zen 4 and Xeon 6: no worse than into
+/// the first level.)
 pub(crate) const PLANE_PREFETCH: usize = tuned(option_env!("BATCHNORM_PLANE_PREFETCH"), 16 << 10);
 
 /// Features per block when variances are computed. If one feature of a block is out of range, the whole block is
@@ -59,17 +60,20 @@ pub(crate) const VARIANCE_BLOCK: usize = 64;
 
 // Streams.
 
-/// Most rows that are added to some features before the next features: enough that loading and storing the state
-/// between them costs little, and few enough to prefetch.
-pub(crate) const STREAM_ROWS: usize = 16;
+/// Most rows that are added to some features before the next features. (Xeon 6: up to 32 rows, times are within a tenth;
+/// with 64 rows of 4096 features, whose lines all fall into a few sets of the first-level cache, they are up to twice as
+/// long. So as few as keep loads and stores of the state cheap, for caches with fewer ways.)
+pub(crate) const STREAM_ROWS: usize = 8;
 
 /// A single row of fewer features is added by the calling thread, whatever the path: it takes less time than to wake
-/// another thread.
+/// another thread. (Xeon 6, f32: 2.3 us; by two threads 7.2 us, after a pause 31 us.)
 pub(crate) const MANY_FEATURES: usize = 1 << 12;
 
-/// Fewest values for which `Path::Auto` adds rows to a stream on several threads.
+/// Fewest values for which `Path::Auto` adds rows to a stream on several threads. (Xeon 6, two cores, f32: back to back,
+/// `parallel` is 1.6 times as fast at 2^18 values; after a pause, when the threads sleep, it takes 1.5 times as long
+/// there, and is as fast at 2^20.)
 #[cfg(feature = "rayon")]
-pub(crate) const PARALLEL_STREAM: usize = 1 << 18;
+pub(crate) const PARALLEL_STREAM: usize = 1 << 20;
 
 // Normalising.
 

@@ -202,8 +202,8 @@ impl Moments {
     /// [`Accumulator`](crate::Accumulator) do not. The result is as accurate as that of a single call, also after
     /// millions of updates by single rows: 2^24 merges in a row add less than a tenth of a unit in the last place.
     ///
-    /// Each call costs a pass over its rows and a merge, so single rows take 25 times as long as by an
-    /// [`Accumulator`](crate::Accumulator), and longer than by [`Welford`](crate::Welford).
+    /// Each call costs a pass over its rows and a merge. For single rows, [`Accumulator`](crate::Accumulator) and
+    /// [`Welford`](crate::Welford) are faster (`cargo bench --bench stream`).
     ///
     /// # Errors
     /// [`Error::Features`] if the batch has a different number of features; a failed call leaves everything unchanged.

@@ -12,6 +12,12 @@ use crate::tuning::MANY_FEATURES;
 use crate::tuning::PARALLEL_STREAM;
 
 impl Path {
+    /// Returns the path for single rows of a stream, in which nothing is left to choose: short rows take less time than
+    /// asking for the instruction sets of the machine.
+    pub(crate) fn of_single_rows(self, features: usize) -> Path {
+        if self == Path::Auto && features < MANY_FEATURES { Path::Simd(self.isa()) } else { self }
+    }
+
     /// Adds `count` rows to the features in `blocks`.
     #[inline]
     pub(crate) fn push_rows<T: Element>(

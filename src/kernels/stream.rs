@@ -102,8 +102,7 @@ impl<T: KernelElement> Job for Push<'_, T> {
     }
 }
 
-/// Adds one row. [`prepare`] has run before. (All by reference: what the call of a job copies, a short row would wait
-/// for.)
+/// Adds one row. [`prepare`] has run before. (By reference, because copying the arguments costs as much as a short row.)
 pub(crate) struct PushRow<'a, T> {
     pub(crate) factors: &'a [RowFactors; 1],
     pub(crate) blocks: &'a mut [Block],

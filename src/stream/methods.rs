@@ -16,7 +16,7 @@ macro_rules! stream_methods {
             /// # Ok::<(), batchnorm::Error>(())
             /// ```
             pub fn with_path(mut self, path: Path) -> Self {
-                self.state.path = path;
+                self.state.set_path(path);
                 self
             }
 

@@ -8,6 +8,7 @@ use crate::{Batch, BatchMut, Element, Error, Layout, Path, Result, Standardize};
 #[derive(Clone)]
 pub(super) struct State {
     pub(super) path: Path,
+    row_path: Path,
     pub(super) features: usize,
     pub(super) weights: RowWeights,
     pub(super) blocks: Vec<Block>,
@@ -19,7 +20,12 @@ impl State {
         let needed = features.div_ceil(BLOCK_FEATURES);
         blocks.try_reserve_exact(needed).map_err(|_| Error::TooManyFeatures { given: features })?;
         blocks.resize(needed, Block::default());
-        Ok(State { path: Path::Auto, features, weights, blocks })
+        let path = Path::Auto;
+        Ok(State { path, row_path: path.of_single_rows(features), features, weights, blocks })
+    }
+
+    pub(super) fn set_path(&mut self, path: Path) {
+        (self.path, self.row_path) = (path, path.of_single_rows(self.features));
     }
 
     pub(super) fn reset(&mut self) {
@@ -30,7 +36,7 @@ impl State {
     #[inline]
     pub(super) fn push<T: Element>(&mut self, row: &[T]) -> Result<()> {
         self.check(row.len())?;
-        self.path.push_rows(&mut self.weights, &mut self.blocks, self.features, 1, row);
+        self.row_path.push_rows(&mut self.weights, &mut self.blocks, self.features, 1, row);
         Ok(())
     }
 
@@ -43,7 +49,7 @@ impl State {
     pub(super) fn normalize<T: Element>(&self, row: &[T], out: &mut [T], options: &Standardize) -> Result<()> {
         self.check(row.len())?;
         self.check(out.len())?;
-        self.path.standardize(&self.blocks, self.scale(options), row, out);
+        self.row_path.standardize(&self.blocks, self.scale(options), row, out);
         Ok(())
     }
 
@@ -59,7 +65,7 @@ impl State {
         }
         let (scale, features) = (self.scale(options), self.features.max(1));
         for (x, y) in x.data().chunks_exact(features).zip(y.data_mut().chunks_exact_mut(features)) {
-            self.path.standardize(&self.blocks, scale, x, y);
+            self.row_path.standardize(&self.blocks, scale, x, y);
         }
         Ok(())
     }

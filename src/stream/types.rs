@@ -39,8 +39,9 @@ pub struct Welford {
 /// Exponentially weighted mean and variance of each feature of a stream: the weights of older rows fall by the same
 /// factor with each new row ([`Forgetting`]). The numbers are those of pandas' `ewm`, for data without gaps.
 ///
-/// It runs the recurrence of [`Welford`] with other weights (West 1979), by the same paths, with the same promises. A
-/// NaN or an infinity is not forgotten: [`Ewm::reset`] starts anew.
+/// It runs the recurrence of [`Welford`] with other weights (West 1979), by the same paths, with the same bits on each;
+/// [`numerics`](crate::numerics) has the bound of its mean. A NaN or an infinity is not forgotten: [`Ewm::reset`] starts
+/// anew.
 ///
 /// ```
 /// use batchnorm::{Ewm, Forgetting};

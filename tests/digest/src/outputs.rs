@@ -29,7 +29,7 @@ fn sections<T: Element>(shape: &Shape, element: &str, runs: &[Run], texts: &mut 
             run.install(|| {
                 let [moments, accumulated, trained, evaluated, streamed] = hashes;
                 measure(run.path, &data, shape.layout, moments);
-                accumulate(&data, shape.layout, accumulated);
+                accumulate(run.path, &data, shape.layout, accumulated);
                 let bn = train(run.path, Precision::Single, &data, shape.layout, trained);
                 evaluate(run.path, &bn, &data, shape.layout, evaluated);
                 stream(run.path, &data, shape.layout, streamed);
@@ -84,9 +84,9 @@ fn measure<T: Element>(path: Path, data: &[T], layout: Layout, hash: &mut Hash) 
 
 /// Hashes the moments of rows that arrive in pieces of 1, 2, 4, ... outer blocks: after all pieces, and before the last
 /// one.
-fn accumulate<T: Element>(data: &[T], layout: Layout, hash: &mut Hash) {
+fn accumulate<T: Element>(path: Path, data: &[T], layout: Layout, hash: &mut Hash) {
     let row = layout.features() * layout.inner();
-    let mut rows = Accumulator::new(layout.features(), layout.inner()).expect("a shape");
+    let mut rows = Accumulator::new(layout.features(), layout.inner()).expect("a shape").with_path(path);
     let (mut rest, mut outer) = (data, 1);
     while !rest.is_empty() {
         let (piece, tail) = rest.split_at(rest.len().min(outer * row));
