@@ -83,7 +83,7 @@ const CONSTANTS: [Constant; 9] = [
     Constant { name: "TILE_PLANES", values: &[32, 128, 256], path: simd, op: Op::Moments, shapes: &PLANES },
     Constant { name: "FEW_VALUES_PER_FEATURE", values: &[16, 32], path: simd, op: Op::Moments, shapes: &FEW },
     Constant {
-        name: "FORK_VALUES",
+        name: "PART_VALUES",
         values: &[1 << 15, 1 << 17, 1 << 18],
         path: parallel,
         op: Op::Moments,
@@ -91,14 +91,14 @@ const CONSTANTS: [Constant; 9] = [
     },
     Constant {
         name: "PARALLEL_MOMENTS",
-        values: &[1 << 19, 1 << 20, 1 << 22],
+        values: &[1 << 20, 1 << 21, 1 << 23],
         path: auto,
         op: Op::Moments,
         shapes: &FORKS,
     },
     Constant {
         name: "PARALLEL_NORMALIZE",
-        values: &[1 << 17, 1 << 19, 1 << 20],
+        values: &[1 << 19, 1 << 21, 1 << 22],
         path: auto,
         op: Op::Inference,
         shapes: &FORKS,

@@ -6,13 +6,13 @@
 //! machine's limit in the same run; `cargo bench --bench roofline` covers all sizes.
 //!
 //! Machines: *Zen 5* and *Xeon* (Sapphire Rapids), with 2 virtual CPUs each, 1 to 2 MiB of second-level cache and 32
-//! MiB of third-level cache; *Xeon 6* (a Xeon with AMX-FP16), 2 virtual CPUs, 2 MiB of second-level cache each; *Zen 4*,
-//! 32 KiB of first-level cache.
+//! MiB of third-level cache; *Xeon 6* (a Xeon with AMX-FP16), 2 virtual CPUs, 2 MiB of second-level cache each; *Zen
+//! 4*, 32 KiB of first-level cache.
 
-/// Returns a batch size in bytes at which the crate changes over to other code. It is 1/128 of the one measured in the
-/// build of the fuzz targets: an input of megabytes takes a second there, and only small ones are tried often enough.
-/// The code on either side, and its results, are the same.
-const fn batch_bytes(measured: usize) -> usize {
+/// Returns a size of batches, in bytes or values, at which the crate changes over to other code. It is 1/128 of the one
+/// measured in the build of the fuzz targets: an input of megabytes takes a second there, and only small ones are tried
+/// often enough. The code on either side, and its results, are the same.
+const fn batch_size(measured: usize) -> usize {
     if cfg!(fuzzing) { measured / 128 } else { measured }
 }
 
@@ -36,11 +36,11 @@ pub(crate) const FEW_VALUES_PER_FEATURE: usize = tuned(option_env!("BATCHNORM_FE
 pub(crate) const TILE_FEW: usize = 4096;
 
 /// Batches up to this size stay in the second-level cache, where prefetching costs more than it saves. (Zen 5, Xeon.)
-pub(crate) const SECOND_LEVEL_BYTES: usize = batch_bytes(1 << 19);
+pub(crate) const SECOND_LEVEL_BYTES: usize = batch_size(1 << 19);
 
 /// Batches up to this size stay in the third-level cache. It has a lower latency than memory, and there the order in
 /// which planes are read does not matter. (Zen 5, Xeon.)
-pub(crate) const THIRD_LEVEL_BYTES: usize = batch_bytes(8 << 20);
+pub(crate) const THIRD_LEVEL_BYTES: usize = batch_size(8 << 20);
 
 /// Prefetch distance in bytes for rows, if the batch stays in the third-level cache. (Zen 5; 4 to 96 KiB were tried.)
 pub(crate) const ROW_PREFETCH_NEAR: usize = tuned(option_env!("BATCHNORM_ROW_PREFETCH_NEAR"), 8 << 10);
@@ -60,18 +60,18 @@ pub(crate) const VARIANCE_BLOCK: usize = 64;
 
 // Streams.
 
-/// Most rows that are added to some features before the next features. (Xeon 6: up to 32 rows, times are within a tenth;
-/// with 64 rows of 4096 features, whose lines all fall into a few sets of the first-level cache, they are up to twice as
-/// long. So as few as keep loads and stores of the state cheap, for caches with fewer ways.)
+/// Most rows that are added to some features before the next features. (Xeon 6: up to 32 rows, times are within a
+/// tenth; with 64 rows of 4096 features, whose lines all fall into a few sets of the first-level cache, they are up to
+/// twice as long. So as few as keep loads and stores of the state cheap, for caches with fewer ways.)
 pub(crate) const STREAM_ROWS: usize = 8;
 
 /// A single row of fewer features is added by the calling thread, whatever the path: it takes less time than to wake
 /// another thread. (Xeon 6, f32: 2.3 us; by two threads 7.2 us, after a pause 31 us.)
 pub(crate) const MANY_FEATURES: usize = 1 << 12;
 
-/// Fewest values for which `Path::Auto` adds rows to a stream on several threads. (Xeon 6, two cores, f32: back to back,
-/// `parallel` is 1.6 times as fast at 2^18 values; after a pause, when the threads sleep, it takes 1.5 times as long
-/// there, and is as fast at 2^20.)
+/// Fewest values for which `Path::Auto` adds rows to a stream on several threads. (Xeon 6, two cores, f32: back to
+/// back, `parallel` is 1.6 times as fast at 2^18 values; after a pause, when the threads sleep, it takes 1.5 times as
+/// long there, and is as fast at 2^20.)
 #[cfg(feature = "rayon")]
 pub(crate) const PARALLEL_STREAM: usize = 1 << 20;
 
@@ -99,35 +99,45 @@ pub(crate) const MAP_TILE_COLUMNS: usize = 1024;
 /// Smallest output in bytes that is written with non-temporal stores. (Zen 5, 32 MiB of third-level cache: at 8 MiB,
 /// ordinary stores, which stay in the cache, are 1.7 times as fast; from 12 MiB on, non-temporal stores are 1.3 times
 /// as fast.)
-pub(crate) const NON_TEMPORAL_BYTES: usize = batch_bytes(12 << 20);
+pub(crate) const NON_TEMPORAL_BYTES: usize = batch_size(12 << 20);
 
 /// Prefetch distance in bytes when stores are non-temporal. Such stores hinder the processor's own prefetching. (Xeon.)
 pub(crate) const NON_TEMPORAL_PREFETCH: usize = 4096;
 
 // Threads.
 
-/// Fewest values per thread for which a sum is split between two threads: waking a thread takes as long as reading this
-/// many values. (Zen 5.)
-pub(crate) const FORK_VALUES: usize = tuned(option_env!("BATCHNORM_FORK_VALUES"), 1 << 16);
-
-/// Fewest values for which `Path::Auto` computes moments on several threads. (Zen 5, two cores: up to 2^20 f32 values,
-/// 4 MiB, threads gain nothing; at 2^21 `parallel` is 1.2 times as fast, at 2^22 1.6 times.)
+/// Fewest values in a part of a sum. (Zen 5: waking a thread takes as long as reading this many values.)
 #[cfg(feature = "rayon")]
-pub(crate) const PARALLEL_MOMENTS: usize = tuned(option_env!("BATCHNORM_PARALLEL_MOMENTS"), 1 << 21);
+pub(crate) const PART_VALUES: usize = tuned(option_env!("BATCHNORM_PART_VALUES"), batch_size(1 << 16));
 
-/// Fewest values for which `Path::Auto` normalises on several threads. It is smaller than for moments, because the
-/// calling thread does not wait for other threads to wake. (Zen 5, two cores: at 2^18 values `parallel` is about as
-/// fast as one thread, at 2^20 1.3 times as fast.)
+/// Smallest batch in bytes for which `Path::Auto` computes moments on several threads. (Xeon 6, two cores, `cargo bench
+/// --bench threads`: at 2 MiB two threads are 1.7 times as fast back to back, and 1.2 times after a pause, when they
+/// sleep. At 0.8 MiB of f32, 1.6 times back to back, but after a pause they take 1.3 times as long as one.)
 #[cfg(feature = "rayon")]
-pub(crate) const PARALLEL_NORMALIZE: usize = tuned(option_env!("BATCHNORM_PARALLEL_NORMALIZE"), 1 << 18);
+pub(crate) const PARALLEL_MOMENTS: usize = tuned(option_env!("BATCHNORM_PARALLEL_MOMENTS"), 3 << 19);
+
+/// Smallest batch in bytes for which `Path::Auto` normalises on several threads. (Xeon 6, two cores, f32: at 1 MiB 2.2
+/// times as fast back to back, 1.3 times after a pause. At 0.5 MiB, 1.5 times back to back, but 1.7 times as long after
+/// a pause.)
+#[cfg(feature = "rayon")]
+pub(crate) const PARALLEL_NORMALIZE: usize = tuned(option_env!("BATCHNORM_PARALLEL_NORMALIZE"), 1 << 20);
 
 /// Fewest values in a piece of normalising work: a multiple of a cache line.
 #[cfg(feature = "rayon")]
 pub(crate) const PIECE_VALUES: usize = 1 << 15;
 
-/// Pieces of normalising work per thread: enough that a slow thread does not delay the rest.
+/// Pieces of work per thread: enough that a slow thread does not delay the rest.
 #[cfg(feature = "rayon")]
 pub(crate) const PIECES_PER_THREAD: usize = 4;
+
+/// Fewest columns, and fewest features with planes, that threads share.
+pub(crate) const GRAIN_COLUMNS: usize = tuned(option_env!("BATCHNORM_GRAIN_COLUMNS"), 256);
+pub(crate) const GRAIN_PLANES: usize = 8;
+
+/// How often the calling thread looks whether the others have finished before it sleeps: for some 50 us, as long as it
+/// takes to wake.
+#[cfg(feature = "rayon")]
+pub(crate) const SPINS: usize = tuned(option_env!("BATCHNORM_SPINS"), 2000);
 
 // The limits within which these constants may be changed: a tile holds all columns of an interleaved row, expanded
 // parameters hold the widest plane that is not splatted, and scratch for recomputed features is sized by 64-byte lines.

@@ -12,8 +12,8 @@ pub(crate) use normalization::Normalization;
 pub use normalization::Precision;
 
 use crate::element::{ByElement, INTERNAL};
-use crate::kernels::reduce::{BatchMoments, Join, Reduction, Serial, Tree};
-use crate::kernels::{Arrays, KernelElement, Variances};
+use crate::kernels::reduce::{BatchMoments, Tree};
+use crate::kernels::{KernelElement, Variances};
 use crate::lanes::Isa;
 use crate::layout::Layout;
 use crate::moments::Workspace;
@@ -131,12 +131,11 @@ impl Path {
         }
     }
 
-    /// Returns whether threads share this work: always for [`Path::Parallel`], and for [`Path::Auto`] from `paying`
-    /// values on.
+    /// Returns whether threads share this work: always for [`Path::Parallel`], and for [`Path::Auto`] from a size on.
     #[cfg(feature = "rayon")]
-    fn forks(self, values: usize, paying: usize) -> bool {
+    fn forks(self, size: usize, paying: usize) -> bool {
         match self {
-            Path::Auto => values >= paying && rayon::current_num_threads() > 1,
+            Path::Auto => size >= paying && rayon::current_num_threads() > 1,
             path => matches!(path, Path::Parallel(_)),
         }
     }
@@ -182,15 +181,11 @@ fn moments<T: KernelElement>(path: Path, x: &[T], layout: Layout, to: &mut Momen
         }
         return;
     }
-    let reduction = BatchMoments { isa: path.isa(), order, x };
+    let tree = Tree { reduction: BatchMoments { isa: path.isa(), order, x } };
     #[cfg(feature = "rayon")]
-    if path.forks(x.len(), PARALLEL_MOMENTS) {
-        return run(&Tree { reduction, join: parallel::Rayon }, out, workspace);
+    if path.forks(size_of_val(x), PARALLEL_MOMENTS) {
+        return parallel::reduce(&tree, x.len(), out, workspace);
     }
-    run(&Tree { reduction, join: Serial }, out, workspace);
-}
-
-fn run<R: Reduction<N>, J: Join, const N: usize>(tree: &Tree<R, J, N>, out: Arrays<'_, N>, workspace: &mut Workspace) {
     tree.run(out, workspace.of(tree.workspace()));
 }
 

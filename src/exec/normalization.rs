@@ -142,7 +142,7 @@ fn map<F, C, T, const P: usize>(
     let store = StorePolicy::choose(x.is_none(), y);
     let map = Map { formula, parameters, layout, start: 0, inputs: [x], y, store };
     #[cfg(feature = "rayon")]
-    if path.forks(map.y.len(), PARALLEL_NORMALIZE) {
+    if path.forks(size_of_val(map.y), PARALLEL_NORMALIZE) {
         return super::parallel::map(path.isa(), map);
     }
     path.isa().run(map);

@@ -150,17 +150,6 @@ impl Span {
         }
     }
 
-    /// Returns the first chunk below this node.
-    pub(crate) fn first(&self) -> Span {
-        let (block, piece) = (self.blocks.start, self.pieces.start);
-        Span { blocks: block..block + 1, pieces: piece..piece + 1 }
-    }
-
-    /// Returns the number of chunks below this node.
-    pub(crate) fn chunks(&self) -> usize {
-        self.blocks.len() * self.pieces.len()
-    }
-
     /// Returns the number of levels below this node.
     pub(crate) fn depth(&self) -> usize {
         let levels = |n: usize| n.max(1).next_power_of_two().ilog2() as usize;
@@ -174,7 +163,7 @@ fn halves(range: &Range<usize>) -> (Range<usize>, Range<usize>) {
     (range.start..middle, middle..range.end)
 }
 
-/// The part of a batch that one chunk covers: a range of outer blocks, and a range of positions in their planes.
+/// The part of a batch that a chunk or several cover: a range of outer blocks, and a range of positions in their planes.
 #[derive(Clone, Debug)]
 pub(crate) struct ChunkRange {
     pub(crate) outer: Range<usize>,
@@ -231,14 +220,14 @@ impl Order {
         }
     }
 
-    /// Returns the part of the batch that a leaf of the tree covers.
-    pub(crate) fn chunk(&self, span: &Span) -> ChunkRange {
-        let outer = span.blocks.start * self.chunk_outer;
-        let position = span.pieces.start * CHUNK_POSITIONS;
-        let last = if self.pieces == 1 { self.layout.inner() } else { position + CHUNK_POSITIONS };
+    /// Returns the part of the batch below a node of the tree.
+    pub(crate) fn range(&self, span: &Span) -> ChunkRange {
+        let (blocks, pieces) = (&span.blocks, &span.pieces);
+        let (outer, inner) = (self.layout.outer(), self.layout.inner());
+        let end = if self.pieces == 1 { inner } else { (pieces.end * CHUNK_POSITIONS).min(inner) };
         ChunkRange {
-            outer: outer..(outer + self.chunk_outer).min(self.layout.outer()),
-            positions: position..last.min(self.layout.inner()),
+            outer: blocks.start * self.chunk_outer..(blocks.end * self.chunk_outer).min(outer),
+            positions: pieces.start * CHUNK_POSITIONS..end,
         }
     }
 

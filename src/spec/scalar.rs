@@ -77,7 +77,7 @@ struct Part {
 fn tree<T: ElementRules>(order: &Order, x: &[T], feature: usize, span: &Span) -> Part {
     match span.split() {
         Some((left, right)) => merge(&tree(order, x, feature, &left), &tree(order, x, feature, &right)),
-        None => chunk(order, x, feature, &order.chunk(span)),
+        None => chunk(order, x, feature, &order.range(span)),
     }
 }
 

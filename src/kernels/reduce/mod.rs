@@ -9,7 +9,8 @@
 //! | [`horizontal`] | the horizontal reduction: from the accumulators of a feature to one |
 //! | [`moments`] | the moments of a chunk: the shift, the sums, finalizing and checking (with [`finalize`]) |
 //! | [`merge`] | Chan's formula |
-//! | [`tree`] | the tree of chunks, on one thread or several, for any kind of result |
+//! | [`tree`] | the tree of chunks, for any kind of result |
+//! | `parts` | the same, cut into parts for several threads |
 //!
 //! A new kind of sum needs a new [`Term`](term::Term), and a [`Reduction`] that defines the result of a chunk and how
 //! two results are merged.
@@ -20,6 +21,8 @@ mod finalize;
 mod horizontal;
 mod merge;
 mod moments;
+#[cfg(any(feature = "rayon", test))]
+mod parts;
 mod planes;
 mod rows;
 mod term;
@@ -29,4 +32,6 @@ mod tree;
 
 pub(crate) use merge::Merge;
 pub(crate) use moments::BatchMoments;
-pub(crate) use tree::{Join, Reduction, Serial, Tree};
+#[cfg(feature = "rayon")]
+pub(crate) use parts::Size;
+pub(crate) use tree::{Reduction, Tree};

@@ -4,10 +4,11 @@
 use std::ops::Range;
 
 use super::accumulator::{Accumulator, LaneContext};
+use super::parts::Size;
 use super::planes::{PlaneSums, Planes};
 use super::rows::{self, Prefetch, RowSums, Rows};
 use super::term::Term;
-use super::tree::{Join, Reduction, Serial, Tree};
+use super::tree::{Reduction, Tree};
 use crate::kernels::Arrays;
 use crate::kernels::double_double::two_sum;
 use crate::lanes::{F64Lanes, Isa, Job, Simd};
@@ -150,6 +151,14 @@ impl<K: Term<2, SUMS>, const SUMS: usize, const N: usize> Reduction<N> for SumsO
         if matches!(self.order.view, View::Rows { interleave: 2.. }) { usize::MAX } else { 3 }
     }
 
+    fn grain(&self) -> usize {
+        if matches!(self.order.view, View::Rows { interleave: 2.. }) { usize::MAX } else { 2 }
+    }
+
+    fn cuts_cost(&self) -> bool {
+        matches!(self.order.view, View::Rows { .. })
+    }
+
     fn workspace(&self, features: usize) -> usize {
         match self.order.view {
             View::Rows { .. } => rows::workspace::<K, 2, SUMS>(self.order.accumulators(features)),
@@ -169,20 +178,6 @@ impl<K: Term<2, SUMS>, const SUMS: usize, const N: usize> Reduction<N> for SumsO
                 a[1][feature] += b[1][feature] + sum.low;
             }
         }
-    }
-}
-
-/// Runs two halves at the same time, whatever their size.
-struct Threads;
-
-impl Join for Threads {
-    const FORKS: bool = true;
-
-    fn join(&self, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
-        std::thread::scope(|scope| {
-            scope.spawn(a);
-            b();
-        });
     }
 }
 
@@ -212,17 +207,37 @@ fn every_way<K: Term<2, SUMS>, const SUMS: usize, const N: usize>(
         for side_by_side in [false, true] {
             let sums =
                 || SumsOf::<K, SUMS> { isa, order, inputs, shifts, side_by_side, term: std::marker::PhantomData };
-            results.push(run(Tree { reduction: sums(), join: Serial }, layout.features()));
-            results.push(run(Tree { reduction: sums(), join: Threads }, layout.features()));
+            let tree = Tree { reduction: sums() };
+            results.push(run(&tree, layout.features()));
+            for (values, threads) in [(1, 2), (5000, 64), (40_000, 3), (usize::MAX, 8)] {
+                results.push(run_parts(&tree, Size { values, threads }, layout.features()));
+            }
         }
     }
     results
 }
 
-fn run<R: Reduction<N>, J: Join, const N: usize>(tree: Tree<R, J, N>, features: usize) -> [Vec<f64>; N] {
-    let mut out = [const { Vec::new() }; N].map(|_: Vec<f64>| vec![f64::NAN; features]);
+fn run<R: Reduction<N>, const N: usize>(tree: &Tree<R, N>, features: usize) -> [Vec<f64>; N] {
+    let mut out = unset(features);
     tree.run(Arrays(out.each_mut().map(|array| &mut array[..])), &mut vec![f64::NAN; tree.workspace()]);
     out
+}
+
+/// Computes in parts, the last part first, each on a thread of its own.
+fn run_parts<R: Reduction<N>, const N: usize>(tree: &Tree<R, N>, size: Size, features: usize) -> [Vec<f64>; N] {
+    let (mut out, mut partial) = (unset(features), vec![f64::NAN; tree.partial(size)]);
+    let mut arrays = Arrays(out.each_mut().map(|array| &mut array[..]));
+    std::thread::scope(|scope| {
+        for part in tree.parts(size, arrays.reborrow(), &mut partial).into_iter().rev() {
+            scope.spawn(|| tree.run_part(part, &mut vec![f64::NAN; tree.workspace()]));
+        }
+    });
+    tree.merge_parts(size, arrays, &mut partial);
+    out
+}
+
+fn unset<const N: usize>(features: usize) -> [Vec<f64>; N] {
+    std::array::from_fn(|_| vec![f64::NAN; features])
 }
 
 fn naive(layout: Layout, feature: usize, term: impl Fn(usize) -> f64) -> f64 {
