@@ -178,9 +178,9 @@ impl BatchNorm {
         self.inference.get_or_init(|| {
             let mut normalization = Normalization::default();
             let statistics = Statistics { mean: &self.running_mean, mean_low: None, variance: &self.running_var };
-            parameters::fill_double(&mut normalization, statistics, self.eps, self.weight_bias());
+            parameters::fill_double(self.path, &mut normalization, statistics, self.eps, self.weight_bias());
             // Whatever the precision, because `Inference::with_precision` may change it.
-            parameters::fill_single(&mut normalization, None, self.weight_bias());
+            parameters::fill_single(self.path, &mut normalization, None, self.weight_bias());
             Inference::new(normalization, self.path, self.precision)
         })
     }
@@ -198,9 +198,9 @@ impl BatchNorm {
         path.variances(&batch, count as f64, &mut variance);
         let parts = batch.parts();
         let statistics = Statistics { mean: parts.means, mean_low: Some(parts.means_middle), variance: &variance };
-        parameters::fill_double(&mut normalization, statistics, self.eps, self.weight_bias());
+        parameters::fill_double(self.path, &mut normalization, statistics, self.eps, self.weight_bias());
         if size_of::<T>() == size_of::<f32>() && self.precision == Precision::Single {
-            parameters::fill_single(&mut normalization, statistics.mean_low, self.weight_bias());
+            parameters::fill_single(self.path, &mut normalization, statistics.mean_low, self.weight_bias());
         }
         (self.batch, self.variance, self.normalization) = (batch, variance, normalization);
     }

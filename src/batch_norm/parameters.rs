@@ -1,6 +1,8 @@
 //! Computes the parameters that the kernels apply from statistics, weight, bias and `eps`.
 
+use crate::Path;
 use crate::exec::Normalization;
+use crate::lanes::{Job, Simd};
 use crate::spec::fallback::FactoredScale;
 use crate::spec::power_of_two;
 
@@ -29,33 +31,20 @@ pub(super) struct WeightBias<'a> {
 ///
 /// A scale that is no normal f64 although both of its factors are finite and not 0 is left to [`FactoredScale`]. The
 /// kernels then get parameters that leave the values as they are.
-pub(super) fn fill_double(to: &mut Normalization, statistics: Statistics<'_>, eps: f64, layer: WeightBias<'_>) {
+pub(super) fn fill_double(
+    path: Path,
+    to: &mut Normalization,
+    statistics: Statistics<'_>,
+    eps: f64,
+    layer: WeightBias<'_>,
+) {
     let Statistics { mean, mean_low, variance } = statistics;
     let Normalization { double, factored, .. } = to;
     factored.clear();
     double.set(mean.len(), |[to_mean, to_scale, to_bias]| {
-        to_mean.copy_from_slice(mean);
-        for (scale, variance) in to_scale.iter_mut().zip(variance) {
-            *scale = inverse_deviation(*variance, eps);
-        }
-        let mut out_of_range = false;
-        if let Some(weight) = layer.weight {
-            for (scale, weight) in to_scale.iter_mut().zip(weight) {
-                let factor = *scale;
-                *scale *= weight;
-                out_of_range |= !scale.is_normal() && is_factor(factor) && is_factor(*weight);
-            }
-        }
-        match layer.bias {
-            Some(bias) => to_bias.copy_from_slice(bias),
-            None => to_bias.fill(0.0),
-        }
-        for ((bias, scale), mean_low) in to_bias.iter_mut().zip(&*to_scale).zip(mean_low.unwrap_or_default()) {
-            let correction = mean_low * scale;
-            // With an infinite scale the correction is not finite; the scale alone then determines the output.
-            *bias -= if correction.is_finite() { correction } else { 0.0 };
-        }
-        for feature in 0..if out_of_range { mean.len() } else { 0 } {
+        let to = [&mut *to_mean, &mut *to_scale, &mut *to_bias];
+        let in_range = path.run(Double { statistics, eps, layer, to });
+        for feature in 0..if in_range { 0 } else { mean.len() } {
             let factors = FactoredScale {
                 feature,
                 mean: mean[feature],
@@ -64,12 +53,54 @@ pub(super) fn fill_double(to: &mut Normalization, statistics: Statistics<'_>, ep
                 weight: layer.weight.map_or(1.0, |weight| weight[feature]),
                 bias: layer.bias.map_or(0.0, |bias| bias[feature]),
             };
-            if !to_scale[feature].is_normal() && is_factor(factors.inverse_deviation) && is_factor(factors.weight) {
+            if !is_normal(to_scale[feature]) && is_factor(factors.inverse_deviation) && is_factor(factors.weight) {
                 factored.push(factors);
                 [to_mean[feature], to_scale[feature], to_bias[feature]] = IDENTITY;
             }
         }
     });
+}
+
+/// Plain loops, which the compiler vectorises for the instruction set that runs them: batches may have a million
+/// features with few values each.
+struct Double<'a> {
+    statistics: Statistics<'a>,
+    eps: f64,
+    layer: WeightBias<'a>,
+    to: [&'a mut [f64]; 3],
+}
+
+impl Job for Double<'_> {
+    /// Whether every scale is in range, or not for want of finite factors other than 0.
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> bool {
+        let Double { statistics: Statistics { mean, mean_low, variance }, eps, layer, to: [to_mean, scales, biases] } =
+            self;
+        to_mean.copy_from_slice(mean);
+        for (scale, variance) in scales.iter_mut().zip(variance) {
+            *scale = inverse_deviation(*variance, eps);
+        }
+        let mut in_range = true;
+        if let Some(weight) = layer.weight {
+            for (scale, weight) in scales.iter_mut().zip(weight) {
+                let factor = *scale;
+                *scale *= weight;
+                in_range &= is_normal(*scale) | !is_factor(factor) | !is_factor(*weight);
+            }
+        }
+        match layer.bias {
+            Some(bias) => biases.copy_from_slice(bias),
+            None => biases.fill(0.0),
+        }
+        for ((bias, scale), mean_low) in biases.iter_mut().zip(scales).zip(mean_low.unwrap_or_default()) {
+            let correction = mean_low * *scale;
+            // With an infinite scale the correction is not finite; the scale alone then determines the output.
+            *bias -= if correction.is_finite() { correction } else { 0.0 };
+        }
+        in_range
+    }
 }
 
 /// Mean, scale and bias that leave every value as it is. (The bias is -0.0, because -0.0 + 0.0 is 0.0.)
@@ -79,29 +110,61 @@ const IDENTITY: [f64; 3] = [0.0, 1.0, -0.0];
 ///
 /// A feature whose parameters are out of range is left to f64. Its own parameters alone decide this, so no feature's
 /// bits depend on another feature or on the data. The kernels that compute in f32 leave its values as they are.
-pub(super) fn fill_single(to: &mut Normalization, mean_low: Option<&[f64]>, layer: WeightBias<'_>) {
+pub(super) fn fill_single(path: Path, to: &mut Normalization, mean_low: Option<&[f64]>, layer: WeightBias<'_>) {
     let Normalization { double, single, only_double, factored } = to;
     let [mean, scale, _] = double.arrays();
-    let of = |feature: usize| {
-        let mean_low = mean_low.map_or(0.0, |low| low[feature]);
-        InSingle::new(mean[feature], mean_low, scale[feature], layer.bias.map_or(0.0, |bias| bias[feature]))
-    };
     only_double.clear();
     single.set(mean.len(), |[high, low, to_scale, to_bias]| {
-        let mut in_range = true;
-        for feature in 0..mean.len() {
-            let InSingle { words, in_range: this } = of(feature);
-            [high[feature], low[feature], to_scale[feature], to_bias[feature]] = words;
-            in_range &= this;
-        }
-        if !in_range {
+        let to = [&mut *high, &mut *low, &mut *to_scale, &mut *to_bias];
+        if !path.run(Single { mean, mean_low, scale, bias: layer.bias, to }) {
             let is_factored = |feature: &usize| factored.binary_search_by_key(feature, |of| of.feature).is_ok();
+            let of = |feature: usize| {
+                let mean_low = mean_low.map_or(0.0, |low| low[feature]);
+                InSingle::new(mean[feature], mean_low, scale[feature], layer.bias.map_or(0.0, |bias| bias[feature]))
+            };
             only_double.extend((0..mean.len()).filter(|f| !of(*f).in_range && !is_factored(f)));
         }
         for feature in only_double.iter().copied().chain(factored.iter().map(|of| of.feature)) {
             [high[feature], low[feature], to_scale[feature], to_bias[feature]] = [0.0, 0.0, 1.0, -0.0];
         }
     });
+}
+
+/// A plain loop, like [`Double`].
+struct Single<'a> {
+    mean: &'a [f64],
+    mean_low: Option<&'a [f64]>,
+    scale: &'a [f64],
+    bias: Option<&'a [f64]>,
+    to: [&'a mut [f32]; 4],
+}
+
+/// What stands for means' low words and biases that are not given, and how many features take it at a time.
+const ZEROS: [f64; 64] = [0.0; 64];
+
+impl<'a> Job for Single<'a> {
+    /// Whether every feature is in range.
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> bool {
+        let Single { mean, mean_low, scale, bias, to: [highs, lows, scales, biases] } = self;
+        let mut in_range = true;
+        for start in (0..mean.len()).step_by(ZEROS.len()) {
+            let block = start..mean.len().min(start + ZEROS.len());
+            let of = |array: Option<&'a [f64]>| array.map_or(&ZEROS[..block.len()], |array| &array[block.clone()]);
+            let (mean_low, bias) = (of(mean_low), of(bias));
+            let (mean, scale) = (&mean[block.clone()], &scale[block.clone()]);
+            let (highs, lows) = (&mut highs[block.clone()], &mut lows[block.clone()]);
+            let (scales, biases) = (&mut scales[block.clone()], &mut biases[block.clone()]);
+            for feature in 0..block.len() {
+                let of = InSingle::new(mean[feature], mean_low[feature], scale[feature], bias[feature]);
+                [highs[feature], lows[feature], scales[feature], biases[feature]] = of.words;
+                in_range &= of.in_range;
+            }
+        }
+        in_range
+    }
 }
 
 /// The parameters of a feature, rounded to f32.
@@ -162,12 +225,20 @@ impl InSingle {
     }
 }
 
+#[inline(always)]
 fn inverse_deviation(variance: f64, eps: f64) -> f64 {
     let sum = variance + eps;
     if sum == 0.0 { 0.0 } else { 1.0 / sum.sqrt() }
 }
 
 /// Whether a number is finite and not 0.
+#[inline(always)]
 fn is_factor(x: f64) -> bool {
-    x.is_finite() && x != 0.0
+    x.is_finite() & (x != 0.0)
+}
+
+/// [`f64::is_normal`], in comparisons that vectorise.
+#[inline(always)]
+fn is_normal(x: f64) -> bool {
+    (x.abs() >= f64::MIN_POSITIVE) & x.is_finite()
 }

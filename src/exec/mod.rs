@@ -14,7 +14,7 @@ pub use normalization::Precision;
 use crate::element::{ByElement, INTERNAL};
 use crate::kernels::reduce::{BatchMoments, Tree};
 use crate::kernels::{KernelElement, Variances};
-use crate::lanes::Isa;
+use crate::lanes::{Isa, Job};
 use crate::layout::Layout;
 use crate::moments::Workspace;
 use crate::spec::{Order, scalar};
@@ -129,6 +129,11 @@ impl Path {
         } else {
             self.isa().run(Variances { moments, degrees_of_freedom, to });
         }
+    }
+
+    /// Runs a job on the calling thread, with the instruction set of this path.
+    pub(crate) fn run<J: Job>(self, job: J) -> J::Output {
+        self.isa().run(job)
     }
 
     /// Returns whether threads share this work: always for [`Path::Parallel`], and for [`Path::Auto`] from a size on.

@@ -34,4 +34,6 @@ pub(crate) use merge::Merge;
 pub(crate) use moments::BatchMoments;
 #[cfg(feature = "rayon")]
 pub(crate) use parts::Size;
-pub(crate) use tree::{Reduction, Tree};
+#[cfg(feature = "rayon")]
+pub(crate) use tree::Reduction;
+pub(crate) use tree::Tree;
