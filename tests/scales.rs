@@ -18,6 +18,22 @@ const CASES: [([f64; 2], f64); 6] = [
     ([-2.0, 2.0], 3.0),
 ];
 
+/// Without another feature in range, too.
+#[test]
+fn a_feature_alone_is_right() {
+    for ([low, high], weight) in CASES {
+        for path in paths() {
+            let mut bn = BatchNorm::new(1).with_eps(0.0).expect("eps").with_path(path);
+            bn.set_weight(&[weight]).expect("one weight");
+            let mut y = [low, high];
+            bn.forward_train_in_place(BatchMut::new(&mut y, Layout::nc(2, 1)).expect("y")).expect("trains");
+            for (y, exact) in y.into_iter().zip([-weight, weight]) {
+                assert!((y - exact).abs() <= exact.abs() * 1e-14, "{low:e}, {weight:e}, {path:?}: {y:e}");
+            }
+        }
+    }
+}
+
 /// Every case is a feature of one batch, as columns and as planes: no feature's bits depend on the others.
 #[test]
 fn outputs_are_right_where_the_scale_is_out_of_range() {

@@ -245,6 +245,28 @@ fn mistakes_are_named_and_change_nothing() {
 }
 
 /// Batches without rows, and streams without features, by every path.
+/// A stream that was reset gives the bits of a new one.
+#[test]
+fn a_reset_forgets_everything() {
+    fn check<S: Stream>(new: &S, reset: impl Fn(&mut S)) {
+        let (before, data) =
+            (batch::<f64>(Kind::Offset(1e6), 3, Layout::nc(5000, 3)), batch(Kind::Normal, 4, Layout::nc(40, 3)));
+        let (mut reused, mut fresh) = (new.clone(), new.clone());
+        reused.rows(nc(&before, 3));
+        reset(&mut reused);
+        assert_eq!(reused, fresh);
+        reused.rows(nc::<f64>(&data, 3));
+        fresh.rows(nc(&data, 3));
+        assert_same_bits("after a reset", &fresh.numbers(nc(&data, 3)), &reused.numbers(nc(&data, 3)));
+    }
+    check(&Welford::new(3), Welford::reset);
+    // So fast that the unit of the weights changes every 30 rows.
+    let forgetting = [1e-3, 0.5, 1.0 - 1e-9, 1.0].map(|alpha| Forgetting::from_alpha(alpha).expect("in range"));
+    for forgetting in forgetting.into_iter().flat_map(|f| [f, f.with_adjust(false)]) {
+        check(&Ewm::new(3, forgetting), Ewm::reset);
+    }
+}
+
 #[test]
 fn empty_rows_and_no_features() {
     let empty = Batch::<f64>::new(&[], Layout::nc(0, 40)).expect("no rows");
