@@ -80,7 +80,8 @@ pub enum Error {
         /// Number of values given.
         given: usize,
     },
-    /// Training needs at least two values per feature, because the unbiased variance of a single value is undefined.
+    /// Training needs more values per feature than the `ddof` of the running variance (two by default), because the
+    /// variance of fewer is undefined. [`FewValues`](crate::FewValues) has a way out.
     #[non_exhaustive]
     TooFewValues {
         /// Values per feature needed.
@@ -96,7 +97,29 @@ pub enum Error {
         /// Values of the other side.
         b: u64,
     },
-    /// The features of moments have different counts, but a stream has one count.
+    /// The moments with which a batch is to be normalised are of fewer values than the batch has, so they cannot include
+    /// it.
+    #[non_exhaustive]
+    MomentsTooSmall {
+        /// Values per feature of the moments.
+        moments: u64,
+        /// Values per feature of the batch.
+        batch: usize,
+    },
+    /// A feature of a training batch has a NaN or an infinity, or a variance that exceeds `f64::MAX`, and
+    /// [`NonFinite::Refuse`](crate::NonFinite::Refuse) refuses that.
+    #[non_exhaustive]
+    NonFinite {
+        /// The first such feature.
+        feature: usize,
+        /// Its mean.
+        mean: f64,
+        /// Its population variance.
+        variance: f64,
+    },
+    /// The layer was made [without running statistics](crate::BatchNorm::without_running_stats), but the call needs them.
+    NoRunningStats,
+    /// The features of moments have different counts, but a stream, or training a layer, needs one count.
     #[non_exhaustive]
     UnevenCounts {
         /// Values of the first feature.
@@ -113,7 +136,7 @@ pub enum Error {
     /// An option or a parameter is out of range.
     #[non_exhaustive]
     OutOfRange {
-        /// The option or parameter: `eps`, `momentum`, `running_var`, or an array of
+        /// The option or parameter: `eps`, `momentum`, `running_ddof`, `running_var`, or an array of
         /// [`MomentsParts`](crate::MomentsParts).
         name: &'static str,
         /// The allowed values, in words.
@@ -145,13 +168,27 @@ impl fmt::Display for Error {
                 write!(f, "{name} needs {expected} values, one per feature, but {given} were given")
             }
             Error::TooFewValues { needed, given } => {
-                write!(f, "training needs at least {needed} values per feature, but the batch has {given}")
+                let values = if needed == 1 { "value" } else { "values" };
+                write!(f, "training needs at least {needed} {values} per feature, but the batch has {given}: ")?;
+                write!(f, "the variance of so few is undefined")
             }
             Error::TooManyValues { a, b } => {
                 write!(f, "moments of {a} and {b} values cannot be merged: a feature has at most {} values", u64::MAX)
             }
+            Error::MomentsTooSmall { moments, batch } => {
+                write!(f, "the batch has {batch} values per feature, but the moments are of {moments}")
+            }
+            Error::NonFinite { feature, mean, variance } => {
+                write!(f, "feature {feature} of the batch has a NaN, an infinity or too large a variance: ")?;
+                write!(f, "its mean is {mean}, and its variance {variance}")
+            }
+            Error::NoRunningStats => write!(
+                f,
+                "the layer has no running statistics (`without_running_stats`), so there are none to set, and it cannot be \
+                 frozen for inference"
+            ),
             Error::UnevenCounts { a, b } => {
-                write!(f, "the features of a stream have one count, but these have {a} and {b} values")
+                write!(f, "the features need one count, but these have {a} and {b} values")
             }
             Error::TooManyFeatures { given } => write!(f, "there is not enough memory for {given} features"),
             Error::OutOfRange { name, allowed, given } => {

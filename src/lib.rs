@@ -77,7 +77,7 @@ mod tuning;
 
 pub use accumulator::Accumulator;
 pub use batch::{Batch, BatchMut};
-pub use batch_norm::{BatchNorm, Inference};
+pub use batch_norm::{Averaging, BatchNorm, FewValues, Inference, NonFinite};
 pub use element::Element;
 pub use error::{Error, Result};
 pub use exec::{Path, Precision};

@@ -273,7 +273,8 @@ fn the_normalised_table() {
     assert_eq!((&out[..], &messages[..]), ("maths,constant,small\n-1,0,-1\n1,0,1\n", ""));
     let one = file("one_row.csv", b"3,4\n");
     let (code, _, messages) = on_file(&one, &["--normalised"]);
-    let expected = "column \"column 1\": training needs at least 2 values per feature, but the batch has 1\n";
+    let expected = "column \"column 1\": training needs at least 2 values per feature, but the batch has 1: \
+        the variance of so few is undefined\n";
     assert_eq!((code, messages), (1, format!("exam_scores: {}: {expected}", one.display())));
 }
 

@@ -237,7 +237,7 @@ fn mistakes_are_named_and_change_nothing() {
     let uneven = MomentsParts { counts: &[3, 2], means: &[1.0; 2], m2s: &[0.5; 2], ..MomentsParts::default() };
     let uneven = MomentsParts { means_middle: zero, means_low: zero, m2s_low: zero, ..uneven };
     let error = Welford::from_moments(&Moments::from_parts(uneven).expect("in range")).unwrap_err();
-    assert_eq!(error.to_string(), "the features of a stream have one count, but these have 3 and 2 values");
+    assert_eq!(error.to_string(), "the features need one count, but these have 3 and 2 values");
     let many = MomentsParts { counts: &[u64::MAX; 2], ..uneven };
     let mut full = Welford::from_moments(&Moments::from_parts(many).expect("in range")).expect("one count");
     let before = full.clone();

@@ -1,19 +1,22 @@
 //! The layer: parameters, running statistics, training and evaluation.
 
 mod checks;
+mod halves;
 mod inference;
 mod options;
 mod parameters;
+mod train;
 
 use std::sync::OnceLock;
 
 use checks::{check_features, check_same};
 pub use inference::Inference;
+pub use options::{Averaging, FewValues, NonFinite};
 use parameters::{Statistics, WeightBias};
 
 use crate::exec::Normalization;
 use crate::moments::Workspace;
-use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Path, Precision, Result};
+use crate::{Batch, BatchMut, Element, Moments, Path, Precision, Result};
 
 /// Batch normalisation with PyTorch's defaults: `y = (x - mean) / sqrt(variance + eps) * weight + bias` per feature.
 ///
@@ -21,18 +24,32 @@ use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Path, Precision, R
 /// batch's mean and *unbiased* variance. Evaluation normalises with the running statistics. Parameters and statistics
 /// are f64 for batches of either element type, so that a long average of small steps does not stall.
 ///
-/// | option | default | |
-/// |---|---|---|
-/// | `eps` | 1e-5 | [`BatchNorm::with_eps`] |
-/// | `momentum` | 0.1 | [`BatchNorm::with_momentum`], [`BatchNorm::with_cumulative_average`] |
-/// | `weight` | 1 | [`BatchNorm::set_weight`], [`BatchNorm::without_affine`] |
-/// | `bias` | 0 | [`BatchNorm::set_bias`], [`BatchNorm::without_bias`] |
-/// | `running_mean`, `running_var` | 0, 1 | [`BatchNorm::set_running_mean`], [`BatchNorm::set_running_var`] |
-/// | path | [`Path::Auto`] | [`BatchNorm::with_path`]; results do not depend on it |
-/// | precision | [`Precision::Single`] | [`BatchNorm::with_precision`]: how f32 batches are normalised |
+/// | option | default | in PyTorch | |
+/// |---|---|---|---|
+/// | defaults of a framework | PyTorch's | | [`BatchNorm::pytorch`], [`BatchNorm::onnx`], [`BatchNorm::keras`], [`BatchNorm::flax`] |
+/// | `eps` | 1e-5 | `eps` | [`BatchNorm::with_eps`] |
+/// | weight | 1 | `weight`, `affine` | [`BatchNorm::set_weight`], [`BatchNorm::without_weight`], [`BatchNorm::without_affine`] |
+/// | bias | 0 | `bias`, `affine` | [`BatchNorm::set_bias`], [`BatchNorm::without_bias`] |
+/// | average of the running statistics | share 0.1 | `momentum` | [`BatchNorm::with_momentum`], [`BatchNorm::with_cumulative_average`] (`momentum=None`), [`BatchNorm::with_sample_weighted_average`] (PyTorch: none) |
+/// | running statistics | yes | `track_running_stats` | [`BatchNorm::without_running_stats`] |
+/// | their start | 0, 1 | `running_mean`, `running_var` | [`BatchNorm::set_running_mean`], [`BatchNorm::set_running_var`], [`BatchNorm::reset_running_stats`] |
+/// | their variance | unbiased: 1 | always 1 | [`BatchNorm::with_running_ddof`] |
+/// | too few values per feature | error | always | [`BatchNorm::with_few_values`] |
+/// | NaN and infinity in training | let through | always | [`BatchNorm::with_non_finite`] |
+/// | path | [`Path::Auto`] | | [`BatchNorm::with_path`]; results do not depend on it |
+/// | precision | [`Precision::Single`] | | [`BatchNorm::with_precision`]: how f32 batches are normalised |
+///
+/// Training has two halves, which [`BatchNorm::forward_train`] does at once: [`BatchNorm::measure`] returns the batch's
+/// moments, and [`BatchNorm::forward_train_with`] normalises by them. Between them, moments of several shards or
+/// micro-batches can be merged, which then train as one batch.
 ///
 /// A NaN or an infinity in a feature makes that feature's outputs and running statistics NaN or infinite, as in
-/// PyTorch. Other features are not affected. A failed call leaves everything unchanged.
+/// PyTorch. Other features are not affected. A failed call leaves everything unchanged. An empty training batch has an
+/// empty output and changes nothing.
+///
+/// A state to save is `weight`, `bias`, `running_mean`, `running_var`, `num_batches_tracked` (the names in PyTorch's
+/// `state_dict`) and [`num_values_tracked`](BatchNorm::num_values_tracked). Every state that a layer can reach can be
+/// set on a new layer with the same options, and continues with the same bits.
 ///
 /// ```
 /// use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
@@ -54,20 +71,29 @@ use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Path, Precision, R
 #[must_use]
 pub struct BatchNorm {
     eps: f64,
-    momentum: Option<f64>,
+    averaging: Averaging,
+    running_ddof: f64,
+    few_values: FewValues,
+    non_finite: NonFinite,
+    num_features: usize,
+    tracks_running_stats: bool,
     weight: Option<Vec<f64>>,
     bias: Option<Vec<f64>>,
+    /// Running mean and variance, empty if the layer tracks none.
     running_mean: Vec<f64>,
     running_var: Vec<f64>,
     num_batches_tracked: u64,
+    num_values_tracked: u64,
     path: Path,
     precision: Precision,
     /// The frozen layer that evaluation applies, made on first use after a change.
     inference: OnceLock<Inference>,
-    /// Memory of a training step, reused by the next one.
+    /// Moments of the last batch, or of the moments that it was trained with.
     batch: Moments,
+    /// Memory of a training step, reused by the next one.
+    measured: Moments,
     workspace: Workspace,
-    /// Variances of the batch: first unbiased, then biased.
+    /// Variances of the batch: first those for the running ones, then the population's.
     variance: Vec<f64>,
     /// Mean, scale and bias with which the batch is normalised.
     normalization: Normalization,
@@ -76,12 +102,19 @@ pub struct BatchNorm {
 impl BatchNorm {
     /// Normalises the batch by its own statistics, writes the result to `y` and updates the running statistics.
     ///
-    /// `running = (1 - momentum) * running + momentum * batch`, with the batch's unbiased variance.
+    /// `running = (1 - momentum) * running + momentum * batch`, with the batch's unbiased variance. An empty batch moves
+    /// nothing and counts for nothing.
     ///
     /// # Errors
     /// [`Error::Features`] if the batch has a different number of features from the layer, [`Error::LayoutMismatch`] if
-    /// `y` has a different layout from `x`, [`Error::TooFewValues`] if a feature has fewer than two values (its
-    /// unbiased variance is undefined).
+    /// `y` has a different layout from `x`, [`Error::TooFewValues`] if a feature has one value only (its unbiased variance
+    /// is undefined; see [`FewValues`] and [`BatchNorm::with_running_ddof`]), [`Error::NonFinite`] if
+    /// [`BatchNorm::with_non_finite`] refuses a NaN or an infinity.
+    ///
+    /// [`Error::Features`]: crate::Error::Features
+    /// [`Error::LayoutMismatch`]: crate::Error::LayoutMismatch
+    /// [`Error::TooFewValues`]: crate::Error::TooFewValues
+    /// [`Error::NonFinite`]: crate::Error::NonFinite
     ///
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
@@ -94,9 +127,9 @@ impl BatchNorm {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn forward_train<T: Element>(&mut self, x: Batch<'_, T>, mut y: BatchMut<'_, T>) -> Result<()> {
-        self.check_train(x.layout())?;
+        check_features(self.num_features, x.layout())?;
         check_same(x.layout(), y.layout())?;
-        self.train_step(x);
+        self.train_step(x)?;
         self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), y.data_mut());
         Ok(())
     }
@@ -104,7 +137,7 @@ impl BatchNorm {
     /// Trains on a batch like [`BatchNorm::forward_train`], but in place.
     ///
     /// # Errors
-    /// [`Error::Features`] and [`Error::TooFewValues`], as for [`BatchNorm::forward_train`].
+    /// As for [`BatchNorm::forward_train`].
     ///
     /// ```
     /// # use batchnorm::{BatchMut, BatchNorm, Layout};
@@ -115,8 +148,8 @@ impl BatchNorm {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn forward_train_in_place<T: Element>(&mut self, mut x: BatchMut<'_, T>) -> Result<()> {
-        self.check_train(x.layout())?;
-        self.train_step(x.as_batch());
+        check_features(self.num_features, x.layout())?;
+        self.train_step(x.as_batch())?;
         self.path.normalize(&self.normalization, self.precision, x.layout(), None, x.data_mut());
         Ok(())
     }
@@ -126,9 +159,16 @@ impl BatchNorm {
     /// The first call after a change of the layer computes the scale and bias of each feature; later calls allocate
     /// nothing, unless they start work on other threads. A batch may have any number of rows, including none.
     ///
+    /// Without running statistics, the batch is normalised by its own ([`BatchNorm::without_running_stats`]).
+    ///
     /// # Errors
     /// [`Error::Features`] if the batch has a different number of features from the layer, [`Error::LayoutMismatch`] if
-    /// `y` has a different layout from `x`.
+    /// `y` has a different layout from `x`. Without running statistics also [`Error::TooFewValues`], as for
+    /// [`BatchNorm::forward_train`].
+    ///
+    /// [`Error::Features`]: crate::Error::Features
+    /// [`Error::LayoutMismatch`]: crate::Error::LayoutMismatch
+    /// [`Error::TooFewValues`]: crate::Error::TooFewValues
     ///
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
@@ -141,13 +181,16 @@ impl BatchNorm {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn forward_eval<T: Element>(&self, x: Batch<'_, T>, y: BatchMut<'_, T>) -> Result<()> {
-        self.inference().forward(x, y)
+        match self.inference() {
+            Some(inference) => inference.forward(x, y),
+            None => self.batch_inference(x)?.forward(x, y),
+        }
     }
 
     /// Evaluates a batch like [`BatchNorm::forward_eval`], but in place.
     ///
     /// # Errors
-    /// [`Error::Features`], as for [`BatchNorm::forward_eval`].
+    /// As for [`BatchNorm::forward_eval`].
     ///
     /// ```
     /// # use batchnorm::{BatchMut, BatchNorm, Layout};
@@ -157,10 +200,17 @@ impl BatchNorm {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn forward_eval_in_place<T: Element>(&self, x: BatchMut<'_, T>) -> Result<()> {
-        self.inference().forward_in_place(x)
+        match self.inference() {
+            Some(inference) => inference.forward_in_place(x),
+            None => self.batch_inference(x.as_batch())?.forward_in_place(x),
+        }
     }
 
     /// Returns the frozen layer, for pipelines that only run inference. Later changes of the layer do not affect it.
+    ///
+    /// # Panics
+    /// Without running statistics, because there is nothing to freeze. [`BatchNorm::try_to_inference`] is for layers whose
+    /// options come from input.
     ///
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
@@ -171,51 +221,41 @@ impl BatchNorm {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn to_inference(&self) -> Inference {
-        self.inference().clone()
+        self.try_to_inference().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    pub(crate) fn inference(&self) -> &Inference {
-        self.inference.get_or_init(|| {
-            let mut normalization = Normalization::default();
-            let statistics = Statistics { mean: &self.running_mean, mean_low: None, variance: &self.running_var };
-            parameters::fill_double(self.path, &mut normalization, statistics, self.eps, self.weight_bias());
-            // Whatever the precision, because `Inference::with_precision` may change it.
-            parameters::fill_single(self.path, &mut normalization, None, self.weight_bias());
-            Inference::new(normalization, self.path, self.precision)
+    /// Like [`BatchNorm::to_inference`], but without a panic.
+    ///
+    /// # Errors
+    /// [`Error::NoRunningStats`](crate::Error::NoRunningStats) if the layer was made without running statistics.
+    ///
+    /// ```
+    /// # use batchnorm::{BatchNorm, Error};
+    /// assert_eq!(BatchNorm::new(3).try_to_inference()?, BatchNorm::new(3).to_inference());
+    /// let error = BatchNorm::new(3).without_running_stats().try_to_inference().unwrap_err();
+    /// assert_eq!(error, Error::NoRunningStats);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn try_to_inference(&self) -> Result<Inference> {
+        self.inference().cloned().ok_or(crate::Error::NoRunningStats)
+    }
+
+    /// Returns the frozen layer, if there are running statistics.
+    pub(crate) fn inference(&self) -> Option<&Inference> {
+        self.tracks_running_stats.then(|| {
+            self.inference.get_or_init(|| {
+                let statistics = Statistics { mean: &self.running_mean, mean_low: None, variance: &self.running_var };
+                self.frozen(statistics)
+            })
         })
     }
 
-    /// Computes the moments of the batch, updates the running statistics and sets `self.normalization` to that which
-    /// normalise the batch.
-    fn train_step<T: Element>(&mut self, x: Batch<'_, T>) {
-        let (path, count) = (self.path, x.layout().count());
-        let (mut batch, mut variance) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.variance));
-        let mut normalization = std::mem::take(&mut self.normalization);
-        path.moments_into(x, &mut batch, &mut self.workspace);
-        variance.resize(batch.num_features(), 0.0);
-        path.variances(&batch, (count - 1) as f64, &mut variance);
-        self.update_running(batch.means(), &variance);
-        path.variances(&batch, count as f64, &mut variance);
-        let parts = batch.parts();
-        let statistics = Statistics { mean: parts.means, mean_low: Some(parts.means_middle), variance: &variance };
+    fn frozen(&self, statistics: Statistics<'_>) -> Inference {
+        let mut normalization = Normalization::default();
         parameters::fill_double(self.path, &mut normalization, statistics, self.eps, self.weight_bias());
-        if size_of::<T>() == size_of::<f32>() && self.precision == Precision::Single {
-            parameters::fill_single(self.path, &mut normalization, statistics.mean_low, self.weight_bias());
-        }
-        (self.batch, self.variance, self.normalization) = (batch, variance, normalization);
-    }
-
-    fn update_running(&mut self, mean: &[f64], unbiased_variance: &[f64]) {
-        self.changed();
-        self.num_batches_tracked = self.num_batches_tracked.saturating_add(1);
-        let momentum = self.momentum.unwrap_or(1.0 / self.num_batches_tracked as f64);
-        let towards = |running: &mut [f64], batch: &[f64]| {
-            for (running, batch) in running.iter_mut().zip(batch) {
-                *running = (1.0 - momentum) * *running + momentum * batch;
-            }
-        };
-        towards(&mut self.running_mean, mean);
-        towards(&mut self.running_var, unbiased_variance);
+        // Whatever the precision, because `Inference::with_precision` may change it.
+        parameters::fill_single(self.path, &mut normalization, statistics.mean_low, self.weight_bias());
+        Inference::new(normalization, self.path, self.precision)
     }
 
     /// Discards the frozen layer, which a change has made out of date.
@@ -225,12 +265,5 @@ impl BatchNorm {
 
     fn weight_bias(&self) -> WeightBias<'_> {
         WeightBias { weight: self.weight.as_deref(), bias: self.bias.as_deref() }
-    }
-
-    fn check_train(&self, layout: Layout) -> Result<()> {
-        check_features(self.num_features(), layout)?;
-        // A batch without features has no values, whatever its other dimensions are.
-        let given = if layout.features() == 0 { 0 } else { layout.count() };
-        if given < 2 { Err(Error::TooFewValues { needed: 2, given }) } else { Ok(()) }
     }
 }

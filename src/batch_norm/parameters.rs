@@ -1,10 +1,10 @@
 //! Computes the parameters that the kernels apply from statistics, weight, bias and `eps`.
 
-use crate::Path;
 use crate::exec::Normalization;
 use crate::lanes::{Job, Simd};
 use crate::spec::fallback::FactoredScale;
 use crate::spec::power_of_two;
+use crate::{Moments, Path};
 
 /// Mean and variance of each feature.
 #[derive(Clone, Copy)]
@@ -13,6 +13,14 @@ pub(super) struct Statistics<'a> {
     /// The low words of the means, if known.
     pub(super) mean_low: Option<&'a [f64]>,
     pub(super) variance: &'a [f64],
+}
+
+impl<'a> Statistics<'a> {
+    /// Those of a batch, with its population variances.
+    pub(super) fn of(moments: &'a Moments, variance: &'a [f64]) -> Self {
+        let parts = moments.parts();
+        Statistics { mean: parts.means, mean_low: Some(parts.means_middle), variance }
+    }
 }
 
 /// Weight and bias of a layer, each optional.

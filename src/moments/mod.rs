@@ -286,6 +286,14 @@ impl Moments {
         others.iter().all(|count| count == first).then_some(*first)
     }
 
+    /// Makes these equal to `other`, reusing their memory.
+    pub(crate) fn copy_from(&mut self, other: &Moments) {
+        self.counts.clone_from(&other.counts);
+        for (to, from) in self.words.iter_mut().zip(&other.words) {
+            to.clone_from(from);
+        }
+    }
+
     fn check(&self, given: usize) -> Result<()> {
         let expected = self.num_features();
         if given == expected { Ok(()) } else { Err(Error::Features { expected, given }) }

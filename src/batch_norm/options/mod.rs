@@ -1,7 +1,15 @@
 //! Creates a layer, and reads and sets its options, parameters and statistics.
 
+mod averaging;
+mod conventions;
+mod policies;
+mod running;
+
 use std::fmt;
 use std::sync::OnceLock;
+
+pub use averaging::Averaging;
+pub use policies::{FewValues, NonFinite};
 
 use super::BatchNorm;
 use crate::exec::Normalization;
@@ -39,16 +47,23 @@ impl BatchNorm {
     pub fn try_new(num_features: usize) -> Result<Self> {
         Ok(BatchNorm {
             eps: 1e-5,
-            momentum: Some(0.1),
+            averaging: Averaging::Exponential { momentum: 0.1 },
+            running_ddof: 1.0,
+            few_values: FewValues::default(),
+            non_finite: NonFinite::default(),
+            num_features,
+            tracks_running_stats: true,
             weight: Some(filled(1.0, num_features)?),
             bias: Some(filled(0.0, num_features)?),
             running_mean: filled(0.0, num_features)?,
             running_var: filled(1.0, num_features)?,
             num_batches_tracked: 0,
+            num_values_tracked: 0,
             path: Path::Auto,
             precision: Precision::Single,
             inference: OnceLock::new(),
-            batch: Moments::default(),
+            batch: Moments::try_new(num_features)?,
+            measured: Moments::default(),
             workspace: Workspace::default(),
             variance: Vec::new(),
             normalization: Normalization::default(),
@@ -76,51 +91,32 @@ impl BatchNorm {
         Ok(self)
     }
 
-    /// Sets how far one batch moves the running statistics (default: 0.1):
-    /// `running = (1 - momentum) * running + momentum * batch`, as in PyTorch. (ONNX, Flax and Keras use the word
-    /// momentum for `1 - momentum`.) Any finite number is allowed.
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`] if `momentum` is not finite.
-    ///
-    /// ```
-    /// # use batchnorm::BatchNorm;
-    /// assert_eq!(BatchNorm::new(1).with_momentum(0.01)?.momentum(), Some(0.01));
-    /// # Ok::<(), batchnorm::Error>(())
-    /// ```
-    pub fn with_momentum(mut self, momentum: f64) -> Result<Self> {
-        if !momentum.is_finite() {
-            return Err(Error::OutOfRange { name: "momentum", allowed: "finite", given: momentum });
-        }
-        self.momentum = Some(momentum);
-        Ok(self)
-    }
-
-    /// Makes the running statistics the plain average over all batches so far, with equal weights, like PyTorch's
-    /// `momentum=None`.
-    ///
-    /// ```
-    /// # use batchnorm::BatchNorm;
-    /// assert_eq!(BatchNorm::new(1).with_cumulative_average().momentum(), None);
-    /// ```
-    pub fn with_cumulative_average(mut self) -> Self {
-        self.momentum = None;
-        self
-    }
-
-    /// Removes the weight and the bias, like PyTorch's `affine=False`.
+    /// Removes the weight and the bias, like PyTorch's `affine=False`. ([`BatchNorm::set_weight`] and
+    /// [`BatchNorm::set_bias`] add them again, so any combination exists.)
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
     /// let bn = BatchNorm::new(1).without_affine();
     /// assert_eq!((bn.weight(), bn.bias()), (None, None));
     /// ```
-    pub fn without_affine(mut self) -> Self {
-        self.weight = None;
-        self.without_bias()
+    pub fn without_affine(self) -> Self {
+        self.without_weight().without_bias()
     }
 
-    /// Removes the bias, like PyTorch's `bias=False`.
+    /// Removes the weight, like Keras' `scale=False`.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// let bn = BatchNorm::new(1).without_weight();
+    /// assert_eq!((bn.weight(), bn.bias()), (None, Some(&[0.0][..])));
+    /// ```
+    pub fn without_weight(mut self) -> Self {
+        self.weight = None;
+        self.changed();
+        self
+    }
+
+    /// Removes the bias, like PyTorch's `bias=False` and Keras' `center=False`.
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
@@ -186,7 +182,7 @@ impl BatchNorm {
     /// assert_eq!(batchnorm::BatchNorm::new(7).num_features(), 7);
     /// ```
     pub fn num_features(&self) -> usize {
-        self.running_mean.len()
+        self.num_features
     }
 
     /// Returns `eps`, which is added to the variance.
@@ -196,15 +192,6 @@ impl BatchNorm {
     /// ```
     pub fn eps(&self) -> f64 {
         self.eps
-    }
-
-    /// Returns how far one batch moves the running statistics, or `None` for the cumulative average.
-    ///
-    /// ```
-    /// assert_eq!(batchnorm::BatchNorm::new(7).momentum(), Some(0.1));
-    /// ```
-    pub fn momentum(&self) -> Option<f64> {
-        self.momentum
     }
 
     /// Returns the weight (gamma), with which normalised values are multiplied, or `None` without one.
@@ -223,33 +210,6 @@ impl BatchNorm {
     /// ```
     pub fn bias(&self) -> Option<&[f64]> {
         self.bias.as_deref()
-    }
-
-    /// Returns the running mean, which evaluation uses.
-    ///
-    /// ```
-    /// assert_eq!(batchnorm::BatchNorm::new(1).running_mean(), [0.0]);
-    /// ```
-    pub fn running_mean(&self) -> &[f64] {
-        &self.running_mean
-    }
-
-    /// Returns the running variance (unbiased), which evaluation uses.
-    ///
-    /// ```
-    /// assert_eq!(batchnorm::BatchNorm::new(1).running_var(), [1.0]);
-    /// ```
-    pub fn running_var(&self) -> &[f64] {
-        &self.running_var
-    }
-
-    /// Returns the number of training batches so far.
-    ///
-    /// ```
-    /// assert_eq!(batchnorm::BatchNorm::new(1).num_batches_tracked(), 0);
-    /// ```
-    pub fn num_batches_tracked(&self) -> u64 {
-        self.num_batches_tracked
     }
 
     /// Sets the weight, one value per feature, even if the layer had none.
@@ -289,65 +249,6 @@ impl BatchNorm {
         Ok(())
     }
 
-    /// Sets the running mean, one value per feature.
-    ///
-    /// # Errors
-    /// [`Error::ParameterLength`] if there is not one value per feature.
-    ///
-    /// ```
-    /// # use batchnorm::BatchNorm;
-    /// let mut bn = BatchNorm::new(1);
-    /// bn.set_running_mean(&[3.0f32])?;
-    /// assert_eq!(bn.running_mean(), [3.0]);
-    /// # Ok::<(), batchnorm::Error>(())
-    /// ```
-    pub fn set_running_mean<T: Element>(&mut self, mean: &[T]) -> Result<()> {
-        self.running_mean = self.checked("running_mean", mean)?;
-        self.changed();
-        Ok(())
-    }
-
-    /// Sets the running variance, one value per feature.
-    ///
-    /// # Errors
-    /// [`Error::ParameterLength`] if there is not one value per feature, [`Error::OutOfRange`] if a value is negative
-    /// and the momentum lies within 0 and 1: evaluation would silently make the feature NaN. (Training by another
-    /// momentum can leave negative values, and training on NaN or infinity leaves these, so they are allowed: what a
-    /// layer can save, a layer with the same options can load.)
-    ///
-    /// ```
-    /// # use batchnorm::BatchNorm;
-    /// let mut bn = BatchNorm::new(1);
-    /// bn.set_running_var(&[4.0f32])?;
-    /// assert_eq!(bn.running_var(), [4.0]);
-    /// assert!(bn.set_running_var(&[-4.0f32]).is_err());
-    /// assert!(bn.with_momentum(-0.1)?.set_running_var(&[-4.0f32]).is_ok());
-    /// # Ok::<(), batchnorm::Error>(())
-    /// ```
-    pub fn set_running_var<T: Element>(&mut self, variance: &[T]) -> Result<()> {
-        let variance = self.checked("running_var", variance)?;
-        let averages = self.momentum.is_none_or(|momentum| (0.0..=1.0).contains(&momentum));
-        if let Some(&given) = variance.iter().find(|v| averages && **v < 0.0) {
-            let allowed = "at least 0 where the momentum lies within 0 and 1";
-            return Err(Error::OutOfRange { name: "running_var", allowed, given });
-        }
-        self.running_var = variance;
-        self.changed();
-        Ok(())
-    }
-
-    /// Sets the number of training batches, for example when a saved state is loaded.
-    ///
-    /// ```
-    /// # use batchnorm::BatchNorm;
-    /// let mut bn = BatchNorm::new(1);
-    /// bn.set_num_batches_tracked(12);
-    /// assert_eq!(bn.num_batches_tracked(), 12);
-    /// ```
-    pub fn set_num_batches_tracked(&mut self, batches: u64) {
-        self.num_batches_tracked = batches;
-    }
-
     /// Converts one value per feature to f64, after checking their number.
     fn checked<T: Element>(&self, name: &'static str, values: &[T]) -> Result<Vec<f64>> {
         let (expected, given) = (self.num_features(), values.len());
@@ -364,10 +265,15 @@ impl fmt::Debug for BatchNorm {
         f.debug_struct("BatchNorm")
             .field("num_features", &self.num_features())
             .field("eps", &self.eps)
-            .field("momentum", &self.momentum)
+            .field("averaging", &self.averaging)
+            .field("running_ddof", &self.running_ddof)
+            .field("few_values", &self.few_values)
+            .field("non_finite", &self.non_finite)
+            .field("tracks_running_stats", &self.tracks_running_stats)
             .field("weight", &self.weight.is_some())
             .field("bias", &self.bias.is_some())
             .field("num_batches_tracked", &self.num_batches_tracked)
+            .field("num_values_tracked", &self.num_values_tracked)
             .field("path", &self.path)
             .field("precision", &self.precision)
             .finish_non_exhaustive()
