@@ -97,7 +97,7 @@ impl BatchNorm {
         self.check_train(x.layout())?;
         check_same(x.layout(), y.layout())?;
         self.train_step(x);
-        self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), y.data_mut());
+        self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), None, y.data_mut());
         Ok(())
     }
 
@@ -117,7 +117,7 @@ impl BatchNorm {
     pub fn forward_train_in_place<T: Element>(&mut self, mut x: BatchMut<'_, T>) -> Result<()> {
         self.check_train(x.layout())?;
         self.train_step(x.as_batch());
-        self.path.normalize(&self.normalization, self.precision, x.layout(), None, x.data_mut());
+        self.path.normalize(&self.normalization, self.precision, x.layout(), None, None, x.data_mut());
         Ok(())
     }
 
