@@ -52,12 +52,4 @@ impl Activation {
             }
         }
     }
-
-    /// Returns the largest value that becomes 0.0: NaN, which no value is at most, if none does.
-    pub(crate) fn limit(self) -> f32 {
-        match self {
-            Activation::None => f32::NAN,
-            Activation::Relu => 0.0,
-        }
-    }
 }

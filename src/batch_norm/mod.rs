@@ -1,6 +1,7 @@
 //! The layer: parameters, running statistics, training and evaluation.
 
 mod checks;
+mod fused;
 mod inference;
 mod options;
 mod parameters;
@@ -30,6 +31,7 @@ use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Path, Precision, R
 /// | `running_mean`, `running_var` | 0, 1 | [`BatchNorm::set_running_mean`], [`BatchNorm::set_running_var`] |
 /// | path | [`Path::Auto`] | [`BatchNorm::with_path`]; results do not depend on it |
 /// | precision | [`Precision::Single`] | [`BatchNorm::with_precision`]: how f32 batches are normalised |
+/// | activation | [`Activation::None`](crate::Activation::None) | [`BatchNorm::with_activation`] |
 ///
 /// A NaN or an infinity in a feature makes that feature's outputs and running statistics NaN or infinite, as in
 /// PyTorch. Other features are not affected. A failed call leaves everything unchanged.
@@ -69,7 +71,7 @@ pub struct BatchNorm {
     workspace: Workspace,
     /// Variances of the batch: first unbiased, then biased.
     variance: Vec<f64>,
-    /// Mean, scale and bias with which the batch is normalised.
+    /// Mean, scale and bias with which the batch is normalised, and the activation of the outputs.
     normalization: Normalization,
 }
 
@@ -176,7 +178,7 @@ impl BatchNorm {
 
     pub(crate) fn inference(&self) -> &Inference {
         self.inference.get_or_init(|| {
-            let mut normalization = Normalization::default();
+            let mut normalization = Normalization { activation: self.activation(), ..Normalization::default() };
             let statistics = Statistics { mean: &self.running_mean, mean_low: None, variance: &self.running_var };
             parameters::fill_double(&mut normalization, statistics, self.eps, self.weight_bias());
             // Whatever the precision, because `Inference::with_precision` may change it.

@@ -370,6 +370,7 @@ impl fmt::Debug for BatchNorm {
             .field("num_batches_tracked", &self.num_batches_tracked)
             .field("path", &self.path)
             .field("precision", &self.precision)
+            .field("activation", &self.activation())
             .finish_non_exhaustive()
     }
 }

@@ -201,12 +201,12 @@ fn map<F, C, T, const P: usize, const ROUND: bool>(
     for<'a> Map<'a, Activated<Residual<F, ROUND>>, C, T, P, 2>: Job<Output = ()>,
 {
     let Slices { layout, x, residual, y } = slices;
-    let (start, store, limit) = (0, StorePolicy::choose(x.is_none(), y), activation.limit());
+    let (start, store, relu) = (0, StorePolicy::choose(x.is_none(), y), activation == Activation::Relu);
     if let Some(residual) = residual {
-        let (formula, inputs) = (Activated { formula: Residual(formula), limit }, [x, Some(residual)]);
+        let (formula, inputs) = (Activated { formula: Residual(formula), relu }, [x, Some(residual)]);
         return on_threads(path, Map { formula, parameters, layout, start, inputs, y, store });
     }
-    let formula = Activated { formula, limit };
+    let formula = Activated { formula, relu };
     on_threads(path, Map { formula, parameters, layout, start, inputs: [x], y, store });
 }
 

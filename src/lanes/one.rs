@@ -47,8 +47,8 @@ macro_rules! one_lane {
             }
 
             #[inline(always)]
-            fn zero_up_to(self, limit: f32) -> Self {
-                if self <= <$scalar>::from(limit) { 0.0 } else { self }
+            fn relu(self) -> Self {
+                if self <= 0.0 { 0.0 } else { self }
             }
 
             #[inline(always)]

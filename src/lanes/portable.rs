@@ -81,9 +81,9 @@ macro_rules! portable {
             }
 
             #[inline(always)]
-            fn zero_up_to(self, limit: f32) -> Self {
-                let limit = $vector::splat(limit.into());
-                $name(self.0.simd_le(limit).select($vector::splat(0.0), self.0))
+            fn relu(self) -> Self {
+                let zero = $vector::splat(0.0);
+                $name(self.0.simd_le(zero).select(zero, self.0))
             }
 
             #[inline(always)]

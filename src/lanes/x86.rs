@@ -130,9 +130,9 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
-            fn zero_up_to(self, limit: f32) -> Self {
+            fn relu(self) -> Self {
                 // SAFETY: lanes exist only with a token, which proves the features.
-                $name(unsafe { $parts::$scalar::zero_up_to(self.0, $splat(limit.into())) })
+                $name(unsafe { $parts::$scalar::relu(self.0) })
             }
 
             #[inline(always)]
@@ -389,8 +389,8 @@ mod avx2_parts {
 
         #[inline]
         #[target_feature(enable = "avx2")]
-        pub(in super::super) fn zero_up_to(x: __m256d, limit: __m256d) -> __m256d {
-            _mm256_and_pd(_mm256_cmp_pd::<_CMP_NLE_UQ>(x, limit), x)
+        pub(in super::super) fn relu(x: __m256d) -> __m256d {
+            _mm256_and_pd(_mm256_cmp_pd::<_CMP_NLE_UQ>(x, _mm256_setzero_pd()), x)
         }
 
         #[inline]
@@ -436,8 +436,8 @@ mod avx2_parts {
 
         #[inline]
         #[target_feature(enable = "avx2")]
-        pub(in super::super) fn zero_up_to(x: __m256, limit: __m256) -> __m256 {
-            _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x, limit), x)
+        pub(in super::super) fn relu(x: __m256) -> __m256 {
+            _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x, _mm256_setzero_ps()), x)
         }
 
         #[inline]
@@ -496,8 +496,8 @@ mod avx512_parts {
 
         #[inline]
         #[target_feature(enable = "avx512f")]
-        pub(in super::super) fn zero_up_to(x: __m512d, limit: __m512d) -> __m512d {
-            _mm512_maskz_mov_pd(_mm512_cmp_pd_mask::<_CMP_NLE_UQ>(x, limit), x)
+        pub(in super::super) fn relu(x: __m512d) -> __m512d {
+            _mm512_maskz_mov_pd(_mm512_cmp_pd_mask::<_CMP_NLE_UQ>(x, _mm512_setzero_pd()), x)
         }
 
         #[inline]
@@ -540,8 +540,8 @@ mod avx512_parts {
 
         #[inline]
         #[target_feature(enable = "avx512f")]
-        pub(in super::super) fn zero_up_to(x: __m512, limit: __m512) -> __m512 {
-            _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(x, limit), x)
+        pub(in super::super) fn relu(x: __m512) -> __m512 {
+            _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(x, _mm512_setzero_ps()), x)
         }
 
         #[inline]

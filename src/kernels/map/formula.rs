@@ -48,18 +48,21 @@ impl<F: Formula<P, 1>, const P: usize, const ROUND: bool> Formula<P, 2> for Resi
     }
 }
 
-/// Replaces results of a formula that are at most `limit` by 0.0. The limit is a value, not a type, so that one kernel
-/// serves all activations: 0 for ReLU, NaN for none, because no result is at most NaN. Rounding to f32 afterwards gives
-/// the same bits as rounding before: it changes no sign, and what it rounds to 0 becomes -0.0 only below 0.
+/// Applies ReLU to the result of a formula, or does not: `relu` is a value, not a type, so that one kernel serves both.
+/// (The branch is the same in each iteration of a loop, and costs nothing that can be measured.)
+///
+/// Rounding the result to f32 afterwards gives the same bits as rounding it before: a value above 0 does not become
+/// -0.0, and no other value is left.
 #[derive(Clone, Copy)]
 pub(crate) struct Activated<F> {
     pub(crate) formula: F,
-    pub(crate) limit: f32,
+    pub(crate) relu: bool,
 }
 
 impl<F: Formula<P, I>, const P: usize, const I: usize> Formula<P, I> for Activated<F> {
     #[inline(always)]
     fn apply<L: Lanes>(self, parameters: [L; P], inputs: [L; I]) -> L {
-        self.formula.apply(parameters, inputs).zero_up_to(self.limit)
+        let y = self.formula.apply(parameters, inputs);
+        if self.relu { y.relu() } else { y }
     }
 }
