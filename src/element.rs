@@ -38,8 +38,11 @@ pub enum ByElement<A, B> {
 /// Values to read.
 pub(crate) type Input<'a> = ByElement<&'a [f32], &'a [f64]>;
 
-/// The input and the output. The input is `None` if the operation is in place.
-pub(crate) type InOut<'a> = ByElement<(Option<&'a [f32]>, &'a mut [f32]), (Option<&'a [f64]>, &'a mut [f64])>;
+/// Inputs and an output, of one type.
+pub(crate) type Slices<'a, T, const N: usize> = ([Option<&'a [T]>; N], &'a mut [T]);
+
+/// Inputs and the output. An input may be missing: the first one, if the operation is in place.
+pub(crate) type InOut<'a, const N: usize> = ByElement<Slices<'a, f32, N>, Slices<'a, f64, N>>;
 
 /// Seals [`Element`]: callers can neither implement this trait nor call its methods, because they cannot create an
 /// [`Internal`].
@@ -47,8 +50,8 @@ pub trait Concrete: Sized {
     /// Wraps values to read with their concrete type.
     fn input(values: &[Self], _: Internal) -> Input<'_>;
 
-    /// Wraps an input and an output with their concrete type.
-    fn in_out<'a>(x: Option<&'a [Self]>, y: &'a mut [Self], _: Internal) -> InOut<'a>;
+    /// Wraps inputs and an output with their concrete type.
+    fn in_out<'a, const N: usize>(inputs: [Option<&'a [Self]>; N], y: &'a mut [Self], _: Internal) -> InOut<'a, N>;
 }
 
 /// An argument that only this crate can create.
@@ -74,8 +77,8 @@ impl Concrete for f32 {
         ByElement::F32(values)
     }
 
-    fn in_out<'a>(x: Option<&'a [Self]>, y: &'a mut [Self], _: Internal) -> InOut<'a> {
-        ByElement::F32((x, y))
+    fn in_out<'a, const N: usize>(inputs: [Option<&'a [Self]>; N], y: &'a mut [Self], _: Internal) -> InOut<'a, N> {
+        ByElement::F32((inputs, y))
     }
 }
 
@@ -96,7 +99,7 @@ impl Concrete for f64 {
         ByElement::F64(values)
     }
 
-    fn in_out<'a>(x: Option<&'a [Self]>, y: &'a mut [Self], _: Internal) -> InOut<'a> {
-        ByElement::F64((x, y))
+    fn in_out<'a, const N: usize>(inputs: [Option<&'a [Self]>; N], y: &'a mut [Self], _: Internal) -> InOut<'a, N> {
+        ByElement::F64((inputs, y))
     }
 }

@@ -61,6 +61,7 @@
 compile_error!("batchnorm needs its feature `std`: builds without the standard library are not supported yet");
 
 mod accumulator;
+mod activation;
 mod batch;
 mod batch_norm;
 mod element;
@@ -76,6 +77,7 @@ mod stream;
 mod tuning;
 
 pub use accumulator::Accumulator;
+pub use activation::Activation;
 pub use batch::{Batch, BatchMut};
 pub use batch_norm::{Averaging, BatchNorm, FewValues, Inference, NonFinite};
 pub use element::Element;

@@ -176,7 +176,7 @@ impl BatchNorm {
         self.check_moments(moments, x.layout())?;
         check_same(x.layout(), y.layout())?;
         self.step_with::<T>(moments, running)?;
-        self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), y.data_mut());
+        self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), None, y.data_mut());
         Ok(())
     }
 
@@ -188,7 +188,7 @@ impl BatchNorm {
     ) -> Result<()> {
         self.check_moments(moments, x.layout())?;
         self.step_with::<T>(moments, running)?;
-        self.path.normalize(&self.normalization, self.precision, x.layout(), None, x.data_mut());
+        self.path.normalize(&self.normalization, self.precision, x.layout(), None, None, x.data_mut());
         Ok(())
     }
 

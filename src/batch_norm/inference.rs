@@ -16,8 +16,9 @@ use crate::{Batch, BatchMut, Element, Path, Precision, Result};
 /// |---|---|---|
 /// | path | that of the layer | [`Inference::with_path`]; results do not depend on it |
 /// | precision | that of the layer | [`Inference::with_precision`] |
+/// | activation | that of the layer | [`Inference::with_activation`] |
 ///
-/// `==` compares the precision, and the mean, scale and bias of each feature bit for bit, except that any NaN equals
+/// `==` compares the precision, the activation, and the mean, scale and bias of each feature bit for bit, except that any NaN equals
 /// any other NaN. It ignores the path, because results do not depend on it.
 ///
 /// ```
@@ -34,9 +35,9 @@ use crate::{Batch, BatchMut, Element, Path, Precision, Result};
 #[derive(Clone)]
 #[must_use]
 pub struct Inference {
-    normalization: Normalization,
-    path: Path,
-    precision: Precision,
+    pub(super) normalization: Normalization,
+    pub(super) path: Path,
+    pub(super) precision: Precision,
 }
 
 impl Inference {
@@ -164,7 +165,7 @@ impl Inference {
     pub fn forward<T: Element>(&self, x: Batch<'_, T>, mut y: BatchMut<'_, T>) -> Result<()> {
         check_features(self.num_features(), x.layout())?;
         check_same(x.layout(), y.layout())?;
-        self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), y.data_mut());
+        self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), None, y.data_mut());
         Ok(())
     }
 
@@ -182,7 +183,7 @@ impl Inference {
     /// ```
     pub fn forward_in_place<T: Element>(&self, mut x: BatchMut<'_, T>) -> Result<()> {
         check_features(self.num_features(), x.layout())?;
-        self.path.normalize(&self.normalization, self.precision, x.layout(), None, x.data_mut());
+        self.path.normalize(&self.normalization, self.precision, x.layout(), None, None, x.data_mut());
         Ok(())
     }
 }
@@ -200,6 +201,7 @@ impl fmt::Debug for Inference {
             .field("num_features", &self.num_features())
             .field("path", &self.path)
             .field("precision", &self.precision)
+            .field("activation", &self.activation())
             .finish_non_exhaustive()
     }
 }

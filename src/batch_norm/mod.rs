@@ -1,6 +1,7 @@
 //! The layer: parameters, running statistics, training and evaluation.
 
 mod checks;
+mod fused;
 mod halves;
 mod inference;
 mod options;
@@ -36,6 +37,7 @@ use crate::{Batch, BatchMut, Element, Moments, Path, Precision, Result};
 /// | their variance | unbiased: 1 | always 1 | [`BatchNorm::with_running_ddof`] |
 /// | too few values per feature | error | always | [`BatchNorm::with_few_values`] |
 /// | NaN and infinity in training | let through | always | [`BatchNorm::with_non_finite`] |
+/// | activation | [`Activation::None`](crate::Activation::None) | | [`BatchNorm::with_activation`] |
 /// | path | [`Path::Auto`] | | [`BatchNorm::with_path`]; results do not depend on it |
 /// | precision | [`Precision::Single`] | | [`BatchNorm::with_precision`]: how f32 batches are normalised |
 ///
@@ -95,7 +97,7 @@ pub struct BatchNorm {
     workspace: Workspace,
     /// Variances of the batch: first those for the running ones, then the population's.
     variance: Vec<f64>,
-    /// Mean, scale and bias with which the batch is normalised.
+    /// Mean, scale and bias with which the batch is normalised, and the activation of the outputs.
     normalization: Normalization,
 }
 
@@ -130,7 +132,7 @@ impl BatchNorm {
         check_features(self.num_features, x.layout())?;
         check_same(x.layout(), y.layout())?;
         self.train_step(x)?;
-        self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), y.data_mut());
+        self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), None, y.data_mut());
         Ok(())
     }
 
@@ -150,7 +152,7 @@ impl BatchNorm {
     pub fn forward_train_in_place<T: Element>(&mut self, mut x: BatchMut<'_, T>) -> Result<()> {
         check_features(self.num_features, x.layout())?;
         self.train_step(x.as_batch())?;
-        self.path.normalize(&self.normalization, self.precision, x.layout(), None, x.data_mut());
+        self.path.normalize(&self.normalization, self.precision, x.layout(), None, None, x.data_mut());
         Ok(())
     }
 
@@ -251,7 +253,7 @@ impl BatchNorm {
     }
 
     fn frozen(&self, statistics: Statistics<'_>) -> Inference {
-        let mut normalization = Normalization::default();
+        let mut normalization = Normalization { activation: self.activation(), ..Normalization::default() };
         parameters::fill_double(self.path, &mut normalization, statistics, self.eps, self.weight_bias());
         // Whatever the precision, because `Inference::with_precision` may change it.
         parameters::fill_single(self.path, &mut normalization, statistics.mean_low, self.weight_bias());

@@ -119,7 +119,7 @@ const IDENTITY: [f64; 3] = [0.0, 1.0, -0.0];
 /// A feature whose parameters are out of range is left to f64. Its own parameters alone decide this, so no feature's
 /// bits depend on another feature or on the data. The kernels that compute in f32 leave its values as they are.
 pub(super) fn fill_single(path: Path, to: &mut Normalization, mean_low: Option<&[f64]>, layer: WeightBias<'_>) {
-    let Normalization { double, single, only_double, factored } = to;
+    let Normalization { double, single, only_double, factored, .. } = to;
     let [mean, scale, _] = double.arrays();
     only_double.clear();
     single.set(mean.len(), |[high, low, to_scale, to_bias]| {

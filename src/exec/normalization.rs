@@ -2,13 +2,13 @@
 
 use crate::element::{ByElement, INTERNAL};
 use crate::kernels::KernelElement;
-use crate::kernels::map::{Formula, Map, Normalize, NormalizeSingle, Parameters, StorePolicy};
+use crate::kernels::map::{Activated, Formula, Map, Normalize, NormalizeSingle, Parameters, Residual, StorePolicy};
 use crate::lanes::Job;
 use crate::layout::Layout;
-use crate::spec::{fallback, scalar};
+use crate::spec::{Epilogue, fallback, scalar};
 #[cfg(feature = "rayon")]
 use crate::tuning::PARALLEL_NORMALIZE;
-use crate::{Element, Path};
+use crate::{Activation, Element, Path};
 
 /// The arithmetic in which f32 batches are normalised. f64 batches are always normalised in f64, and mean and variance
 /// are always computed in f64.
@@ -48,99 +48,176 @@ pub(crate) struct Normalization {
     /// High and low word of the mean, scale and bias of each feature, for computing in f32. Not set where only f64 is
     /// needed.
     pub(crate) single: Parameters<f32, 4>,
-    /// The features whose parameters are out of f32's range. The kernels that compute in f32 leave their values as they
-    /// are.
+    /// The features whose parameters are out of f32's range. The parameters for f32 leave their values as they are.
     pub(crate) only_double: Vec<usize>,
-    /// The features whose scale is out of f64's range, too. All kernels leave their values as they are.
+    /// The features whose scale is out of f64's range, too. All parameters leave their values as they are.
     pub(crate) factored: Vec<fallback::FactoredScale>,
+    /// The last step of each value.
+    pub(crate) activation: Activation,
 }
 
-/// Compares the parameters for f64, from which the others are made.
+/// Compares the parameters for f64, from which the others are made, and the activation.
 impl PartialEq for Normalization {
     fn eq(&self, other: &Self) -> bool {
-        self.double == other.double && self.factored == other.factored
+        self.double == other.double && self.factored == other.factored && self.activation == other.activation
     }
 }
 
+impl Normalization {
+    /// Runs a kernel, which completes all features but leaves the values of `only_double` and `factored` unnormalised;
+    /// these are normalised by plain code.
+    ///
+    /// In place, they are normalised before: the kernel then adds the residual and applies the activation. Out of place,
+    /// where it reads `x`, they are written once more after it.
+    fn run<T: Element>(&self, only_double: &[usize], slices: Slices<'_, T>, kernel: impl FnOnce(Slices<'_, T>)) {
+        let Slices { layout, x, residual, y } = slices;
+        let Some(x) = x else {
+            self.fall_back(only_double, layout, y);
+            return kernel(Slices { layout, x, residual, y });
+        };
+        kernel(Slices { layout, x: Some(x), residual, y });
+        let features = || only_double.iter().copied().chain(self.factored.iter().map(|of| of.feature));
+        for feature in features() {
+            fallback::copy_feature(layout, feature, x, y);
+        }
+        self.fall_back(only_double, layout, y);
+        for feature in features() {
+            self.epilogue(residual).apply_to_feature(layout, feature, y);
+        }
+    }
+
+    /// Normalises in place, in plain code, the values of the features that the kernels leave as they are: those of
+    /// `only_double` and `factored`.
+    fn fall_back<T: Element>(&self, only_double: &[usize], layout: Layout, y: &mut [T]) {
+        for &feature in only_double {
+            fallback::normalize(layout, feature, self.double.feature(feature), y);
+        }
+        for feature in &self.factored {
+            feature.normalize(layout, y);
+        }
+    }
+
+    fn epilogue<'a, T>(&self, residual: Option<&'a [T]>) -> Epilogue<'a, T> {
+        Epilogue { residual, activation: self.activation }
+    }
+}
+
+/// The slices of a call.
+struct Slices<'a, T> {
+    layout: Layout,
+    /// Without `x`, the input is `y` itself, in place.
+    x: Option<&'a [T]>,
+    residual: Option<&'a [T]>,
+    y: &'a mut [T],
+}
+
 impl Path {
-    /// Normalises `x` into `y` (or `y` in place).
+    /// Normalises `x` into `y` (or `y` in place), adds the residual if there is one, and applies the activation.
     pub(crate) fn normalize<T: Element>(
         self,
         normalization: &Normalization,
         precision: Precision,
         layout: Layout,
         x: Option<&[T]>,
+        residual: Option<&[T]>,
         y: &mut [T],
     ) {
         if y.is_empty() {
             return;
         }
-        match (T::in_out(x, y, INTERNAL), precision) {
-            (ByElement::F32((x, y)), Precision::Single) => single(self, normalization, layout, x, y),
-            (ByElement::F32((x, y)), Precision::Double) => double_f32(self, normalization, layout, x, y),
-            (ByElement::F64((x, y)), _) => double_f64(self, normalization, layout, x, y),
+        match T::in_out([x, residual], y, INTERNAL) {
+            ByElement::F32(([x, residual], y)) => {
+                let slices = Slices { layout, x, residual, y };
+                match precision {
+                    Precision::Single => single(self, normalization, slices),
+                    Precision::Double => double_f32(self, normalization, slices),
+                }
+            }
+            ByElement::F64(([x, residual], y)) => {
+                double_f64(self, normalization, Slices { layout, x, residual, y });
+            }
         }
     }
 }
 
 // These three functions are not generic, so that the kernels below them are compiled in this crate (see `concrete!`).
 
-/// Normalises f32 values in f32; then, in plain f64 code, those of the features that f32 cannot hold.
+/// Normalises f32 values in f32, and in f64 those of the features that f32 cannot hold.
 #[inline(never)]
-fn single(path: Path, normalization: &Normalization, layout: Layout, x: Option<&[f32]>, y: &mut [f32]) {
-    let Normalization { double, single, only_double, factored } = normalization;
+fn single(path: Path, normalization: &Normalization, slices: Slices<'_, f32>) {
+    let (parameters, only_double) = (&normalization.single, &normalization.only_double);
     if path == Path::Scalar {
-        scalar::normalize_single(layout, |feature| single.feature(feature), x, y);
-    } else {
-        map(path, NormalizeSingle, single, layout, x, y);
+        let Slices { layout, x, residual, y } = slices;
+        scalar::normalize_single(layout, |feature| parameters.feature(feature), x, y);
+        normalization.fall_back(only_double, layout, y);
+        return normalization.epilogue(residual).apply(y);
     }
-    for &feature in only_double {
-        fallback::normalize(layout, feature, double.feature(feature), y);
-    }
-    for feature in factored {
-        feature.normalize(layout, y);
-    }
+    let activation = normalization.activation;
+    normalization.run(only_double, slices, |slices| {
+        map::<_, _, _, 4, false>(path, NormalizeSingle, parameters, activation, slices);
+    });
 }
 
+/// Normalises f32 values in f64.
 #[inline(never)]
-fn double_f32(path: Path, normalization: &Normalization, layout: Layout, x: Option<&[f32]>, y: &mut [f32]) {
-    double(path, normalization, layout, x, y);
+fn double_f32(path: Path, normalization: &Normalization, slices: Slices<'_, f32>) {
+    double::<_, true>(path, normalization, slices);
 }
 
+/// Normalises f64 values.
 #[inline(never)]
-fn double_f64(path: Path, normalization: &Normalization, layout: Layout, x: Option<&[f64]>, y: &mut [f64]) {
-    double(path, normalization, layout, x, y);
+fn double_f64(path: Path, normalization: &Normalization, slices: Slices<'_, f64>) {
+    double::<_, false>(path, normalization, slices);
 }
 
-/// Normalises values in f64; then, in plain code, those of the features whose scale f64 cannot hold.
-fn double<T: KernelElement>(path: Path, normalization: &Normalization, layout: Layout, x: Option<&[T]>, y: &mut [T]) {
+/// Normalises values in f64. `ROUND`: their type is f32.
+#[inline(always)]
+fn double<T: KernelElement, const ROUND: bool>(path: Path, normalization: &Normalization, slices: Slices<'_, T>) {
     let parameters = &normalization.double;
     if path == Path::Scalar {
+        let Slices { layout, x, residual, y } = slices;
         scalar::normalize(layout, |feature| parameters.feature(feature), x, y);
-    } else {
-        map(path, Normalize, parameters, layout, x, y);
+        normalization.fall_back(&[], layout, y);
+        return normalization.epilogue(residual).apply(y);
     }
-    for feature in &normalization.factored {
-        feature.normalize(layout, y);
-    }
+    let activation = normalization.activation;
+    normalization.run(&[], slices, |slices| {
+        map::<_, _, _, 3, ROUND>(path, Normalize, parameters, activation, slices);
+    });
 }
 
-/// Runs the map kernel on one thread or on several.
-fn map<F, C, T, const P: usize>(
+/// Runs the kernel of a formula, with the residual if there is one, and the activation.
+fn map<F, C, T, const P: usize, const ROUND: bool>(
     path: Path,
     formula: F,
     parameters: &Parameters<C, P>,
-    layout: Layout,
-    x: Option<&[T]>,
-    y: &mut [T],
+    activation: Activation,
+    slices: Slices<'_, T>,
 ) where
     F: Formula<P, 1> + Sync,
     C: Sync,
     T: KernelElement,
-    for<'a> Map<'a, F, C, T, P, 1>: Job<Output = ()>,
+    for<'a> Map<'a, Activated<F>, C, T, P, 1>: Job<Output = ()>,
+    for<'a> Map<'a, Activated<Residual<F, ROUND>>, C, T, P, 2>: Job<Output = ()>,
 {
-    let store = StorePolicy::choose(x.is_none(), y);
-    let map = Map { formula, parameters, layout, start: 0, inputs: [x], y, store };
+    let Slices { layout, x, residual, y } = slices;
+    let (start, store, relu) = (0, StorePolicy::choose(x.is_none(), y), activation == Activation::Relu);
+    if let Some(residual) = residual {
+        let (formula, inputs) = (Activated { formula: Residual(formula), relu }, [x, Some(residual)]);
+        return on_threads(path, Map { formula, parameters, layout, start, inputs, y, store });
+    }
+    let formula = Activated { formula, relu };
+    on_threads(path, Map { formula, parameters, layout, start, inputs: [x], y, store });
+}
+
+/// Runs the map kernel on one thread or on several.
+fn on_threads<F, C, T, const P: usize, const I: usize>(path: Path, map: Map<'_, F, C, T, P, I>)
+where
+    F: Formula<P, I> + Sync,
+    C: Sync,
+    T: KernelElement,
+    for<'a> Map<'a, F, C, T, P, I>: Job<Output = ()>,
+{
     #[cfg(feature = "rayon")]
     if path.forks(size_of_val(map.y), PARALLEL_NORMALIZE) {
         return super::parallel::map(path.isa(), map);

@@ -48,12 +48,12 @@ impl Path {
         x: &[T],
         y: &mut [T],
     ) {
-        match T::in_out(Some(x), y, INTERNAL) {
-            ByElement::F32((x, y)) => {
+        match T::in_out([Some(x)], y, INTERNAL) {
+            ByElement::F32(([x], y)) => {
                 let x = x.unwrap_or_default();
                 standardize_f32(self, Standardized { blocks, per_weight, added, limit, x, y });
             }
-            ByElement::F64((x, y)) => {
+            ByElement::F64(([x], y)) => {
                 let x = x.unwrap_or_default();
                 standardize_f64(self, Standardized { blocks, per_weight, added, limit, x, y });
             }

@@ -52,6 +52,10 @@ pub(crate) trait Lanes: Copy {
     fn mul(self, other: Self) -> Self;
     /// Returns the first `first` lanes of `self` and the other lanes of `other`.
     fn blend(self, first: usize, other: Self) -> Self;
+    /// Returns 0.0 in the lanes that are at most 0, and the other lanes, NaN among them, as they are.
+    fn relu(self) -> Self;
+    /// Rounds the lanes to f32.
+    fn round_to_f32(self) -> Self;
 }
 
 /// The operations that sums need in addition to [`Lanes`].

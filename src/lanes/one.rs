@@ -45,6 +45,18 @@ macro_rules! one_lane {
             fn blend(self, first: usize, other: Self) -> Self {
                 if first == 0 { other } else { self }
             }
+
+            #[inline(always)]
+            fn relu(self) -> Self {
+                if self <= 0.0 { 0.0 } else { self }
+            }
+
+            #[inline(always)]
+            #[allow(clippy::cast_possible_truncation, reason = "rounding to f32 is what this does")]
+            #[allow(clippy::unnecessary_cast, reason = "for f64")]
+            fn round_to_f32(self) -> Self {
+                <$scalar>::from(self as f32)
+            }
         }
     };
 }

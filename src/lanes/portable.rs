@@ -37,7 +37,7 @@ const LANES: usize = 4;
 
 /// Implements the arithmetic, which is the same for both types.
 macro_rules! portable {
-    ($name:ident, $vector:ident, $scalar:ty, $add:path, $sub:path, $mul:path) => {
+    ($name:ident, $vector:ident, $scalar:ty, $add:path, $sub:path, $mul:path, |$x:ident| $round:expr) => {
         impl Lanes for $name {
             type Scalar = $scalar;
             type Token = Portable;
@@ -79,12 +79,26 @@ macro_rules! portable {
                 let index = $vector::new([0.0, 1.0, 2.0, 3.0]);
                 $name(index.simd_lt($vector::splat(first as $scalar)).select(self.0, other.0))
             }
+
+            #[inline(always)]
+            fn relu(self) -> Self {
+                let zero = $vector::splat(0.0);
+                $name(self.0.simd_le(zero).select(zero, self.0))
+            }
+
+            #[inline(always)]
+            fn round_to_f32(self) -> Self {
+                let $x = self.0;
+                $name($round)
+            }
         }
     };
 }
 
-portable!(PortableF64, f64x4, f64, Add::add, Sub::sub, Mul::mul);
-portable!(PortableF32, f32x4, f32, add_f32, sub_f32, mul_f32);
+portable!(PortableF64, f64x4, f64, Add::add, Sub::sub, Mul::mul, |x| {
+    f64x4::new(x.to_array().map(|x| f64::from(f32::from_f64(x))))
+});
+portable!(PortableF32, f32x4, f32, add_f32, sub_f32, mul_f32, |x| x);
 
 /// Whether vectors of f32 flush subnormal numbers to 0, as those of AltiVec do in the mode that Linux chooses. Compilers
 /// use them for four adjacent lanes all the same.

@@ -128,6 +128,18 @@ macro_rules! lanes {
                 // SAFETY: lanes exist only with a token, which proves the features.
                 $name(unsafe { $parts::$scalar::blend(first, self.0, other.0) })
             }
+
+            #[inline(always)]
+            fn relu(self) -> Self {
+                // SAFETY: lanes exist only with a token, which proves the features.
+                $name(unsafe { $parts::$scalar::relu(self.0) })
+            }
+
+            #[inline(always)]
+            fn round_to_f32(self) -> Self {
+                // SAFETY: lanes exist only with a token, which proves the features.
+                $name(unsafe { $parts::$scalar::round_to_f32(self.0) })
+            }
         }
     };
 }
@@ -377,6 +389,18 @@ mod avx2_parts {
 
         #[inline]
         #[target_feature(enable = "avx2")]
+        pub(in super::super) fn relu(x: __m256d) -> __m256d {
+            _mm256_and_pd(_mm256_cmp_pd::<_CMP_NLE_UQ>(x, _mm256_setzero_pd()), x)
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(in super::super) fn round_to_f32(x: __m256d) -> __m256d {
+            _mm256_cvtps_pd(_mm256_cvtpd_ps(x))
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx2")]
         pub(in super::super) fn load_partial(from: &[f64], fill: __m256d) -> __m256d {
             let mask = _mm256_cvtepi32_epi64(mask(from.len()));
             // SAFETY: the mask selects the first `len` lanes, at most 4, so no value past the slice is read.
@@ -408,6 +432,18 @@ mod avx2_parts {
         #[target_feature(enable = "avx2")]
         pub(in super::super) fn blend(first: usize, a: __m256, b: __m256) -> __m256 {
             _mm256_blendv_ps(b, a, _mm256_castsi256_ps(mask(first)))
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(in super::super) fn relu(x: __m256) -> __m256 {
+            _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x, _mm256_setzero_ps()), x)
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        pub(in super::super) fn round_to_f32(x: __m256) -> __m256 {
+            x
         }
 
         #[inline]
@@ -459,6 +495,18 @@ mod avx512_parts {
         }
 
         #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn relu(x: __m512d) -> __m512d {
+            _mm512_maskz_mov_pd(_mm512_cmp_pd_mask::<_CMP_NLE_UQ>(x, _mm512_setzero_pd()), x)
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn round_to_f32(x: __m512d) -> __m512d {
+            _mm512_cvtps_pd(_mm512_cvtpd_ps(x))
+        }
+
+        #[inline]
         #[target_feature(enable = "avx512f,avx512vl")]
         pub(in super::super) fn load_partial(from: &[f64], fill: __m512d) -> __m512d {
             // SAFETY: the mask selects the first `len` lanes, at most 8, so no value past the slice is read.
@@ -488,6 +536,18 @@ mod avx512_parts {
         #[target_feature(enable = "avx512f")]
         pub(in super::super) fn blend(first: usize, a: __m512, b: __m512) -> __m512 {
             _mm512_mask_blend_ps(mask(first), b, a)
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn relu(x: __m512) -> __m512 {
+            _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(x, _mm512_setzero_ps()), x)
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn round_to_f32(x: __m512) -> __m512 {
+            x
         }
 
         #[inline]

@@ -51,7 +51,7 @@ impl Moments {
             Some(0) => out.fill(T::from_f64(f64::NAN)),
             Some(count) => {
                 let (moments, degrees_of_freedom) = (self.slices(), degrees_of_freedom(count, ddof));
-                match T::in_out(None, out, INTERNAL) {
+                match T::in_out([], out, INTERNAL) {
                     ByElement::F32((_, to)) => variances_f32(Variances { moments, degrees_of_freedom, to }),
                     ByElement::F64((_, to)) => variances_f64(Variances { moments, degrees_of_freedom, to }),
                 }

@@ -4,6 +4,8 @@
 //! Such chunks are rare, so this is plain code. All paths share it, because it is part of the definition of the result
 //! (step 5 of [`spec::order`](crate::spec::order)).
 
+use std::ops::Range;
+
 use super::double_double::{product, quotient, triple, two_sum};
 use super::{DoubleDouble, FeatureMoments, TripleDouble, power_of_two, same_bits};
 use crate::{Element, Layout};
@@ -145,18 +147,30 @@ impl FactoredScale {
 }
 
 /// Normalises the values of a feature in place, in f64, because its parameters are out of f32's range.
-pub(crate) fn normalize(layout: Layout, feature: usize, [mean, scale, bias]: [f64; 3], y: &mut [f32]) {
+pub(crate) fn normalize<T: Element>(layout: Layout, feature: usize, [mean, scale, bias]: [f64; 3], y: &mut [T]) {
     map_feature(layout, feature, y, |x| (x - mean) * scale + bias);
+}
+
+/// Copies the values of one feature of a batch that has values.
+pub(crate) fn copy_feature<T: Element>(layout: Layout, feature: usize, x: &[T], y: &mut [T]) {
+    for range in ranges(layout, feature, y.len()) {
+        y[range.clone()].copy_from_slice(&x[range]);
+    }
 }
 
 /// Maps the values of one feature of a batch that has values.
 fn map_feature<T: Element>(layout: Layout, feature: usize, y: &mut [T], map: impl Fn(f64) -> f64) {
-    let (inner, block) = (layout.inner(), layout.features() * layout.inner());
-    for block in y.chunks_exact_mut(block) {
-        for y in &mut block[feature * inner..][..inner] {
+    for range in ranges(layout, feature, y.len()) {
+        for y in &mut y[range] {
             *y = T::from_f64(map(y.to_f64()));
         }
     }
+}
+
+/// Returns where the values of one feature lie in a batch of `len` values.
+pub(super) fn ranges(layout: Layout, feature: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
+    let (inner, block) = (layout.inner(), layout.features() * layout.inner());
+    (feature * inner..len).step_by(block).map(move |start| start..start + inner)
 }
 
 impl PartialEq for FactoredScale {

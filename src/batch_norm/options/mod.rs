@@ -276,6 +276,7 @@ impl fmt::Debug for BatchNorm {
             .field("num_values_tracked", &self.num_values_tracked)
             .field("path", &self.path)
             .field("precision", &self.precision)
+            .field("activation", &self.activation())
             .finish_non_exhaustive()
     }
 }

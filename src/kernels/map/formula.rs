@@ -2,8 +2,8 @@
 
 use crate::lanes::Lanes;
 
-/// A formula with `P` parameters per feature and `I` inputs of the same layout. An epilogue (an activation, a residual
-/// input) is a formula that wraps another one.
+/// A formula with `P` parameters per feature and `I` inputs of the same layout. An epilogue ([`Residual`],
+/// [`Activated`]) is a formula that wraps another one.
 pub(crate) trait Formula<const P: usize, const I: usize>: Copy {
     /// Applies the formula. It performs the same operations in every lane, whatever the number of lanes.
     fn apply<L: Lanes>(self, parameters: [L; P], inputs: [L; I]) -> L;
@@ -32,5 +32,37 @@ impl Formula<4, 1> for NormalizeSingle {
     #[inline(always)]
     fn apply<L: Lanes>(self, [mean_high, mean_low, scale, bias]: [L; 4], [x]: [L; 1]) -> L {
         x.sub(mean_high).sub(mean_low).mul(scale).add(bias)
+    }
+}
+
+/// Adds a second input, a residual, to the result of a formula of one input. `ROUND`: rounds that result to f32 first,
+/// as if it had been stored. (A sum of two f32 that is rounded to f64 and then to f32 is rounded as if once.)
+#[derive(Clone, Copy)]
+pub(crate) struct Residual<F, const ROUND: bool>(pub(crate) F);
+
+impl<F: Formula<P, 1>, const P: usize, const ROUND: bool> Formula<P, 2> for Residual<F, ROUND> {
+    #[inline(always)]
+    fn apply<L: Lanes>(self, parameters: [L; P], [x, residual]: [L; 2]) -> L {
+        let y = self.0.apply(parameters, [x]);
+        if ROUND { y.round_to_f32().add(residual) } else { y.add(residual) }
+    }
+}
+
+/// Applies ReLU to the result of a formula, or does not: `relu` is a value, not a type, so that one kernel serves both.
+/// (The branch is the same in each iteration of a loop, and costs nothing that can be measured.)
+///
+/// Rounding the result to f32 afterwards gives the same bits as rounding it before: a value above 0 does not become
+/// -0.0, and no other value is left.
+#[derive(Clone, Copy)]
+pub(crate) struct Activated<F> {
+    pub(crate) formula: F,
+    pub(crate) relu: bool,
+}
+
+impl<F: Formula<P, I>, const P: usize, const I: usize> Formula<P, I> for Activated<F> {
+    #[inline(always)]
+    fn apply<L: Lanes>(self, parameters: [L; P], inputs: [L; I]) -> L {
+        let y = self.formula.apply(parameters, inputs);
+        if self.relu { y.relu() } else { y }
     }
 }
