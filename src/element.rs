@@ -41,6 +41,13 @@ pub(crate) type Input<'a> = ByElement<&'a [f32], &'a [f64]>;
 /// The input and the output. The input is `None` if the operation is in place.
 pub(crate) type InOut<'a> = ByElement<(Option<&'a [f32]>, &'a mut [f32]), (Option<&'a [f64]>, &'a mut [f64])>;
 
+/// Several inputs, each optional.
+pub(crate) type Inputs<'a, const N: usize> = ByElement<[Option<&'a [f32]>; N], [Option<&'a [f64]>; N]>;
+
+/// Several inputs and the output.
+pub(crate) type InputsOut<'a, const N: usize> =
+    ByElement<([Option<&'a [f32]>; N], &'a mut [f32]), ([Option<&'a [f64]>; N], &'a mut [f64])>;
+
 /// Seals [`Element`]: callers can neither implement this trait nor call its methods, because they cannot create an
 /// [`Internal`].
 pub trait Concrete: Sized {
@@ -49,6 +56,16 @@ pub trait Concrete: Sized {
 
     /// Wraps an input and an output with their concrete type.
     fn in_out<'a>(x: Option<&'a [Self]>, y: &'a mut [Self], _: Internal) -> InOut<'a>;
+
+    /// Wraps several inputs, some of which may be left out, with their concrete type.
+    fn inputs<const N: usize>(inputs: [Option<&[Self]>; N], _: Internal) -> Inputs<'_, N>;
+
+    /// Wraps several inputs and an output with their concrete type.
+    fn inputs_out<'a, const N: usize>(
+        inputs: [Option<&'a [Self]>; N],
+        out: &'a mut [Self],
+        _: Internal,
+    ) -> InputsOut<'a, N>;
 }
 
 /// An argument that only this crate can create.
@@ -77,6 +94,18 @@ impl Concrete for f32 {
     fn in_out<'a>(x: Option<&'a [Self]>, y: &'a mut [Self], _: Internal) -> InOut<'a> {
         ByElement::F32((x, y))
     }
+
+    fn inputs<const N: usize>(inputs: [Option<&[Self]>; N], _: Internal) -> Inputs<'_, N> {
+        ByElement::F32(inputs)
+    }
+
+    fn inputs_out<'a, const N: usize>(
+        inputs: [Option<&'a [Self]>; N],
+        out: &'a mut [Self],
+        _: Internal,
+    ) -> InputsOut<'a, N> {
+        ByElement::F32((inputs, out))
+    }
 }
 
 impl Element for f64 {
@@ -98,5 +127,17 @@ impl Concrete for f64 {
 
     fn in_out<'a>(x: Option<&'a [Self]>, y: &'a mut [Self], _: Internal) -> InOut<'a> {
         ByElement::F64((x, y))
+    }
+
+    fn inputs<const N: usize>(inputs: [Option<&[Self]>; N], _: Internal) -> Inputs<'_, N> {
+        ByElement::F64(inputs)
+    }
+
+    fn inputs_out<'a, const N: usize>(
+        inputs: [Option<&'a [Self]>; N],
+        out: &'a mut [Self],
+        _: Internal,
+    ) -> InputsOut<'a, N> {
+        ByElement::F64((inputs, out))
     }
 }

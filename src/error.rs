@@ -96,6 +96,15 @@ pub enum Error {
         /// Values of the other side.
         b: u64,
     },
+    /// The moments of a backward pass are of a different number of values from its sums or its batch. (A shard is
+    /// missing, or the moments are of another batch.)
+    #[non_exhaustive]
+    Counts {
+        /// Values of a feature in the moments.
+        expected: u64,
+        /// Values of the feature in the sums or in the batch.
+        given: u64,
+    },
     /// The features of moments have different counts, but a stream has one count.
     #[non_exhaustive]
     UnevenCounts {
@@ -149,6 +158,9 @@ impl fmt::Display for Error {
             }
             Error::TooManyValues { a, b } => {
                 write!(f, "moments of {a} and {b} values cannot be merged: a feature has at most {} values", u64::MAX)
+            }
+            Error::Counts { expected, given } => {
+                write!(f, "the moments are of {expected} values of a feature, but its gradients are of {given}")
             }
             Error::UnevenCounts { a, b } => {
                 write!(f, "the features of a stream have one count, but these have {a} and {b} values")

@@ -3,11 +3,13 @@
 //! Generic calls become concrete here ([`ByElement`]): everything below this level is compiled in this crate, for each
 //! element type.
 
+mod backward;
 mod normalization;
 #[cfg(feature = "rayon")]
 mod parallel;
 mod stream;
 
+pub(crate) use backward::{InputGradients, Means, OfOutputs};
 pub(crate) use normalization::Normalization;
 pub use normalization::Precision;
 
@@ -183,10 +185,23 @@ fn moments<T: KernelElement>(path: Path, x: &[T], layout: Layout, to: &mut Momen
         return;
     }
     let reduction = BatchMoments { isa: path.isa(), order, x };
+    parallel_or_serial(path, x.len(), reduction, out, workspace);
+}
+
+/// Reduces a batch of `values` values on one thread or on several.
+fn parallel_or_serial<R: Reduction<N>, const N: usize>(
+    path: Path,
+    values: usize,
+    reduction: R,
+    out: Arrays<'_, N>,
+    workspace: &mut Workspace,
+) {
     #[cfg(feature = "rayon")]
-    if path.forks(x.len(), PARALLEL_MOMENTS) {
+    if path.forks(values, PARALLEL_MOMENTS) {
         return run(&Tree { reduction, join: parallel::Rayon }, out, workspace);
     }
+    #[cfg(not(feature = "rayon"))]
+    let _ = (path, values);
     run(&Tree { reduction, join: Serial }, out, workspace);
 }
 

@@ -125,7 +125,7 @@ fn double<T: KernelElement>(path: Path, normalization: &Normalization, layout: L
     }
 }
 
-/// Runs the map kernel on one thread or on several.
+/// Maps a whole batch by one formula.
 fn map<F, C, T, const P: usize>(
     path: Path,
     formula: F,
@@ -140,7 +140,17 @@ fn map<F, C, T, const P: usize>(
     for<'a> Map<'a, F, C, T, P, 1>: Job<Output = ()>,
 {
     let store = StorePolicy::choose(x.is_none(), y);
-    let map = Map { formula, parameters, layout, start: 0, inputs: [x], y, store };
+    run_map(path, Map { formula, parameters, layout, start: 0, inputs: [x], y, store });
+}
+
+/// Runs a map of a whole batch on one thread or on several.
+pub(super) fn run_map<F, C, T, const P: usize, const I: usize>(path: Path, map: Map<'_, F, C, T, P, I>)
+where
+    F: Formula<P, I> + Sync,
+    C: Sync,
+    T: KernelElement,
+    for<'a> Map<'a, F, C, T, P, I>: Job<Output = ()>,
+{
     #[cfg(feature = "rayon")]
     if path.forks(map.y.len(), PARALLEL_NORMALIZE) {
         return super::parallel::map(path.isa(), map);

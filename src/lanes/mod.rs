@@ -52,6 +52,8 @@ pub(crate) trait Lanes: Copy {
     fn mul(self, other: Self) -> Self;
     /// Returns the first `first` lanes of `self` and the other lanes of `other`.
     fn blend(self, first: usize, other: Self) -> Self;
+    /// Returns, lane by lane, 0 where `y <= 0`, and `self` elsewhere, also where `y` is NaN.
+    fn zero_where_le_zero(self, y: Self) -> Self;
 }
 
 /// The operations that sums need in addition to [`Lanes`].

@@ -45,6 +45,11 @@ macro_rules! one_lane {
             fn blend(self, first: usize, other: Self) -> Self {
                 if first == 0 { other } else { self }
             }
+
+            #[inline(always)]
+            fn zero_where_le_zero(self, y: Self) -> Self {
+                if y <= 0.0 { 0.0 } else { self }
+            }
         }
     };
 }

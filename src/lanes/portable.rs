@@ -79,6 +79,12 @@ macro_rules! portable {
                 let index = $vector::new([0.0, 1.0, 2.0, 3.0]);
                 $name(index.simd_lt($vector::splat(first as $scalar)).select(self.0, other.0))
             }
+
+            #[inline(always)]
+            fn zero_where_le_zero(self, y: Self) -> Self {
+                let zero = $vector::splat(0.0);
+                $name(y.0.simd_le(zero).select(zero, self.0))
+            }
         }
     };
 }

@@ -128,6 +128,12 @@ macro_rules! lanes {
                 // SAFETY: lanes exist only with a token, which proves the features.
                 $name(unsafe { $parts::$scalar::blend(first, self.0, other.0) })
             }
+
+            #[inline(always)]
+            fn zero_where_le_zero(self, y: Self) -> Self {
+                // SAFETY: lanes exist only with a token, which proves the features.
+                $name(unsafe { $parts::$scalar::zero_where_le_zero(self.0, y.0) })
+            }
         }
     };
 }
@@ -351,6 +357,12 @@ mod avx2_parts {
 
         #[inline]
         #[target_feature(enable = "avx2")]
+        pub(in super::super) fn zero_where_le_zero(x: __m256d, y: __m256d) -> __m256d {
+            _mm256_and_pd(_mm256_cmp_pd::<_CMP_NLE_UQ>(y, _mm256_setzero_pd()), x)
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx2")]
         pub(in super::super) fn all_zero(x: __m256d) -> bool {
             _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_EQ_OQ>(x, _mm256_setzero_pd())) == 0b1111
         }
@@ -406,6 +418,12 @@ mod avx2_parts {
 
         #[inline]
         #[target_feature(enable = "avx2")]
+        pub(in super::super) fn zero_where_le_zero(x: __m256, y: __m256) -> __m256 {
+            _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(y, _mm256_setzero_ps()), x)
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx2")]
         pub(in super::super) fn blend(first: usize, a: __m256, b: __m256) -> __m256 {
             _mm256_blendv_ps(b, a, _mm256_castsi256_ps(mask(first)))
         }
@@ -432,6 +450,12 @@ mod avx2_parts {
 mod avx512_parts {
     pub(super) mod f64 {
         use std::arch::x86_64::*;
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn zero_where_le_zero(x: __m512d, y: __m512d) -> __m512d {
+            _mm512_maskz_mov_pd(_mm512_cmp_pd_mask::<_CMP_NLE_UQ>(y, _mm512_setzero_pd()), x)
+        }
 
         #[inline]
         #[target_feature(enable = "avx512f")]
@@ -483,6 +507,12 @@ mod avx512_parts {
 
     pub(super) mod f32 {
         use std::arch::x86_64::*;
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn zero_where_le_zero(x: __m512, y: __m512) -> __m512 {
+            _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(y, _mm512_setzero_ps()), x)
+        }
 
         #[inline]
         #[target_feature(enable = "avx512f")]

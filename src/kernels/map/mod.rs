@@ -27,7 +27,7 @@ use run::Run;
 use store::{Cached, NonTemporalStore};
 use walk::Walk;
 
-pub(crate) use formula::{Formula, Normalize, NormalizeSingle};
+pub(crate) use formula::{Formula, InputGradient, Normalize, NormalizeSingle, ScaledGradient, ThroughRelu};
 pub(crate) use parameters::Parameters;
 pub(crate) use store::StorePolicy;
 

@@ -8,6 +8,7 @@
 //! | [`few`] | a traversal for features with few values, one per lane |
 //! | [`horizontal`] | the horizontal reduction: from the accumulators of a feature to one |
 //! | [`moments`] | the moments of a chunk: the shift, the sums, finalizing and checking (with [`finalize`]) |
+//! | [`gradients`] | the sums of a backward pass |
 //! | [`merge`] | Chan's formula |
 //! | [`tree`] | the tree of chunks, on one thread or several, for any kind of result |
 //!
@@ -17,6 +18,7 @@
 mod accumulator;
 mod few;
 mod finalize;
+mod gradients;
 mod horizontal;
 mod merge;
 mod moments;
@@ -27,6 +29,7 @@ mod term;
 mod tests;
 mod tree;
 
+pub(crate) use gradients::{BatchGradients, SUM_WORDS};
 pub(crate) use merge::Merge;
 pub(crate) use moments::BatchMoments;
 pub(crate) use tree::{Join, Reduction, Serial, Tree};
