@@ -24,7 +24,6 @@ use crate::moments::Workspace;
 /// # Ok::<(), batchnorm::Error>(())
 /// ```
 #[derive(Clone, Default)]
-#[must_use]
 pub struct Gradients {
     pub(crate) weight: Vec<f64>,
     pub(crate) bias: Vec<f64>,

@@ -177,7 +177,10 @@ impl FactoredGradient {
     pub(crate) fn apply<T: Element>(&self, layout: Layout, x: &[T], dy: &mut [T]) {
         map_feature_with(layout, self.feature, x, dy, |x, dy| {
             let normalized = (x - self.mean - self.mean_low) * self.inverse_deviation;
-            (dy - self.mean_dy - normalized * self.projection) * self.inverse_deviation * self.weight
+            let through = dy - self.mean_dy - normalized * self.projection;
+            // By one factor after the other only if both are large or both small.
+            let scale = self.inverse_deviation * self.weight;
+            if scale.is_normal() { through * scale } else { through * self.inverse_deviation * self.weight }
         });
     }
 }
