@@ -44,6 +44,9 @@ pub(crate) type Slices<'a, T, const N: usize> = ([Option<&'a [T]>; N], &'a mut [
 /// Inputs and the output. An input may be missing: the first one, if the operation is in place.
 pub(crate) type InOut<'a, const N: usize> = ByElement<Slices<'a, f32, N>, Slices<'a, f64, N>>;
 
+/// Several inputs, each optional.
+pub(crate) type Inputs<'a, const N: usize> = ByElement<[Option<&'a [f32]>; N], [Option<&'a [f64]>; N]>;
+
 /// Seals [`Element`]: callers can neither implement this trait nor call its methods, because they cannot create an
 /// [`Internal`].
 pub trait Concrete: Sized {
@@ -52,6 +55,9 @@ pub trait Concrete: Sized {
 
     /// Wraps inputs and an output with their concrete type.
     fn in_out<'a, const N: usize>(inputs: [Option<&'a [Self]>; N], y: &'a mut [Self], _: Internal) -> InOut<'a, N>;
+
+    /// Wraps several inputs, some of which may be left out, with their concrete type.
+    fn inputs<const N: usize>(inputs: [Option<&[Self]>; N], _: Internal) -> Inputs<'_, N>;
 }
 
 /// An argument that only this crate can create.
@@ -80,6 +86,10 @@ impl Concrete for f32 {
     fn in_out<'a, const N: usize>(inputs: [Option<&'a [Self]>; N], y: &'a mut [Self], _: Internal) -> InOut<'a, N> {
         ByElement::F32((inputs, y))
     }
+
+    fn inputs<const N: usize>(inputs: [Option<&[Self]>; N], _: Internal) -> Inputs<'_, N> {
+        ByElement::F32(inputs)
+    }
 }
 
 impl Element for f64 {
@@ -101,5 +111,9 @@ impl Concrete for f64 {
 
     fn in_out<'a, const N: usize>(inputs: [Option<&'a [Self]>; N], y: &'a mut [Self], _: Internal) -> InOut<'a, N> {
         ByElement::F64((inputs, y))
+    }
+
+    fn inputs<const N: usize>(inputs: [Option<&[Self]>; N], _: Internal) -> Inputs<'_, N> {
+        ByElement::F64(inputs)
     }
 }

@@ -117,8 +117,20 @@ pub enum Error {
         /// Its population variance.
         variance: f64,
     },
+    /// The layer applies a ReLU ([`Activation::Relu`](crate::Activation::Relu)), but a backward pass was given no output of
+    /// it: [`GradOutput::through_relu`](crate::GradOutput::through_relu) takes it.
+    NoReluOutput,
     /// The layer was made [without running statistics](crate::BatchNorm::without_running_stats), but the call needs them.
     NoRunningStats,
+    /// The moments of a backward pass are of a different number of values from its sums or its batch. (A shard is
+    /// missing, or the moments are of another batch.)
+    #[non_exhaustive]
+    Counts {
+        /// Values of a feature in the moments.
+        expected: u64,
+        /// Values of the feature in the sums or in the batch.
+        given: u64,
+    },
     /// The features of moments have different counts, but a stream, or training a layer, needs one count.
     #[non_exhaustive]
     UnevenCounts {
@@ -182,11 +194,20 @@ impl fmt::Display for Error {
                 write!(f, "feature {feature} of the batch has a NaN, an infinity or too large a variance: ")?;
                 write!(f, "its mean is {mean}, and its variance {variance}")
             }
+            Error::NoReluOutput => {
+                write!(
+                    f,
+                    "the layer applies a ReLU, so its backward pass needs its output: `GradOutput::through_relu(dy, y)`"
+                )
+            }
             Error::NoRunningStats => write!(
                 f,
                 "the layer has no running statistics (`without_running_stats`), so there are none to set, and it cannot be \
                  frozen for inference"
             ),
+            Error::Counts { expected, given } => {
+                write!(f, "the moments are of {expected} values of a feature, but its gradients are of {given}")
+            }
             Error::UnevenCounts { a, b } => {
                 write!(f, "the features need one count, but these have {a} and {b} values")
             }

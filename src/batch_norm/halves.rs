@@ -173,7 +173,7 @@ impl BatchNorm {
         x: Batch<'_, T>,
         mut y: BatchMut<'_, T>,
     ) -> Result<()> {
-        self.check_moments(moments, x.layout())?;
+        self.check_moments_cover(moments, x.layout())?;
         check_same(x.layout(), y.layout())?;
         self.step_with::<T>(moments, running)?;
         self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), None, y.data_mut());
@@ -186,14 +186,14 @@ impl BatchNorm {
         running: Running,
         mut x: BatchMut<'_, T>,
     ) -> Result<()> {
-        self.check_moments(moments, x.layout())?;
+        self.check_moments_cover(moments, x.layout())?;
         self.step_with::<T>(moments, running)?;
         self.path.normalize(&self.normalization, self.precision, x.layout(), None, None, x.data_mut());
         Ok(())
     }
 
     /// Checks that the moments may include a batch of this layout.
-    fn check_moments(&self, moments: &Moments, layout: Layout) -> Result<()> {
+    fn check_moments_cover(&self, moments: &Moments, layout: Layout) -> Result<()> {
         let expected = self.num_features;
         check_features(expected, layout)?;
         if moments.num_features() != expected {

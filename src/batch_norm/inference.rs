@@ -45,6 +45,10 @@ impl Inference {
         Inference { normalization, path, precision }
     }
 
+    pub(super) fn normalization(&self) -> &Normalization {
+        &self.normalization
+    }
+
     /// Sets the path (default: that of the layer). All paths give bit-identical results; only speed differs.
     ///
     /// ```

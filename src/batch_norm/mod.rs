@@ -1,5 +1,6 @@
 //! The layer: parameters, running statistics, training and evaluation.
 
+mod backward;
 mod checks;
 mod fused;
 mod halves;

@@ -234,14 +234,14 @@ impl InSingle {
 }
 
 #[inline(always)]
-fn inverse_deviation(variance: f64, eps: f64) -> f64 {
+pub(super) fn inverse_deviation(variance: f64, eps: f64) -> f64 {
     let sum = variance + eps;
     if sum == 0.0 { 0.0 } else { 1.0 / sum.sqrt() }
 }
 
 /// Whether a number is finite and not 0.
 #[inline(always)]
-fn is_factor(x: f64) -> bool {
+pub(super) fn is_factor(x: f64) -> bool {
     x.is_finite() & (x != 0.0)
 }
 

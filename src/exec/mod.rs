@@ -3,17 +3,19 @@
 //! Generic calls become concrete here ([`ByElement`]): everything below this level is compiled in this crate, for each
 //! element type.
 
+mod backward;
 mod normalization;
 #[cfg(feature = "rayon")]
 mod parallel;
 mod stream;
 
+pub(crate) use backward::{InputGradients, Means, OfOutputs};
 pub(crate) use normalization::Normalization;
 pub use normalization::Precision;
 
 use crate::element::{ByElement, INTERNAL};
-use crate::kernels::reduce::{BatchMoments, Tree};
-use crate::kernels::{KernelElement, Variances};
+use crate::kernels::reduce::{BatchMoments, Reduction, Tree};
+use crate::kernels::{Arrays, KernelElement, Variances};
 use crate::lanes::{Isa, Job};
 use crate::layout::Layout;
 use crate::moments::Workspace;
@@ -186,11 +188,24 @@ fn moments<T: KernelElement>(path: Path, x: &[T], layout: Layout, to: &mut Momen
         }
         return;
     }
-    let tree = Tree { reduction: BatchMoments { isa: path.isa(), order, x } };
+    reduce(path, (size_of_val(x), x.len()), BatchMoments { isa: path.isa(), order, x }, out, workspace);
+}
+
+/// Reduces a batch of so many bytes and values on one thread or on several.
+fn reduce<R: Reduction<N>, const N: usize>(
+    path: Path,
+    (bytes, values): (usize, usize),
+    reduction: R,
+    out: Arrays<'_, N>,
+    workspace: &mut Workspace,
+) {
+    let tree = Tree { reduction };
     #[cfg(feature = "rayon")]
-    if path.forks(size_of_val(x), PARALLEL_MOMENTS) {
-        return parallel::reduce(&tree, x.len(), out, workspace);
+    if path.forks(bytes, PARALLEL_MOMENTS) {
+        return parallel::reduce(&tree, values, out, workspace);
     }
+    #[cfg(not(feature = "rayon"))]
+    let _ = (path, bytes, values);
     tree.run(out, workspace.of(tree.workspace()));
 }
 

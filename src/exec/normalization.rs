@@ -211,7 +211,7 @@ fn map<F, C, T, const P: usize, const ROUND: bool>(
 }
 
 /// Runs the map kernel on one thread or on several.
-fn on_threads<F, C, T, const P: usize, const I: usize>(path: Path, map: Map<'_, F, C, T, P, I>)
+pub(super) fn on_threads<F, C, T, const P: usize, const I: usize>(path: Path, map: Map<'_, F, C, T, P, I>)
 where
     F: Formula<P, I> + Sync,
     C: Sync,

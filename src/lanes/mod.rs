@@ -52,8 +52,13 @@ pub(crate) trait Lanes: Copy {
     fn mul(self, other: Self) -> Self;
     /// Returns the first `first` lanes of `self` and the other lanes of `other`.
     fn blend(self, first: usize, other: Self) -> Self;
+    /// Returns, lane by lane, 0.0 where `y <= 0`, and `self` elsewhere, also where `y` is NaN.
+    fn zero_where_le_zero(self, y: Self) -> Self;
     /// Returns 0.0 in the lanes that are at most 0, and the other lanes, NaN among them, as they are.
-    fn relu(self) -> Self;
+    #[inline(always)]
+    fn relu(self) -> Self {
+        self.zero_where_le_zero(self)
+    }
     /// Rounds the lanes to f32.
     fn round_to_f32(self) -> Self;
 }

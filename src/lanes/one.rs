@@ -47,8 +47,8 @@ macro_rules! one_lane {
             }
 
             #[inline(always)]
-            fn relu(self) -> Self {
-                if self <= 0.0 { 0.0 } else { self }
+            fn zero_where_le_zero(self, y: Self) -> Self {
+                if y <= 0.0 { 0.0 } else { self }
             }
 
             #[inline(always)]

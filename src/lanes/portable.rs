@@ -81,9 +81,9 @@ macro_rules! portable {
             }
 
             #[inline(always)]
-            fn relu(self) -> Self {
+            fn zero_where_le_zero(self, y: Self) -> Self {
                 let zero = $vector::splat(0.0);
-                $name(self.0.simd_le(zero).select(zero, self.0))
+                $name(y.0.simd_le(zero).select(zero, self.0))
             }
 
             #[inline(always)]

@@ -130,9 +130,9 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
-            fn relu(self) -> Self {
+            fn zero_where_le_zero(self, y: Self) -> Self {
                 // SAFETY: lanes exist only with a token, which proves the features.
-                $name(unsafe { $parts::$scalar::relu(self.0) })
+                $name(unsafe { $parts::$scalar::zero_where_le_zero(self.0, y.0) })
             }
 
             #[inline(always)]
@@ -363,6 +363,12 @@ mod avx2_parts {
 
         #[inline]
         #[target_feature(enable = "avx2")]
+        pub(in super::super) fn zero_where_le_zero(x: __m256d, y: __m256d) -> __m256d {
+            _mm256_and_pd(_mm256_cmp_pd::<_CMP_NLE_UQ>(y, _mm256_setzero_pd()), x)
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx2")]
         pub(in super::super) fn all_zero(x: __m256d) -> bool {
             _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_EQ_OQ>(x, _mm256_setzero_pd())) == 0b1111
         }
@@ -385,12 +391,6 @@ mod avx2_parts {
         #[target_feature(enable = "avx2")]
         pub(in super::super) fn blend(first: usize, a: __m256d, b: __m256d) -> __m256d {
             _mm256_blendv_pd(b, a, _mm256_castsi256_pd(_mm256_cvtepi32_epi64(mask(first))))
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx2")]
-        pub(in super::super) fn relu(x: __m256d) -> __m256d {
-            _mm256_and_pd(_mm256_cmp_pd::<_CMP_NLE_UQ>(x, _mm256_setzero_pd()), x)
         }
 
         #[inline]
@@ -430,14 +430,14 @@ mod avx2_parts {
 
         #[inline]
         #[target_feature(enable = "avx2")]
-        pub(in super::super) fn blend(first: usize, a: __m256, b: __m256) -> __m256 {
-            _mm256_blendv_ps(b, a, _mm256_castsi256_ps(mask(first)))
+        pub(in super::super) fn zero_where_le_zero(x: __m256, y: __m256) -> __m256 {
+            _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(y, _mm256_setzero_ps()), x)
         }
 
         #[inline]
         #[target_feature(enable = "avx2")]
-        pub(in super::super) fn relu(x: __m256) -> __m256 {
-            _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x, _mm256_setzero_ps()), x)
+        pub(in super::super) fn blend(first: usize, a: __m256, b: __m256) -> __m256 {
+            _mm256_blendv_ps(b, a, _mm256_castsi256_ps(mask(first)))
         }
 
         #[inline]
@@ -471,6 +471,12 @@ mod avx512_parts {
 
         #[inline]
         #[target_feature(enable = "avx512f")]
+        pub(in super::super) fn zero_where_le_zero(x: __m512d, y: __m512d) -> __m512d {
+            _mm512_maskz_mov_pd(_mm512_cmp_pd_mask::<_CMP_NLE_UQ>(y, _mm512_setzero_pd()), x)
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
         pub(in super::super) fn all_zero(x: __m512d) -> bool {
             _mm512_cmp_pd_mask::<_CMP_EQ_OQ>(x, _mm512_setzero_pd()) == 0xff
         }
@@ -492,12 +498,6 @@ mod avx512_parts {
         #[target_feature(enable = "avx512f")]
         pub(in super::super) fn blend(first: usize, a: __m512d, b: __m512d) -> __m512d {
             _mm512_mask_blend_pd(mask(first), b, a)
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx512f")]
-        pub(in super::super) fn relu(x: __m512d) -> __m512d {
-            _mm512_maskz_mov_pd(_mm512_cmp_pd_mask::<_CMP_NLE_UQ>(x, _mm512_setzero_pd()), x)
         }
 
         #[inline]
@@ -534,14 +534,14 @@ mod avx512_parts {
 
         #[inline]
         #[target_feature(enable = "avx512f")]
-        pub(in super::super) fn blend(first: usize, a: __m512, b: __m512) -> __m512 {
-            _mm512_mask_blend_ps(mask(first), b, a)
+        pub(in super::super) fn zero_where_le_zero(x: __m512, y: __m512) -> __m512 {
+            _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(y, _mm512_setzero_ps()), x)
         }
 
         #[inline]
         #[target_feature(enable = "avx512f")]
-        pub(in super::super) fn relu(x: __m512) -> __m512 {
-            _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(x, _mm512_setzero_ps()), x)
+        pub(in super::super) fn blend(first: usize, a: __m512, b: __m512) -> __m512 {
+            _mm512_mask_blend_ps(mask(first), b, a)
         }
 
         #[inline]

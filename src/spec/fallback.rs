@@ -111,9 +111,14 @@ pub(crate) fn merge(
 
 /// Splits `d * d` into the exact square of d's upper half (sign, exponent and 26 bits) and a small remainder.
 pub(crate) fn square(d: f64) -> (f64, f64) {
-    const UPPER_HALF: u64 = !0 << 27;
-    let high = f64::from_bits(d.to_bits() & UPPER_HALF);
+    let high = upper_half(d);
     (high * high, (d - high) * (d + high))
+}
+
+/// Returns sign, exponent and the first 26 bits of a number.
+pub(crate) fn upper_half(x: f64) -> f64 {
+    const UPPER_HALF: u64 = !0 << 27;
+    f64::from_bits(x.to_bits() & UPPER_HALF)
 }
 
 /// Returns the moments of values whose `sum` is NaN or infinite because some of the values are.
@@ -144,6 +149,42 @@ impl FactoredScale {
             deviation * self.inverse_deviation * self.weight + self.bias
         });
     }
+
+    /// Multiplies each `dy` of the feature by the scale.
+    pub(crate) fn scale<T: Element>(&self, layout: Layout, dy: &mut [T]) {
+        map_feature(layout, self.feature, dy, |dy| dy * self.inverse_deviation * self.weight);
+    }
+}
+
+/// The gradient of a feature whose scale, `weight / sqrt(variance + eps)`, or slope, `sum(dy * (x - mean)) / (n *
+/// (variance + eps))`, is too large or too small for a normal f64, though the gradients need not be. It has their
+/// factors instead.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FactoredGradient {
+    pub(crate) feature: usize,
+    pub(crate) mean: f64,
+    /// What is left of the mean after rounding it to f64.
+    pub(crate) mean_low: f64,
+    /// `sum(dy) / n`.
+    pub(crate) mean_dy: f64,
+    /// `sum(dy * (x - mean)) / (n * sqrt(variance + eps))`.
+    pub(crate) projection: f64,
+    /// `1 / sqrt(variance + eps)`.
+    pub(crate) inverse_deviation: f64,
+    pub(crate) weight: f64,
+}
+
+impl FactoredGradient {
+    /// Replaces each `dy` of the feature by the gradient with respect to its `x`.
+    pub(crate) fn apply<T: Element>(&self, layout: Layout, x: &[T], dy: &mut [T]) {
+        map_feature_with(layout, self.feature, x, dy, |x, dy| {
+            let normalized = (x - self.mean - self.mean_low) * self.inverse_deviation;
+            let through = dy - self.mean_dy - normalized * self.projection;
+            // By one factor after the other only if both are large or both small.
+            let scale = self.inverse_deviation * self.weight;
+            if scale.is_normal() { through * scale } else { through * self.inverse_deviation * self.weight }
+        });
+    }
 }
 
 /// Normalises the values of a feature in place, in f64, because its parameters are out of f32's range.
@@ -171,6 +212,17 @@ fn map_feature<T: Element>(layout: Layout, feature: usize, y: &mut [T], map: imp
 pub(super) fn ranges(layout: Layout, feature: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
     let (inner, block) = (layout.inner(), layout.features() * layout.inner());
     (feature * inner..len).step_by(block).map(move |start| start..start + inner)
+}
+
+/// Maps the values of one feature, each with the value of `x` at the same place.
+fn map_feature_with<T: Element>(layout: Layout, feature: usize, x: &[T], y: &mut [T], map: impl Fn(f64, f64) -> f64) {
+    let (inner, block) = (layout.inner(), layout.features() * layout.inner());
+    for (x, y) in x.chunks_exact(block).zip(y.chunks_exact_mut(block)) {
+        let part = feature * inner..(feature + 1) * inner;
+        for (x, y) in x[part.clone()].iter().zip(&mut y[part]) {
+            *y = T::from_f64(map(x.to_f64(), y.to_f64()));
+        }
+    }
 }
 
 impl PartialEq for FactoredScale {

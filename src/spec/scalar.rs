@@ -5,13 +5,9 @@
 //! ([`spec::fallback`](crate::spec::fallback)) and, for single features, [`variance`]. They share no other arithmetic,
 //! so that comparing their results is a meaningful test.
 
-use std::ops::Range;
-
 use super::double_double::{difference, product, quotient, sum, triple, two_product, two_sum};
-use super::order::{
-    ChunkRange, GROUP_POSITIONS, GROUP_ROWS, Order, PLANE_ACCUMULATORS, SEGMENT_GROUPS, Span, TINY_SQUARES, View,
-    sample_group, zero_shift,
-};
+use super::grid::{Accumulator, Grid};
+use super::order::{ChunkRange, Order, Span, TINY_SQUARES, zero_shift};
 use super::{DoubleDouble, ElementRules, FeatureMoments, TripleDouble, fallback, power_of_two};
 use crate::{Element, Layout};
 
@@ -108,16 +104,16 @@ pub(crate) fn merge_moments(
 /// Computes the moments of a chunk from sums about a shift near the mean. Such sums are as small as the data allow, so
 /// that nothing cancels.
 fn chunk<T: ElementRules>(order: &Order, x: &[T], feature: usize, range: &ChunkRange) -> Part {
-    let grid = Grid::new(order, x, feature, range.clone());
+    let grid = Grid::new(order, feature, range.clone());
     let count = range.count();
 
     // 1. The shift: a rough mean, or 0.
-    let mut shift = shift(&grid);
+    let mut shift = shift(&grid, x);
     for _ in 0..2 {
         // 2. and 3. Sum deviations and their squares in accumulators, then reduce the accumulators.
-        let sum = grid.sum(T::COMPENSATED, |x| (x - shift, 0.0));
+        let sum = grid.sum(T::COMPENSATED, |at| (x[at].to_f64() - shift, 0.0));
         let square = |d: f64| if T::COMPENSATED { fallback::square(d) } else { (d * d, 0.0) };
-        let squares = grid.sum(T::COMPENSATED, |x| square(x - shift));
+        let squares = grid.sum(T::COMPENSATED, |at| square(x[at].to_f64() - shift));
 
         // 4. Correct the mean and the squares for the distance of the shift from the mean.
         let FeatureMoments { mean, m2 } = finalize::<T>(shift, count as f64, sum, squares);
@@ -138,9 +134,9 @@ fn chunk<T: ElementRules>(order: &Order, x: &[T], feature: usize, range: &ChunkR
 /// Returns the shift: the mean of a sample from the middle of the chunk, which is near the mean of the chunk even if
 /// the values rise or fall. It is rounded to the element type, so that a constant feature has deviations of exactly 0.
 /// If 0 is near enough to the mean, the shift is 0.
-fn shift<T: ElementRules>(grid: &Grid<'_, T>) -> f64 {
+fn shift<T: ElementRules>(grid: &Grid<'_>, x: &[T]) -> f64 {
     let sample = grid.sample();
-    let of = |term: fn(f64) -> f64| sample.sum(false, |x| (term(x), 0.0)).sum;
+    let of = |term: fn(f64) -> f64| sample.sum(false, |at| (term(x[at].to_f64()), 0.0)).sum;
     let (sum, squares, count) = (of(|x| x), of(|x| x * x), of(|_| 1.0));
     if T::SQUARES_EXACT && zero_shift(sum, squares, count) {
         return 0.0;
@@ -164,112 +160,4 @@ fn finalize<T: ElementRules>(shift: f64, count: f64, sum: Accumulator, squares: 
     let m2 = two_sum(squares.sum, -product.high);
     let correction = squares.compensation - product.low - offset * (remainder + sum.compensation);
     FeatureMoments { mean, m2: two_sum(m2.high, m2.low + correction) }
-}
-
-/// A partial sum and its compensation term, the sum of its rounding errors. (The term is kept for f64 values only:
-/// squares of f32 values fit into f64 with room to spare.)
-#[derive(Clone, Copy, Default)]
-struct Accumulator {
-    sum: f64,
-    compensation: f64,
-}
-
-impl Accumulator {
-    fn add(self, other: Accumulator, compensated: bool) -> Accumulator {
-        let DoubleDouble { high: sum, low: error } = two_sum(self.sum, other.sum);
-        let compensation = if compensated { self.compensation + (other.compensation + error) } else { 0.0 };
-        Accumulator { sum, compensation }
-    }
-}
-
-/// One feature of a chunk, or of part of a chunk, as groups of eight rows.
-struct Grid<'a, T> {
-    order: &'a Order,
-    x: &'a [T],
-    feature: usize,
-    range: ChunkRange,
-    groups: Range<usize>,
-}
-
-impl<'a, T: ElementRules> Grid<'a, T> {
-    fn new(order: &'a Order, x: &'a [T], feature: usize, range: ChunkRange) -> Self {
-        let groups = match order.view {
-            View::Rows { interleave } => range.outer.len().div_ceil(interleave).div_ceil(GROUP_ROWS),
-            View::Planes => range.outer.len() * range.positions.len().div_ceil(GROUP_POSITIONS),
-        };
-        Grid { order, x, feature, range, groups: 0..groups }
-    }
-
-    /// Returns the sample, from which the shift is computed.
-    fn sample(&self) -> Self {
-        let Grid { order, x, feature, .. } = *self;
-        match order.view {
-            View::Rows { interleave } => {
-                let group = sample_group(self.range.outer.len().div_ceil(interleave));
-                Grid { order, x, feature, range: self.range.clone(), groups: group..group + 1 }
-            }
-            View::Planes => Grid::new(order, x, feature, self.range.sample()),
-        }
-    }
-
-    /// Returns the value that a row of a group adds to an accumulator, or `None` past the end of the data.
-    fn value(&self, group: usize, row: usize, accumulator: usize) -> Option<f64> {
-        let layout = self.order.layout;
-        let (outer, position) = match self.order.view {
-            View::Rows { interleave } => {
-                let row = group * GROUP_ROWS + row;
-                (row * interleave + accumulator / layout.inner(), accumulator % layout.inner())
-            }
-            View::Planes => {
-                let groups = self.range.positions.len().div_ceil(GROUP_POSITIONS);
-                (group / groups, group % groups * GROUP_POSITIONS + row * PLANE_ACCUMULATORS + accumulator)
-            }
-        };
-        if outer >= self.range.outer.len() || position >= self.range.positions.len() {
-            return None;
-        }
-        let plane = (self.range.outer.start + outer) * layout.features() + self.feature;
-        Some(self.x[plane * layout.inner() + self.range.positions.start + position].to_f64())
-    }
-
-    /// Sums `term` over all values. `term` returns a number and its small remainder. Missing values add 0.
-    fn sum(&self, compensated: bool, term: impl Fn(f64) -> (f64, f64)) -> Accumulator {
-        let accumulate = |accumulator| {
-            // The sums of the segments before, and of the current one.
-            let (mut before, mut segment) = (None::<Accumulator>, Accumulator::default());
-            let joined = |before: Option<Accumulator>, segment| before.map_or(segment, |b| b.add(segment, compensated));
-            for (index, group) in self.groups.clone().enumerate() {
-                if index > 0 && index % SEGMENT_GROUPS == 0 {
-                    before = Some(joined(before, segment));
-                    segment = Accumulator::default();
-                }
-                let t = |row| {
-                    let (sum, compensation) = self.value(group, row, accumulator).map_or((0.0, 0.0), &term);
-                    Accumulator { sum, compensation }
-                };
-                if compensated {
-                    segment = (0..GROUP_ROWS).map(t).fold(segment, |segment, x| segment.add(x, true));
-                } else {
-                    let pair = |row| t(row).sum + t(row + 1).sum;
-                    let sum = (pair(0) + pair(2)) + (pair(4) + pair(6));
-                    segment = segment.add(Accumulator { sum, compensation: 0.0 }, false);
-                }
-            }
-            joined(before, segment)
-        };
-        self.reduce((0..self.order.accumulators(1)).map(accumulate).collect(), compensated)
-    }
-
-    /// Reduces accumulators horizontally, in halves: over the outer blocks of a row first, then over the positions.
-    fn reduce(&self, mut sums: Vec<Accumulator>, compensated: bool) -> Accumulator {
-        let inner = self.order.layout.inner();
-        while sums.len() > 1 {
-            let half = if sums.len() > inner { sums.len() / 2 } else { sums.len().next_power_of_two() / 2 };
-            let upper = sums.split_off(half);
-            for (low, high) in sums.iter_mut().zip(upper) {
-                *low = low.add(high, compensated);
-            }
-        }
-        sums[0]
-    }
 }

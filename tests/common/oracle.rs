@@ -101,3 +101,41 @@ pub fn ulp_f32(x: f64) -> f64 {
     let x = (x.abs() as f32).min(f32::MAX.next_down());
     f64::from(x.next_up()) - f64::from(x)
 }
+
+/// Exact sums of a backward pass of one feature.
+pub struct ExactGradients {
+    pub sum_dy: BigRational,
+    /// The sum of `dy * (x - mean)`.
+    pub products: BigRational,
+    /// The sum of `|dy|`, rounded.
+    pub magnitude: f64,
+    /// The sum of `|dy * (x - mean)|`, within a few units in its last place.
+    pub magnitude_of_products: f64,
+}
+
+/// Computes the exact sums of finite `dy` and `x` about a mean.
+pub fn exact_gradients(dy: &[f64], x: &[f64], mean: &BigRational) -> ExactGradients {
+    let lowest = |values: &[f64]| {
+        values.iter().map(|v| parts(*v)).filter(|(whole, _)| *whole != 0).map(|(_, shift)| shift).min().unwrap_or(0)
+    };
+    let (low_dy, low_x) = (lowest(dy), lowest(x));
+    let scaled = |v: f64, lowest: u32| {
+        let (whole, shift) = parts(v);
+        BigInt::from(whole) << shift.saturating_sub(lowest)
+    };
+    let (mut sum, mut products) = (BigInt::zero(), BigInt::zero());
+    // `|x - mean|` from `x - high - low`, for a mean of two words.
+    let high = nearest(mean);
+    let low = nearest(&(mean - rational(high)));
+    let (mut magnitude, mut magnitude_of_products) = (0.0, 0.0);
+    for (dy, x) in dy.iter().zip(x) {
+        let whole = scaled(*dy, low_dy);
+        products += &whole * scaled(*x, low_x);
+        sum += whole;
+        magnitude += dy.abs();
+        magnitude_of_products += (dy * (x - high - low)).abs();
+    }
+    let sum_dy = times_power(sum, i64::from(low_dy) - 1074);
+    let of_x = times_power(products, i64::from(low_dy) + i64::from(low_x) - 2 * 1074);
+    ExactGradients { products: of_x - mean * &sum_dy, sum_dy, magnitude, magnitude_of_products }
+}

@@ -66,3 +66,44 @@ impl<F: Formula<P, I>, const P: usize, const I: usize> Formula<P, I> for Activat
         if self.relu { y.relu() } else { y }
     }
 }
+
+/// `((dy - offset) - (x - mean) * slope) * scale`, over the inputs `dy` and `x`: the gradient through a batch's own
+/// statistics. The difference `x - mean` comes first, as in [`Normalize`]. For computing in f64.
+#[derive(Clone, Copy)]
+pub(crate) struct InputGradient;
+
+impl Formula<4, 2> for InputGradient {
+    #[inline(always)]
+    fn apply<L: Lanes>(self, [mean, slope, offset, scale]: [L; 4], [dy, x]: [L; 2]) -> L {
+        dy.sub(offset).sub(x.sub(mean).mul(slope)).mul(scale)
+    }
+}
+
+/// `dy * scale`, with the parameters of [`Normalize`]: the gradient where mean and variance are constants.
+#[derive(Clone, Copy)]
+pub(crate) struct ScaledGradient;
+
+impl Formula<3, 1> for ScaledGradient {
+    #[inline(always)]
+    fn apply<L: Lanes>(self, [_, scale, _]: [L; 3], [dy]: [L; 1]) -> L {
+        dy.mul(scale)
+    }
+}
+
+/// A gradient through a ReLU: its output `y` is one more input, the last one. `dy` counts as 0 where `y <= 0`.
+#[derive(Clone, Copy)]
+pub(crate) struct ThroughRelu<F>(pub(crate) F);
+
+impl<F: Formula<P, 1>, const P: usize> Formula<P, 2> for ThroughRelu<F> {
+    #[inline(always)]
+    fn apply<L: Lanes>(self, parameters: [L; P], [dy, y]: [L; 2]) -> L {
+        self.0.apply(parameters, [dy.zero_where_le_zero(y)])
+    }
+}
+
+impl<F: Formula<P, 2>, const P: usize> Formula<P, 3> for ThroughRelu<F> {
+    #[inline(always)]
+    fn apply<L: Lanes>(self, parameters: [L; P], [dy, x, y]: [L; 3]) -> L {
+        self.0.apply(parameters, [dy.zero_where_le_zero(y), x])
+    }
+}

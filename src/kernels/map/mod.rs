@@ -27,7 +27,9 @@ use run::Run;
 use store::{Cached, NonTemporalStore};
 use walk::Walk;
 
-pub(crate) use formula::{Activated, Formula, Normalize, NormalizeSingle, Residual};
+pub(crate) use formula::{
+    Activated, Formula, InputGradient, Normalize, NormalizeSingle, Residual, ScaledGradient, ThroughRelu,
+};
 pub(crate) use parameters::Parameters;
 pub(crate) use store::StorePolicy;
 

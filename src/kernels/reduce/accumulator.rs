@@ -99,6 +99,19 @@ impl<L: F64Lanes> Accumulator<L> {
         }
     }
 
+    /// Adds products one by one, compensated, without rounding them: the exact product of the upper halves is added to
+    /// the sum, and the small remainder (accurate to 2^-76 of the product) to the compensation term.
+    #[inline(always)]
+    pub(super) fn add_products_compensated(&mut self, ctx: LaneContext<L>, a: &[L], b: &[L]) {
+        for (a, b) in a.iter().zip(b) {
+            let (a_upper, b_upper) = (a.upper_half(), b.upper_half());
+            let remainder = a_upper.mul(b.sub(b_upper)).add(a.sub(a_upper).mul(*b));
+            let next = two_sum_via_fma(ctx.one, self.sum, a_upper.mul(b_upper));
+            self.sum = next.high;
+            self.compensation = self.compensation.add(remainder.add(next.low));
+        }
+    }
+
     /// Adds another accumulator.
     #[inline(always)]
     pub(super) fn join(&mut self, other: &Self, compensated: bool) {

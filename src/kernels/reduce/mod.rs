@@ -8,6 +8,7 @@
 //! | [`few`] | a traversal for features with few values, one per lane |
 //! | [`horizontal`] | the horizontal reduction: from the accumulators of a feature to one |
 //! | [`moments`] | the moments of a chunk: the shift, the sums, finalizing and checking (with [`finalize`]) |
+//! | [`gradients`] | the sums of a backward pass |
 //! | [`merge`] | Chan's formula |
 //! | [`tree`] | the tree of chunks, for any kind of result |
 //! | `parts` | the same, cut into parts for several threads |
@@ -18,6 +19,7 @@
 mod accumulator;
 mod few;
 mod finalize;
+mod gradients;
 mod horizontal;
 mod merge;
 mod moments;
@@ -30,10 +32,9 @@ mod term;
 mod tests;
 mod tree;
 
+pub(crate) use gradients::{BatchGradients, SUM_WORDS};
 pub(crate) use merge::Merge;
 pub(crate) use moments::BatchMoments;
 #[cfg(feature = "rayon")]
 pub(crate) use parts::Size;
-#[cfg(feature = "rayon")]
-pub(crate) use tree::Reduction;
-pub(crate) use tree::Tree;
+pub(crate) use tree::{Reduction, Tree};

@@ -16,8 +16,8 @@ use crate::lanes::{F64Lanes, Isa, Job, LoadStore, MOST_F64_LANES, Simd};
 use crate::spec::order::{ChunkRange, GROUP_ROWS, ROW_ACCUMULATORS, View, sample_group};
 use crate::spec::{FeatureMoments, Order, fallback};
 use crate::tuning::{
-    CACHE_LINE, FEW_VALUES_PER_FEATURE, GRAIN_COLUMNS, GRAIN_PLANES, ROW_PREFETCH_FAR, ROW_PREFETCH_NEAR,
-    SECOND_LEVEL_BYTES, THIRD_LEVEL_BYTES, TILE_COLUMNS, TILE_FEW, TILE_PLANES,
+    CACHE_LINE, FEW_VALUES_PER_FEATURE, ROW_PREFETCH_FAR, ROW_PREFETCH_NEAR, SECOND_LEVEL_BYTES, THIRD_LEVEL_BYTES,
+    TILE_COLUMNS, TILE_FEW, TILE_PLANES,
 };
 
 /// Computes the moments of a batch in a tree of chunks.
@@ -40,18 +40,8 @@ impl<T: KernelElement> Reduction<MOMENT_WORDS> for BatchMoments<'_, T> {
         }
     }
 
-    fn grain(&self) -> usize {
-        match self.order.view {
-            View::Rows { .. } if self.has_few_values() => GRAIN_COLUMNS,
-            // Rows that are interleaved are not cut.
-            View::Rows { interleave: 2.. } => self.tile(),
-            View::Rows { .. } => (GRAIN_COLUMNS / self.order.layout.inner().max(1)).max(1),
-            View::Planes => GRAIN_PLANES,
-        }
-    }
-
+    #[cfg(any(feature = "rayon", test))]
     fn cuts_cost(&self) -> bool {
-        // Rows would be read in pieces.
         !self.has_few_values() && self.order.view != View::Planes
     }
 

@@ -99,3 +99,68 @@ impl<T: KernelElement> Term<1, 2> for Unshifted<T> {
         }
     }
 }
+
+/// `dy` and `dy * (x - mean)`, over the inputs `dy` and `x`, with the mean as the shift: the sums of a backward pass.
+pub(super) struct Gradients<T>(PhantomData<T>);
+
+/// The same sums where a ReLU followed, whose output `y` is the third input: `dy` counts as 0 where `y <= 0`.
+pub(super) struct GradientsThroughRelu<T>(PhantomData<T>);
+
+impl<T: KernelElement> Term<2, 2> for Gradients<T> {
+    const COMPENSATED: bool = T::COMPENSATED;
+    type Unshifted = Self;
+    const UNSHIFTED_IS_CHEAPER: bool = false;
+
+    #[inline(always)]
+    fn neutral<L: F64Lanes>(ctx: LaneContext<L>, shift: L) -> [L; 2] {
+        [ctx.zero(), shift]
+    }
+
+    #[inline(always)]
+    fn add<L: F64Lanes>(
+        ctx: LaneContext<L>,
+        [dy, mut x]: [[L; GROUP_ROWS]; 2],
+        shift: L,
+        rows: usize,
+        [of_dy, products]: &mut [Accumulator<L>; 2],
+    ) {
+        for x in &mut x {
+            *x = x.sub_via_fma(ctx.one, shift);
+        }
+        if T::COMPENSATED {
+            of_dy.add_compensated(ctx, &dy[..rows]);
+            products.add_products_compensated(ctx, &x[..rows], &dy[..rows]);
+        } else {
+            for (x, dy) in x.iter_mut().zip(&dy) {
+                *x = x.mul(*dy);
+            }
+            of_dy.add_pairwise(dy, rows);
+            products.add_pairwise(x, rows);
+        }
+    }
+}
+
+impl<T: KernelElement> Term<3, 2> for GradientsThroughRelu<T> {
+    const COMPENSATED: bool = T::COMPENSATED;
+    type Unshifted = Self;
+    const UNSHIFTED_IS_CHEAPER: bool = false;
+
+    #[inline(always)]
+    fn neutral<L: F64Lanes>(ctx: LaneContext<L>, shift: L) -> [L; 3] {
+        [ctx.zero(), shift, ctx.zero()]
+    }
+
+    #[inline(always)]
+    fn add<L: F64Lanes>(
+        ctx: LaneContext<L>,
+        [mut dy, x, y]: [[L; GROUP_ROWS]; 3],
+        shift: L,
+        rows: usize,
+        sums: &mut [Accumulator<L>; 2],
+    ) {
+        for (dy, y) in dy.iter_mut().zip(y) {
+            *dy = dy.zero_where_le_zero(y);
+        }
+        Gradients::<T>::add(ctx, [dy, x], shift, rows, sums);
+    }
+}

@@ -155,10 +155,6 @@ impl<K: Term<2, SUMS>, const SUMS: usize, const N: usize> Reduction<N> for SumsO
         if matches!(self.order.view, View::Rows { interleave: 2.. }) { usize::MAX } else { 2 }
     }
 
-    fn cuts_cost(&self) -> bool {
-        matches!(self.order.view, View::Rows { .. })
-    }
-
     fn workspace(&self, features: usize) -> usize {
         match self.order.view {
             View::Rows { .. } => rows::workspace::<K, 2, SUMS>(self.order.accumulators(features)),

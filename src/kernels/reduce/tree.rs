@@ -6,6 +6,11 @@ use std::ops::Range;
 use crate::kernels::Arrays;
 use crate::spec::Order;
 use crate::spec::order::{ChunkRange, Span};
+#[cfg(any(feature = "rayon", test))]
+use crate::{
+    spec::order::View,
+    tuning::{GRAIN_COLUMNS, GRAIN_PLANES},
+};
 
 /// What a tree computes: `N` arrays with one result per feature.
 pub(crate) trait Reduction<const N: usize>: Sync {
@@ -16,12 +21,23 @@ pub(crate) trait Reduction<const N: usize>: Sync {
     fn tile(&self) -> usize;
 
     /// Returns the fewest features of a chunk that are worth a part of their own.
-    #[cfg_attr(not(feature = "rayon"), expect(dead_code, reason = "there is only one thread"))]
-    fn grain(&self) -> usize;
+    #[cfg(any(feature = "rayon", test))]
+    fn grain(&self) -> usize {
+        let inner = self.order().layout.inner().max(1);
+        match self.order().view {
+            // Rows that are interleaved are not cut.
+            View::Rows { interleave: 2.. } => self.tile(),
+            View::Rows { .. } => (GRAIN_COLUMNS / inner).max(1),
+            View::Planes => GRAIN_PLANES,
+        }
+    }
 
-    /// Returns whether a chunk takes longer, per value, if its features are computed in parts.
-    #[cfg_attr(not(feature = "rayon"), expect(dead_code, reason = "there is only one thread"))]
-    fn cuts_cost(&self) -> bool;
+    /// Returns whether a chunk takes longer, per value, if its features are computed in parts: rows are then read in
+    /// pieces.
+    #[cfg(any(feature = "rayon", test))]
+    fn cuts_cost(&self) -> bool {
+        self.order().view != View::Planes
+    }
 
     /// Returns the number of f64 values of workspace that a chunk of `features` features needs.
     fn workspace(&self, features: usize) -> usize;

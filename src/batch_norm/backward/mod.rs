@@ -1,0 +1,190 @@
+//! The backward pass of the layer: in one call ([`train`]), in two halves ([`halves`]), and through constant statistics
+//! ([`eval`]). Here is what they share.
+
+mod eval;
+mod halves;
+mod train;
+
+use super::BatchNorm;
+use super::checks::{check_features, check_same};
+use super::parameters::{inverse_deviation, is_factor};
+use crate::exec::{InputGradients, Means};
+use crate::gradients::{GradientSums, Gradients, Scratch};
+use crate::moments::Workspace;
+use crate::spec::backward::Inputs;
+use crate::spec::fallback::FactoredGradient;
+use crate::{Batch, Element, Error, Layout, Moments, Result};
+
+impl BatchNorm {
+    /// Adds up a batch and computes everything but `dx` from the sums.
+    pub(super) fn sum_and_fill<T: Element>(
+        &self,
+        moments: &Moments,
+        x: Batch<'_, T>,
+        inputs: Inputs<'_, T>,
+        gradients: &mut Gradients,
+    ) {
+        let Scratch { sums, workspace, inverse_deviation, of_inputs } = &mut gradients.scratch;
+        self.sum(means_of(moments), x, inputs, sums, workspace);
+        self.set_inverse_deviations(moments, inverse_deviation);
+        self.fill(of_inputs, moments, sums, inverse_deviation);
+        gradients.set_from_scratch();
+    }
+
+    /// Adds up a batch about the running means and computes the gradients of weight and bias.
+    pub(super) fn sum_for_eval<T: Element>(&self, x: Batch<'_, T>, inputs: Inputs<'_, T>, gradients: &mut Gradients) {
+        let Scratch { sums, workspace, inverse_deviation, .. } = &mut gradients.scratch;
+        self.sum(Means { high: &self.running_mean, low: &[] }, x, inputs, sums, workspace);
+        inverse_deviation.clear();
+        inverse_deviation.extend(self.running_var.iter().map(|variance| self::inverse_deviation(*variance, self.eps)));
+        gradients.set_from_scratch();
+    }
+
+    pub(super) fn sum<T: Element>(
+        &self,
+        means: Means<'_>,
+        x: Batch<'_, T>,
+        inputs: Inputs<'_, T>,
+        sums: &mut GradientSums,
+        workspace: &mut Workspace,
+    ) {
+        let out = sums.resize(self.num_features(), count_of(x));
+        self.path.gradient_sums(x.layout(), inputs, means, out, workspace);
+    }
+
+    /// Returns the parameters of `dx`.
+    pub(super) fn input_gradients(&self, moments: &Moments, sums: &GradientSums) -> Result<InputGradients> {
+        self.check_moments(moments)?;
+        self.check_sums(sums)?;
+        check_counts(moments, sums.counts().iter().copied())?;
+        let (mut of_inputs, mut inverse_deviation) = (InputGradients::default(), Vec::new());
+        self.set_inverse_deviations(moments, &mut inverse_deviation);
+        self.fill(&mut of_inputs, moments, sums, &inverse_deviation);
+        Ok(of_inputs)
+    }
+
+    /// Sets `to` to `1 / sqrt(variance + eps)` of each feature.
+    pub(super) fn set_inverse_deviations(&self, moments: &Moments, to: &mut Vec<f64>) {
+        to.resize(moments.num_features(), 0.0);
+        match moments.uniform_count() {
+            Some(count @ 1..) => self.path.variances(moments, count as f64, to),
+            _ => to.iter_mut().enumerate().for_each(|(feature, to)| *to = moments.variance(feature, 0.0)),
+        }
+        for to in to {
+            *to = inverse_deviation(*to, self.eps);
+        }
+    }
+
+    /// Sets the parameters of `dx`. What is left of the mean after rounding it to f64, times the slope, goes into the
+    /// offset: it is at most as large as any deviation from the mean.
+    pub(super) fn fill(
+        &self,
+        to: &mut InputGradients,
+        moments: &Moments,
+        sums: &GradientSums,
+        inverse_deviation: &[f64],
+    ) {
+        let InputGradients { parameters, factored } = to;
+        let (means, sums) = (moments.parts(), sums.parts());
+        factored.clear();
+        parameters.set(inverse_deviation.len(), |[mean, slope, offset, scale]| {
+            for feature in 0..mean.len() {
+                let count = means.counts[feature] as f64;
+                let factors = FactoredGradient {
+                    feature,
+                    mean: means.means[feature],
+                    mean_low: means.means_middle[feature],
+                    mean_dy: sums.sum_dy[feature] / count,
+                    projection: sums.sum_dy_xmu[feature] * inverse_deviation[feature] / count,
+                    inverse_deviation: inverse_deviation[feature],
+                    weight: self.weight.as_ref().map_or(1.0, |weight| weight[feature]),
+                };
+                let of_this = parameters_of(&factors);
+                let [a, b, c, d] = of_this.unwrap_or(IDENTITY);
+                (mean[feature], slope[feature], offset[feature], scale[feature]) = (a, b, c, d);
+                if of_this.is_none() {
+                    factored.push(factors);
+                }
+            }
+        });
+    }
+
+    pub(super) fn check_train_backward<T: Element>(
+        &self,
+        moments: &Moments,
+        x: Batch<'_, T>,
+        dy: Layout,
+    ) -> Result<()> {
+        self.check_backward(x, dy)?;
+        self.check_moments(moments)?;
+        check_counts(moments, std::iter::repeat(count_of(x)))
+    }
+
+    pub(super) fn check_backward<T: Element>(&self, x: Batch<'_, T>, dy: Layout) -> Result<()> {
+        check_features(self.num_features(), x.layout())?;
+        check_same(x.layout(), dy)
+    }
+
+    pub(super) fn check_moments(&self, moments: &Moments) -> Result<()> {
+        let (expected, given) = (self.num_features(), moments.num_features());
+        if given == expected { Ok(()) } else { Err(Error::Features { expected, given }) }
+    }
+
+    pub(super) fn check_sums(&self, sums: &GradientSums) -> Result<()> {
+        let (expected, given) = (self.num_features(), sums.num_features());
+        if given == expected { Ok(()) } else { Err(Error::Features { expected, given }) }
+    }
+}
+
+impl Gradients {
+    fn set_from_scratch(&mut self) {
+        let sums = std::mem::take(&mut self.scratch.sums);
+        self.set(&sums);
+        self.scratch.sums = sums;
+    }
+
+    /// Sets the gradients of weight and bias from sums and the inverse deviations.
+    pub(super) fn set(&mut self, sums: &GradientSums) {
+        let (counts, products) = (sums.counts(), sums.sum_dy_xmu());
+        self.bias.clear();
+        self.bias.extend_from_slice(sums.sum_dy());
+        self.weight.clear();
+        self.weight.extend(counts.iter().zip(products).zip(&self.scratch.inverse_deviation).map(
+            // The variance of no values is NaN, but they have no influence.
+            |((count, product), inverse_deviation)| if *count == 0 { 0.0 } else { product * inverse_deviation },
+        ));
+    }
+}
+
+/// Mean, slope, offset and scale that leave every `dy` as it is.
+const IDENTITY: [f64; 4] = [0.0, 0.0, 0.0, 1.0];
+
+/// Returns mean, slope, offset and scale of a feature, or `None` if the slope or the scale is no normal f64 although its
+/// factors are finite and not 0.
+fn parameters_of(factors: &FactoredGradient) -> Option<[f64; 4]> {
+    let FactoredGradient { mean, mean_low, mean_dy, projection, inverse_deviation, weight, .. } = *factors;
+    let (slope, scale) = (projection * inverse_deviation, inverse_deviation * weight);
+    let in_range = |product: f64, factor| product.is_normal() || !is_factor(factor) || !is_factor(inverse_deviation);
+    if !in_range(slope, projection) || !in_range(scale, weight) {
+        return None;
+    }
+    Some([mean, slope, mean_dy - mean_low * slope, scale])
+}
+
+pub(super) fn means_of(moments: &Moments) -> Means<'_> {
+    let parts = moments.parts();
+    Means { high: parts.means, low: parts.means_middle }
+}
+
+/// Returns the number of values per feature. (The other dimensions of an empty batch may be any numbers.)
+fn count_of<T>(x: Batch<'_, T>) -> u64 {
+    if x.data().is_empty() { 0 } else { x.layout().count() as u64 }
+}
+
+fn check_counts(moments: &Moments, given: impl Iterator<Item = u64>) -> Result<()> {
+    let mut counts = moments.counts().iter().zip(given);
+    match counts.find(|(expected, given)| *expected != given) {
+        Some((&expected, given)) => Err(Error::Counts { expected, given }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,151 @@
+//! The gradients of a training step.
+
+use crate::batch_norm::BatchNorm;
+use crate::batch_norm::checks::check_same;
+use crate::exec::OfOutputs;
+use crate::gradients::{GradOutput, GradOutputMut, Gradients};
+use crate::spec::backward::Inputs;
+use crate::{Batch, BatchMut, Element, Moments, Result};
+
+impl BatchNorm {
+    /// Computes the gradients of a training step. `moments` are those of the batch, with which it was normalised; `dy`
+    /// is the gradient with respect to the outputs, `dx` receives the one with respect to the inputs, and the result is
+    /// the one with respect to weight and bias. With `n` values per feature, `v = variance + eps` and sums over all
+    /// rows, as PyTorch has it:
+    ///
+    /// ```text
+    /// bias   = sum(dy)
+    /// weight = sum(dy * (x - mean)) / sqrt(v)
+    /// dx     = (dy - sum(dy) / n - (x - mean) * sum(dy * (x - mean)) / (n * v)) * weight / sqrt(v)
+    /// ```
+    ///
+    /// It reads `x` and `dy` twice and writes `dx` once. Sums and `dx` are computed in f64 for either element type and in
+    /// either [`Precision`](crate::Precision), and `dx` is rounded once. [`numerics`](crate::numerics) has the error
+    /// bounds. Through a ReLU, `dy` is a [`GradOutput::through_relu`]. Second derivatives are not supported.
+    ///
+    /// To leave out `dx`, call [`BatchNorm::backward_sums`] and [`BatchNorm::gradients`]. The gradients of weight and
+    /// bias follow from sums that `dx` needs, so there is no reason to leave them out. The layer is not changed.
+    ///
+    /// A feature with one value, or a constant one if `eps` is 0, has a `dx` of 0. If a `dy` or an `x` of a feature is NaN or
+    /// infinite, so are its gradients (NaN, but for the bias: it is the plain sum). Of an empty batch, weight and bias
+    /// have gradients of 0.
+    ///
+    /// # Errors
+    /// [`Error::Features`] if the batch or the moments have a different number of features from the layer,
+    /// [`Error::LayoutMismatch`] if `dy` or `dx` has a different layout from `x`, [`Error::Counts`] if the moments are of
+    /// a different number of rows. A failed call writes nothing.
+    ///
+    /// ```
+    /// use batchnorm::{Batch, BatchMut, BatchNorm, Layout, moments};
+    ///
+    /// let (layout, mut dx) = (Layout::nc(4, 1), [0.0f64; 4]);
+    /// let (x, dy) = (Batch::new(&[0.0, 2.0, 0.0, 2.0], layout)?, Batch::new(&[1.0, 2.0, 3.0, 4.0], layout)?);
+    /// let bn = BatchNorm::new(1).with_eps(0.0)?;
+    /// let gradients = bn.backward_train(&moments(x), x, dy, BatchMut::new(&mut dx, layout)?)?;
+    /// assert_eq!((gradients.weight(), gradients.bias()), (&[2.0][..], &[10.0][..]));
+    /// assert_eq!(dx, [-1.0, -1.0, 1.0, 1.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn backward_train<'a, T: Element>(
+        &self,
+        moments: &Moments,
+        x: Batch<'_, T>,
+        dy: impl Into<GradOutput<'a, T>>,
+        dx: BatchMut<'_, T>,
+    ) -> Result<Gradients> {
+        let mut gradients = Gradients::default();
+        self.backward_train_into(moments, x, dy, dx, &mut gradients)?;
+        Ok(gradients)
+    }
+
+    /// Computes the same as [`BatchNorm::backward_train`], but replaces `dy` by `dx`.
+    ///
+    /// # Errors
+    /// The same as for [`BatchNorm::backward_train`].
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout, moments};
+    /// let (layout, mut dy) = (Layout::nc(4, 1), [1.0f64, 2.0, 3.0, 4.0]);
+    /// let x = Batch::new(&[0.0, 2.0, 0.0, 2.0], layout)?;
+    /// BatchNorm::new(1).with_eps(0.0)?.backward_train_in_place(&moments(x), x, BatchMut::new(&mut dy, layout)?)?;
+    /// assert_eq!(dy, [-1.0, -1.0, 1.0, 1.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn backward_train_in_place<'a, T: Element>(
+        &self,
+        moments: &Moments,
+        x: Batch<'_, T>,
+        dy: impl Into<GradOutputMut<'a, T>>,
+    ) -> Result<Gradients> {
+        let mut gradients = Gradients::default();
+        self.backward_train_in_place_into(moments, x, dy, &mut gradients)?;
+        Ok(gradients)
+    }
+
+    /// Computes the same as [`BatchNorm::backward_train`], but overwrites an existing [`Gradients`]. Reusing one, calls
+    /// allocate nothing, unless they start work on other threads.
+    ///
+    /// # Errors
+    /// The same as for [`BatchNorm::backward_train`]. A failed call writes nothing.
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, BatchMut, BatchNorm, Gradients, Layout, moments};
+    /// let (layout, mut dx, mut gradients) = (Layout::nc(2, 1), [0.0f64; 2], Gradients::default());
+    /// let x = Batch::new(&[0.0, 2.0], layout)?;
+    /// for dy in [[1.0, 2.0], [3.0, 5.0]] {
+    ///     let (dy, dx) = (Batch::new(&dy, layout)?, BatchMut::new(&mut dx, layout)?);
+    ///     BatchNorm::new(1).with_eps(0.0)?.backward_train_into(&moments(x), x, dy, dx, &mut gradients)?;
+    /// }
+    /// assert_eq!(gradients.weight(), [2.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn backward_train_into<'a, T: Element>(
+        &self,
+        moments: &Moments,
+        x: Batch<'_, T>,
+        dy: impl Into<GradOutput<'a, T>>,
+        mut dx: BatchMut<'_, T>,
+        gradients: &mut Gradients,
+    ) -> Result<()> {
+        let dy = dy.into();
+        dy.check(self.activation())?;
+        self.check_train_backward(moments, x, dy.layout())?;
+        check_same(x.layout(), dx.layout())?;
+        let (dy, y) = dy.slices();
+        self.sum_and_fill(moments, x, Inputs { dy, x: x.data(), y }, gradients);
+        let of_outputs = OfOutputs { dy: Some(dy), y };
+        self.path.input_gradient(&gradients.scratch.of_inputs, x.layout(), of_outputs, x.data(), dx.data_mut());
+        Ok(())
+    }
+
+    /// Computes the same as [`BatchNorm::backward_train_in_place`], but overwrites an existing [`Gradients`]: see
+    /// [`BatchNorm::backward_train_into`].
+    ///
+    /// # Errors
+    /// The same as for [`BatchNorm::backward_train`]. A failed call writes nothing.
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, BatchMut, BatchNorm, Gradients, Layout, moments};
+    /// let (layout, mut dy, mut gradients) = (Layout::nc(2, 1), [1.0f64, 2.0], Gradients::default());
+    /// let (x, dy) = (Batch::new(&[0.0, 2.0], layout)?, BatchMut::new(&mut dy, layout)?);
+    /// BatchNorm::new(1).backward_train_in_place_into(&moments(x), x, dy, &mut gradients)?;
+    /// assert_eq!(gradients.bias(), [3.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn backward_train_in_place_into<'a, T: Element>(
+        &self,
+        moments: &Moments,
+        x: Batch<'_, T>,
+        dy: impl Into<GradOutputMut<'a, T>>,
+        gradients: &mut Gradients,
+    ) -> Result<()> {
+        let mut dy = dy.into();
+        dy.check(self.activation())?;
+        self.check_train_backward(moments, x, dy.layout())?;
+        let (dy, y) = dy.slices();
+        self.sum_and_fill(moments, x, Inputs { dy, x: x.data(), y }, gradients);
+        let of_outputs = OfOutputs { dy: None, y };
+        self.path.input_gradient(&gradients.scratch.of_inputs, x.layout(), of_outputs, x.data(), dy);
+        Ok(())
+    }
+}

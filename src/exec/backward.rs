@@ -1,0 +1,236 @@
+//! The backward pass: sums over a batch, and the gradient of each input value, by each path.
+
+use super::reduce;
+use crate::element::{ByElement, INTERNAL};
+use crate::exec::Normalization;
+use crate::kernels::map::{Formula, InputGradient, Map, Parameters, ScaledGradient, StorePolicy, ThroughRelu};
+use crate::kernels::reduce::{BatchGradients, SUM_WORDS};
+use crate::kernels::{Arrays, KernelElement};
+use crate::lanes::Job;
+use crate::layout::Layout;
+use crate::moments::Workspace;
+use crate::spec::backward::{self, Inputs};
+use crate::spec::fallback::FactoredGradient;
+use crate::spec::{DoubleDouble, Order};
+use crate::{Element, Path};
+
+/// How the gradients of a batch's values follow from those of its outputs, where mean and variance are the batch's own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InputGradients {
+    /// Mean, slope, offset and scale of each feature: `dx = ((dy - offset) - (x - mean) * slope) * scale`.
+    pub(crate) parameters: Parameters<f64, 4>,
+    /// The features whose slope or scale is out of f64's range. The kernels leave their `dy` as they are.
+    pub(crate) factored: Vec<FactoredGradient>,
+}
+
+/// The means of the features about which sums are taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Means<'a> {
+    pub(crate) high: &'a [f64],
+    /// Low words; empty if they are all 0.
+    pub(crate) low: &'a [f64],
+}
+
+/// The gradients with respect to the outputs, and the output of a ReLU that followed.
+#[derive(Clone, Copy)]
+pub(crate) struct OfOutputs<'a, T> {
+    /// `None` if they are in `dx`, in place.
+    pub(crate) dy: Option<&'a [T]>,
+    pub(crate) y: Option<&'a [T]>,
+}
+
+impl Path {
+    /// Computes the sums of `dy` and of `dy * (x - mean)` of each feature.
+    pub(crate) fn gradient_sums<T: Element>(
+        self,
+        layout: Layout,
+        Inputs { dy, x, y }: Inputs<'_, T>,
+        means: Means<'_>,
+        mut out: Arrays<'_, SUM_WORDS>,
+        workspace: &mut Workspace,
+    ) {
+        if x.is_empty() {
+            return out.0.iter_mut().for_each(|array| array.fill(0.0));
+        }
+        match T::inputs([Some(dy), Some(x), y], INTERNAL) {
+            ByElement::F32([Some(dy), Some(x), y]) => {
+                sums_f32(self, layout, Inputs { dy, x, y }, means, out, workspace);
+            }
+            ByElement::F64([Some(dy), Some(x), y]) => {
+                sums_f64(self, layout, Inputs { dy, x, y }, means, out, workspace);
+            }
+            // Wrapping leaves nothing out.
+            _ => {}
+        }
+    }
+
+    /// Computes the gradient with respect to each input value, where mean and variance are the batch's own.
+    pub(crate) fn input_gradient<T: Element>(
+        self,
+        gradients: &InputGradients,
+        layout: Layout,
+        OfOutputs { dy, y }: OfOutputs<'_, T>,
+        x: &[T],
+        dx: &mut [T],
+    ) {
+        if dx.is_empty() {
+            return;
+        }
+        match T::in_out([dy, Some(x), y], dx, INTERNAL) {
+            ByElement::F32(([dy, Some(x), y], dx)) => {
+                gradient_f32(self, gradients, layout, OfOutputs { dy, y }, x, dx);
+            }
+            ByElement::F64(([dy, Some(x), y], dx)) => {
+                gradient_f64(self, gradients, layout, OfOutputs { dy, y }, x, dx);
+            }
+            // Wrapping leaves nothing out.
+            _ => {}
+        }
+    }
+
+    /// Computes the gradient with respect to each input value, where mean and variance are constants.
+    pub(crate) fn scaled_gradient<T: Element>(
+        self,
+        normalization: &Normalization,
+        layout: Layout,
+        OfOutputs { dy, y }: OfOutputs<'_, T>,
+        dx: &mut [T],
+    ) {
+        if dx.is_empty() {
+            return;
+        }
+        match T::in_out([dy, y], dx, INTERNAL) {
+            ByElement::F32(([dy, y], dx)) => scaled_f32(self, normalization, layout, OfOutputs { dy, y }, dx),
+            ByElement::F64(([dy, y], dx)) => scaled_f64(self, normalization, layout, OfOutputs { dy, y }, dx),
+        }
+    }
+}
+
+/// Functions of one element type: see `concrete!` in `exec`.
+macro_rules! concrete {
+    ($element:ty, $sums:ident, $gradient:ident, $scaled:ident) => {
+        #[inline(never)]
+        fn $sums(
+            path: Path,
+            layout: Layout,
+            inputs: Inputs<'_, $element>,
+            means: Means<'_>,
+            out: Arrays<'_, SUM_WORDS>,
+            workspace: &mut Workspace,
+        ) {
+            sums(path, layout, inputs, means, out, workspace);
+        }
+
+        #[inline(never)]
+        fn $gradient(
+            path: Path,
+            gradients: &InputGradients,
+            layout: Layout,
+            of_outputs: OfOutputs<'_, $element>,
+            x: &[$element],
+            dx: &mut [$element],
+        ) {
+            input_gradient(path, gradients, layout, of_outputs, x, dx);
+        }
+
+        #[inline(never)]
+        fn $scaled(
+            path: Path,
+            normalization: &Normalization,
+            layout: Layout,
+            of_outputs: OfOutputs<'_, $element>,
+            dx: &mut [$element],
+        ) {
+            scaled_gradient(path, normalization, layout, of_outputs, dx);
+        }
+    };
+}
+
+concrete!(f32, sums_f32, gradient_f32, scaled_f32);
+concrete!(f64, sums_f64, gradient_f64, scaled_f64);
+
+fn sums<T: KernelElement>(
+    path: Path,
+    layout: Layout,
+    inputs: Inputs<'_, T>,
+    means: Means<'_>,
+    out: Arrays<'_, SUM_WORDS>,
+    workspace: &mut Workspace,
+) {
+    let order = &Order::new(layout);
+    if path == Path::Scalar {
+        let [dy, dy_low, products, products_low] = out.0;
+        for feature in 0..layout.features() {
+            let low = means.low.get(feature).copied().unwrap_or_default();
+            let sums = backward::sums(order, inputs, feature, DoubleDouble { high: means.high[feature], low });
+            (dy[feature], dy_low[feature]) = (sums.dy.high, sums.dy.low);
+            (products[feature], products_low[feature]) = (sums.products.high, sums.products.low);
+        }
+        return;
+    }
+    let Means { high: mean, low: mean_low } = means;
+    let reduction = BatchGradients { isa: path.isa(), order, inputs, mean, mean_low };
+    reduce(path, (size_of_val(inputs.x) + size_of_val(inputs.dy), inputs.x.len()), reduction, out, workspace);
+}
+
+fn input_gradient<T: KernelElement>(
+    path: Path,
+    gradients: &InputGradients,
+    layout: Layout,
+    OfOutputs { dy, y }: OfOutputs<'_, T>,
+    x: &[T],
+    dx: &mut [T],
+) {
+    let InputGradients { parameters, factored } = gradients;
+    if path == Path::Scalar {
+        backward::input_gradient(layout, |feature| parameters.feature(feature), dy, x, y, dx);
+    } else if y.is_some() {
+        map(path, ThroughRelu(InputGradient), parameters, layout, [dy, Some(x), y], dx);
+    } else {
+        map(path, InputGradient, parameters, layout, [dy, Some(x)], dx);
+    }
+    for feature in factored {
+        feature.apply(layout, x, dx);
+    }
+}
+
+fn scaled_gradient<T: KernelElement>(
+    path: Path,
+    normalization: &Normalization,
+    layout: Layout,
+    OfOutputs { dy, y }: OfOutputs<'_, T>,
+    dx: &mut [T],
+) {
+    let Normalization { double: parameters, factored, .. } = normalization;
+    if path == Path::Scalar {
+        let scale = |feature| {
+            let [_, scale, _] = parameters.feature(feature);
+            scale
+        };
+        backward::scaled_gradient(layout, scale, dy, y, dx);
+    } else if y.is_some() {
+        map(path, ThroughRelu(ScaledGradient), parameters, layout, [dy, y], dx);
+    } else {
+        map(path, ScaledGradient, parameters, layout, [dy], dx);
+    }
+    for feature in factored {
+        feature.scale(layout, dx);
+    }
+}
+
+/// Maps a whole batch by one formula.
+fn map<F, T, const P: usize, const I: usize>(
+    path: Path,
+    formula: F,
+    parameters: &Parameters<f64, P>,
+    layout: Layout,
+    inputs: [Option<&[T]>; I],
+    y: &mut [T],
+) where
+    F: Formula<P, I> + Sync,
+    T: KernelElement,
+    for<'a> Map<'a, F, f64, T, P, I>: Job<Output = ()>,
+{
+    let store = StorePolicy::choose(inputs[0].is_none(), y);
+    super::normalization::on_threads(path, Map { formula, parameters, layout, start: 0, inputs, y, store });
+}
