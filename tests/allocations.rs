@@ -5,8 +5,8 @@ use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 
 use batchnorm::{
-    Accumulator, Batch, BatchMut, BatchNorm, Element, Ewm, Forgetting, Isa, Layout, Moments, Path, Precision,
-    Standardize, Welford, Workspace,
+    Accumulator, Batch, BatchMut, BatchNorm, Element, Ewm, Forgetting, Gradients, Isa, Layout, Moments, Path,
+    Precision, Standardize, Welford, Workspace,
 };
 
 struct Counting;
@@ -59,6 +59,18 @@ fn check<T: Element>(layout: Layout, precision: Precision) {
             allocations(|| norm.forward_in_place(BatchMut::new(&mut out, layout).expect("y")).expect("runs")),
         ];
         assert_eq!(counts, [0; 4], "{layout}, {path:?}: moments, training, inference, in place");
+        let mut gradients = Gradients::default();
+        let mut backward = |out: &mut [T]| {
+            let (dx, gradients) = (BatchMut::new(out, layout).expect("dx"), &mut gradients);
+            bn.backward_train_into(&moments, x, x, dx, gradients).expect("gradients");
+            let dx = BatchMut::new(out, layout).expect("dx");
+            bn.backward_train_in_place_into(&moments, x, dx, gradients).expect("gradients");
+            let dx = BatchMut::new(out, layout).expect("dx");
+            bn.backward_eval_into(x, x, dx, gradients).expect("gradients");
+            norm.backward(x, BatchMut::new(out, layout).expect("dx")).expect("gradients");
+        };
+        backward(&mut out);
+        assert_eq!(allocations(|| backward(&mut out)), 0, "{layout}, {path:?}: backward");
     }
     let results = &mut out[..layout.features()];
     let read = || moments.means_into(results).and_then(|()| moments.variances_into(1.0, results)).expect("one each");

@@ -359,7 +359,7 @@ fn scales_out_of_range() {
         bn.set_running_var(&[size * size]).expect("a variance");
         let mut dx = dy;
         bn.backward_eval_input(batch_of(&dy, layout), batch_mut(&mut dx, layout)).expect("runs");
-        dx.iter().zip(dy).for_each(|(given, dy)| near(*given, dy / size * weight));
+        dx.iter().zip(dy).for_each(|(given, dy)| near(*given, dy * weight / size));
     }
 }
 
@@ -389,4 +389,44 @@ fn mistakes_are_errors() {
     assert!(GradOutput::through_relu(x, transposed).is_err());
     bn = bn.without_affine();
     assert!(bn.backward_train(&m, x, x, batch_mut(&mut dx, layout)).is_ok());
+}
+
+/// PyTorch's gradients in f64: `data/backward.py` made them.
+#[test]
+fn pytorch_agrees() {
+    let mut lines = include_str!("data/backward.txt").lines();
+    let mut cases = 0;
+    while let Some(case) = lines.next() {
+        let words: Vec<_> = case.split(' ').collect();
+        let size = |at: usize| words[at].parse::<usize>().expect("a size");
+        let layout = Layout::new(size(3), size(4), size(5));
+        let mut next = || -> Vec<f64> {
+            lines.next().expect("a line").split(' ').map(|word| word.parse().expect("a number")).collect()
+        };
+        let [x, dy, y, weight, mean, variance, expected_dx, of_weight, of_bias] = std::array::from_fn(|_| next());
+        let mut bn = BatchNorm::new(layout.features()).with_eps(words[6].parse().expect("eps")).expect("eps");
+        bn.set_weight(&weight).and_then(|()| bn.set_running_mean(&mean)).expect("one each");
+        bn.set_running_var(&variance).expect("one each");
+        let (x, mut dx) = (batch_of(&x, layout), dy.clone());
+        let through = if words[2] == "relu" {
+            GradOutput::through_relu(batch_of(&dy, layout), batch_of(&y, layout)).expect("same layout")
+        } else {
+            batch_of(&dy, layout).into()
+        };
+        let given = if words[1] == "train" {
+            bn.backward_train(&moments(x), x, through, batch_mut(&mut dx, layout))
+        } else {
+            bn.backward_eval(x, through, batch_mut(&mut dx, layout))
+        }
+        .expect("gradients");
+        // PyTorch's own errors grow with mean / sd, up to 100 here.
+        for (given, expected) in [(&dx[..], expected_dx), (given.weight(), of_weight), (given.bias(), of_bias)] {
+            assert_eq!(given.len(), expected.len(), "{case}");
+            for (given, expected) in given.iter().zip(&expected) {
+                assert!((given - expected).abs() <= 1e-12 * expected.abs().max(1.0), "{case}: {given} for {expected}");
+            }
+        }
+        cases += 1;
+    }
+    assert_eq!(cases, 24);
 }
