@@ -5,8 +5,8 @@ use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 
 use batchnorm::{
-    Accumulator, Batch, BatchMut, BatchNorm, Element, Ewm, Forgetting, Gradients, Isa, Layout, Moments, Path,
-    Precision, Standardize, Welford, Workspace,
+    Accumulator, Batch, BatchMut, BatchNorm, Element, Ewm, FewValues, Forgetting, Gradients, Isa, Layout, Moments,
+    Path, Precision, Standardize, Welford, Workspace,
 };
 
 struct Counting;
@@ -52,13 +52,25 @@ fn check<T: Element>(layout: Layout, precision: Precision) {
         let norm = bn.to_inference();
         path.moments_into(x, &mut moments, &mut workspace);
         bn.forward_train(x, BatchMut::new(&mut out, layout).expect("y")).expect("trains");
+        let mut policy =
+            bn.clone().with_few_values(FewValues::UseRunningStats).with_running_ddof(1e18).expect("in range");
+        policy.forward_train(x, BatchMut::new(&mut out, layout).expect("y")).expect("runs");
+        let mut measured = bn.measure(x).expect("fits");
+        bn.forward_train_with(&measured, x, BatchMut::new(&mut out, layout).expect("y")).expect("trains");
         let counts = [
             allocations(|| path.moments_into(x, &mut moments, &mut workspace)),
             allocations(|| bn.forward_train(x, BatchMut::new(&mut out, layout).expect("y")).expect("trains")),
             allocations(|| norm.forward(x, BatchMut::new(&mut out, layout).expect("y")).expect("runs")),
             allocations(|| norm.forward_in_place(BatchMut::new(&mut out, layout).expect("y")).expect("runs")),
+            allocations(|| policy.forward_train(x, BatchMut::new(&mut out, layout).expect("y")).expect("runs")),
+            allocations(|| bn.measure_into(x, &mut measured).expect("fits")),
+            allocations(|| {
+                bn.forward_train_with(&measured, x, BatchMut::new(&mut out, layout).expect("y")).expect("trains");
+                bn.forward_with(&measured, x, BatchMut::new(&mut out, layout).expect("y")).expect("runs");
+            }),
         ];
-        assert_eq!(counts, [0; 4], "{layout}, {path:?}: moments, training, inference, in place");
+        let what = "moments, training, inference, in place, few values, and the two halves";
+        assert_eq!(counts, [0; 7], "{layout}, {path:?}: {what}");
         let mut gradients = Gradients::default();
         let mut backward = |out: &mut [T]| {
             let (dx, gradients) = (BatchMut::new(out, layout).expect("dx"), &mut gradients);

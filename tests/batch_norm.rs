@@ -168,11 +168,9 @@ fn errors_name_both_numbers_and_change_nothing() {
     let features = "expected 3 features, but 2 were given";
     assert_eq!(refused(bn.forward_train_in_place(BatchMut::new(&mut out, two).expect("y"))), features);
     assert_eq!(refused(bn.forward_eval_in_place(BatchMut::new(&mut out, two).expect("y"))), features);
-    for (layout, given) in [(one_row, 1), (Layout::nc(0, 3), 0)] {
-        let few = format!("training needs at least 2 values per feature, but the batch has {given}");
-        let mut row = vec![1.0f32; 3 * given];
-        assert_eq!(refused(bn.forward_train_in_place(BatchMut::new(&mut row, layout).expect("y"))), few);
-    }
+    let few = "training needs at least 2 values per feature, but the batch has 1: the variance of so few is undefined";
+    let mut row = [1.0f32; 3];
+    assert_eq!(refused(bn.forward_train_in_place(BatchMut::new(&mut row, one_row).expect("y"))), few);
 
     let length = |name, given| format!("{name} needs 3 values, one per feature, but {given} were given");
     assert_eq!(refused(bn.set_weight(&[1.0f32; 2])), length("weight", 2));
@@ -283,7 +281,7 @@ fn nothing_in_any_shape() {
             let trained = bn.forward_train(x, BatchMut::new(&mut [], layout).expect("y"));
             let evaluated = bn.to_inference().forward(x, BatchMut::new(&mut [], layout).expect("y"));
             assert_eq!(evaluated, Ok(()), "{layout}");
-            assert!(matches!(trained, Err(Error::TooFewValues { needed: 2, given: 0, .. })), "{layout}: {trained:?}");
+            assert_eq!(trained, Ok(()), "{layout}");
             assert_eq!(bn.num_batches_tracked(), 0);
         }
     }

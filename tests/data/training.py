@@ -70,7 +70,7 @@ def optional(values):
     return "None" if values is None else f"Some({numbers(torch.as_tensor(values))})"
 
 
-def case(name, layer, batches, eps=1e-5, momentum=0.1, track=True, counts=None):
+def case(name, layer, batches, eps=1e-5, momentum=0.1, track=True):
     weight, bias = layer.weight, layer.bias
     layer.train()
     ys = [layer(x) for x in batches]
