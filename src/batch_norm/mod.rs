@@ -1,6 +1,7 @@
 //! The layer: parameters, running statistics, training and evaluation.
 
 mod checks;
+mod fold;
 mod fused;
 mod inference;
 mod options;

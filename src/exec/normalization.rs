@@ -70,6 +70,9 @@ impl Normalization {
     /// In place, they are normalised before: the kernel then adds the residual and applies the activation. Out of place,
     /// where it reads `x`, they are written once more after it.
     fn run<T: Element>(&self, only_double: &[usize], slices: Slices<'_, T>, kernel: impl FnOnce(Slices<'_, T>)) {
+        if only_double.is_empty() && self.factored.is_empty() {
+            return kernel(slices);
+        }
         let Slices { layout, x, residual, y } = slices;
         let Some(x) = x else {
             self.fall_back(only_double, layout, y);
