@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Layout;
+use crate::{Activation, Layout};
 
 /// The result type of this crate's functions.
 ///
@@ -145,6 +145,36 @@ pub enum Error {
         /// Number of features given.
         given: usize,
     },
+    /// The weight of a layer to fold into has the wrong length.
+    #[non_exhaustive]
+    WeightLength {
+        /// Number of values needed.
+        needed: usize,
+        /// Number of values given.
+        given: usize,
+    },
+    /// The weight of a layer to fold into does not have the same number of values for each pair of channels.
+    #[non_exhaustive]
+    WeightMultiple {
+        /// What the number of values must be a multiple of.
+        of: usize,
+        /// Number of values given.
+        given: usize,
+    },
+    /// Channels cannot be split into so many groups.
+    #[non_exhaustive]
+    Groups {
+        /// Number of channels: of features, inputs or outputs.
+        channels: usize,
+        /// Number of groups given.
+        groups: usize,
+    },
+    /// A layer cannot be folded into the one after it, because of its own activation in between.
+    #[non_exhaustive]
+    ActivationInBetween {
+        /// The activation.
+        activation: Activation,
+    },
     /// An option or a parameter is out of range.
     #[non_exhaustive]
     OutOfRange {
@@ -212,6 +242,18 @@ impl fmt::Display for Error {
                 write!(f, "the features need one count, but these have {a} and {b} values")
             }
             Error::TooManyFeatures { given } => write!(f, "there is not enough memory for {given} features"),
+            Error::WeightLength { needed, given } => {
+                write!(f, "the weight needs {needed} values, but has {given}")
+            }
+            Error::WeightMultiple { of, given } => {
+                write!(f, "the number of values of the weight must be a multiple of {of}, but is {given}")
+            }
+            Error::Groups { channels, groups } => {
+                write!(f, "{channels} channels cannot be split into {groups} groups")
+            }
+            Error::ActivationInBetween { activation } => {
+                write!(f, "a layer with the activation {activation:?} cannot be folded into the layer after it")
+            }
             Error::OutOfRange { name, allowed, given } => {
                 write!(f, "{name} must be {allowed}, but is {given}")
             }

@@ -2,6 +2,7 @@
 
 mod backward;
 mod checks;
+mod fold;
 mod fused;
 mod halves;
 mod inference;

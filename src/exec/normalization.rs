@@ -69,7 +69,11 @@ impl Normalization {
     ///
     /// In place, they are normalised before: the kernel then adds the residual and applies the activation. Out of place,
     /// where it reads `x`, they are written once more after it.
+    #[inline(always)]
     fn run<T: Element>(&self, only_double: &[usize], slices: Slices<'_, T>, kernel: impl FnOnce(Slices<'_, T>)) {
+        if only_double.is_empty() && self.factored.is_empty() {
+            return kernel(slices);
+        }
         let Slices { layout, x, residual, y } = slices;
         let Some(x) = x else {
             self.fall_back(only_double, layout, y);
@@ -187,6 +191,7 @@ fn double<T: KernelElement, const ROUND: bool>(path: Path, normalization: &Norma
 }
 
 /// Runs the kernel of a formula, with the residual if there is one, and the activation.
+#[inline(always)]
 fn map<F, C, T, const P: usize, const ROUND: bool>(
     path: Path,
     formula: F,

@@ -37,7 +37,7 @@ const LANES: usize = 4;
 
 /// Implements the arithmetic, which is the same for both types.
 macro_rules! portable {
-    ($name:ident, $vector:ident, $scalar:ty, $add:path, $sub:path, $mul:path, |$x:ident| $round:expr) => {
+    ($name:ident, $vector:ident, $scalar:ty, $add:path, $sub:path, $mul:path, $zero:path, $round:path) => {
         impl Lanes for $name {
             type Scalar = $scalar;
             type Token = Portable;
@@ -82,23 +82,29 @@ macro_rules! portable {
 
             #[inline(always)]
             fn zero_where_le_zero(self, y: Self) -> Self {
-                let zero = $vector::splat(0.0);
-                $name(y.0.simd_le(zero).select(zero, self.0))
+                $name($zero(self.0, y.0))
             }
 
             #[inline(always)]
             fn round_to_f32(self) -> Self {
-                let $x = self.0;
-                $name($round)
+                $name($round(self.0))
             }
         }
     };
 }
 
-portable!(PortableF64, f64x4, f64, Add::add, Sub::sub, Mul::mul, |x| {
+portable!(PortableF64, f64x4, f64, Add::add, Sub::sub, Mul::mul, zero_f64, round_to_f32);
+portable!(PortableF32, f32x4, f32, add_f32, sub_f32, mul_f32, zero_f32, std::convert::identity);
+
+#[inline(always)]
+fn zero_f64(x: f64x4, y: f64x4) -> f64x4 {
+    y.simd_le(f64x4::ZERO).select(f64x4::ZERO, x)
+}
+
+#[inline(always)]
+fn round_to_f32(x: f64x4) -> f64x4 {
     f64x4::new(x.to_array().map(|x| f64::from(f32::from_f64(x))))
-});
-portable!(PortableF32, f32x4, f32, add_f32, sub_f32, mul_f32, |x| x);
+}
 
 /// Whether vectors of f32 flush subnormal numbers to 0, as those of AltiVec do in the mode that Linux chooses. Compilers
 /// use them for four adjacent lanes all the same.
@@ -125,6 +131,16 @@ macro_rules! operate_f32 {
 operate_f32!(add_f32, +);
 operate_f32!(sub_f32, -);
 operate_f32!(mul_f32, *);
+
+/// Where vectors of f32 flush, they would compare a subnormal number as 0.
+#[inline(always)]
+fn zero_f32(x: f32x4, y: f32x4) -> f32x4 {
+    if !FLUSHES_F32 {
+        return y.simd_le(f32x4::ZERO).select(f32x4::ZERO, x);
+    }
+    let (x, y) = (x.to_array(), y.to_array());
+    f32x4::new(std::array::from_fn(|i| if black_box(f64::from(y[i])) <= 0.0 { 0.0 } else { x[i] }))
+}
 
 impl F64Lanes for PortableF64 {
     #[inline(always)]

@@ -73,21 +73,15 @@ where
     #[inline(always)]
     fn in_lanes<L: LoadStore<T, Scalar = C>>(self, token: L::Token) {
         let Map { formula, parameters, layout, start, inputs, y, store } = self;
-        let (parameters, next_row) = (parameters.columns(), None);
-        if inputs[0].is_none() {
-            // In place, stores are never non-temporal.
-            let run = Run { inputs: inputs.map(Option::unwrap_or_default), y, next_row };
-            return Walk::<F, L, _, T, P, I, true>::new(token, formula, Cached).batch(parameters, layout, start, run);
-        }
-        let run = Run { inputs: inputs.map(Option::unwrap_or_default), y, next_row };
+        let (parameters, in_place) = (parameters.columns(), inputs[0].is_none());
+        let run = Run { inputs: inputs.map(Option::unwrap_or_default), y, in_place, next_row: None };
         match store {
-            StorePolicy::Cached => {
-                Walk::<F, L, _, T, P, I, false>::new(token, formula, Cached).batch(parameters, layout, start, run);
-            }
-            StorePolicy::NonTemporal => {
-                Walk::<F, L, _, T, P, I, false>::new(token, formula, NonTemporalStore::begin())
+            // In place, stores are never non-temporal.
+            StorePolicy::NonTemporal if !in_place => {
+                Walk::<F, L, _, T, P, I>::new(token, formula, NonTemporalStore::begin())
                     .batch(parameters, layout, start, run);
             }
+            _ => Walk::<F, L, _, T, P, I>::new(token, formula, Cached).batch(parameters, layout, start, run),
         }
     }
 }

@@ -6,29 +6,32 @@ use crate::lanes::LoadStore;
 
 /// A run of values to map from the inputs to `y`. In place, `y` is also the first input, and the slice of the first
 /// input is empty.
-pub(super) struct Run<'a, T, const I: usize, const IN_PLACE: bool> {
+pub(super) struct Run<'a, T, const I: usize> {
     pub(super) inputs: [&'a [T]; I],
     pub(super) y: &'a mut [T],
+    /// Whether `y` is also the first input. A value, not a type: loops take the one slice or the other before they
+    /// start, and one kernel serves both.
+    pub(super) in_place: bool,
     /// The distance in values to the same columns of the next row, if those are read next rather than the values that
     /// follow this run. It serves as prefetch distance.
     pub(super) next_row: Option<usize>,
 }
 
-impl<'a, T, const I: usize, const IN_PLACE: bool> Run<'a, T, I, IN_PLACE> {
+impl<'a, T, const I: usize> Run<'a, T, I> {
     #[inline(always)]
     pub(super) fn len(&self) -> usize {
         self.y.len()
     }
 
     #[inline(always)]
-    pub(super) fn part(&mut self, part: Range<usize>) -> Run<'_, T, I, IN_PLACE> {
+    pub(super) fn part(&mut self, part: Range<usize>) -> Run<'_, T, I> {
         let mut inputs = self.inputs;
         for (index, x) in inputs.iter_mut().enumerate() {
-            if !(IN_PLACE && index == 0) {
+            if !(self.in_place && index == 0) {
                 *x = &x[part.clone()];
             }
         }
-        Run { inputs, y: &mut self.y[part], next_row: self.next_row }
+        Run { inputs, y: &mut self.y[part], in_place: self.in_place, next_row: self.next_row }
     }
 
     /// Splits the run into its first `at` values (or all of them, if there are fewer) and the rest.
@@ -38,18 +41,18 @@ impl<'a, T, const I: usize, const IN_PLACE: bool> Run<'a, T, I, IN_PLACE> {
         let (y, y_tail) = self.y.split_at_mut(at);
         let (mut inputs, mut tails) = (self.inputs, self.inputs);
         for (index, (x, tail)) in inputs.iter_mut().zip(&mut tails).enumerate() {
-            if !(IN_PLACE && index == 0) {
+            if !(self.in_place && index == 0) {
                 (*x, *tail) = x.split_at(at);
             }
         }
-        let next_row = self.next_row;
-        (Run { inputs, y, next_row }, Run { inputs: tails, y: y_tail, next_row })
+        let (in_place, next_row) = (self.in_place, self.next_row);
+        (Run { inputs, y, in_place, next_row }, Run { inputs: tails, y: y_tail, in_place, next_row })
     }
 
     /// Returns the values of one of the inputs.
     #[inline(always)]
     pub(super) fn input(&self, index: usize) -> &[T] {
-        if IN_PLACE && index == 0 { self.y } else { self.inputs[index] }
+        if self.in_place && index == 0 { self.y } else { self.inputs[index] }
     }
 
     /// Loads a vector of each input.

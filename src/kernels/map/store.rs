@@ -37,7 +37,7 @@ pub(super) trait Store {
     fn pair<L: LoadStore<T>, T>(&self, pair: [L; 2], to: &mut [T]);
 
     /// Prefetches what is read next, at the prefetch distance from `at`.
-    fn prefetch<T, const I: usize, const IN_PLACE: bool>(&self, run: &Run<'_, T, I, IN_PLACE>, at: usize);
+    fn prefetch<T, const I: usize>(&self, run: &Run<'_, T, I>, at: usize);
 }
 
 pub(super) struct Cached;
@@ -58,7 +58,7 @@ impl Store for Cached {
 
     /// Prefetches the same columns of the next row, of the inputs and of the output.
     #[inline(always)]
-    fn prefetch<T, const I: usize, const IN_PLACE: bool>(&self, run: &Run<'_, T, I, IN_PLACE>, at: usize) {
+    fn prefetch<T, const I: usize>(&self, run: &Run<'_, T, I>, at: usize) {
         if let Some(next_row) = run.next_row {
             for index in 0..I {
                 prefetch(run.input(index), at + next_row);
@@ -93,7 +93,7 @@ impl Store for NonTemporalStore {
     }
 
     #[inline(always)]
-    fn prefetch<T, const I: usize, const IN_PLACE: bool>(&self, run: &Run<'_, T, I, IN_PLACE>, at: usize) {
+    fn prefetch<T, const I: usize>(&self, run: &Run<'_, T, I>, at: usize) {
         let distance = run.next_row.unwrap_or(NON_TEMPORAL_PREFETCH / size_of::<T>());
         for index in 0..I {
             prefetch(run.input(index), at + distance);

@@ -1,22 +1,11 @@
 //! Tests one map for every formula, element type and type of computation, against plain loops: on every instruction
 //! set, with either store policy, from several places of a batch.
 
-use super::{Formula, Map, Normalize, NormalizeSingle, Parameters, StorePolicy};
+use super::{Activated, Formula, Map, Normalize, NormalizeSingle, Parameters, Residual, StorePolicy};
 use crate::Element;
 use crate::kernels::KernelElement;
-use crate::lanes::{Isa, Job, Lanes};
+use crate::lanes::{Isa, Job};
 use crate::layout::Layout;
-
-/// An epilogue with a second input, a residual, which is added.
-#[derive(Clone, Copy)]
-struct Residual<F>(F);
-
-impl<F: Formula<P, 1>, const P: usize> Formula<P, 2> for Residual<F> {
-    #[inline(always)]
-    fn apply<L: Lanes>(self, parameters: [L; P], [x, residual]: [L; 2]) -> L {
-        self.0.apply(parameters, [x]).add(residual)
-    }
-}
 
 /// Returns layouts for every walk: planes, tiles, rows, and rows with expanded parameters: side by side, in one tile or
 /// several, and in the order of memory.
@@ -46,8 +35,8 @@ fn parameters<C: Copy + Default, const P: usize>(features: usize, of: impl Fn(f6
     parameters
 }
 
-/// Runs a formula, with and without a residual, in place and out of place, from several starts, and compares with
-/// `expected(parameters, x)`.
+/// Runs a formula, with and without a residual and ReLU, in place and out of place, from several starts, and compares
+/// with `expected(parameters, x)`.
 fn check<F, C, T, const P: usize>(
     layout: Layout,
     formula: F,
@@ -58,15 +47,18 @@ fn check<F, C, T, const P: usize>(
     F: Formula<P, 1>,
     C: Copy + Default + std::ops::Add<Output = C> + 'static,
     T: KernelElement,
-    for<'a> Map<'a, F, C, T, P, 1>: Job<Output = ()>,
-    for<'a> Map<'a, Residual<F>, C, T, P, 2>: Job<Output = ()>,
+    for<'a> Map<'a, Activated<F>, C, T, P, 1>: Job<Output = ()>,
+    for<'a> Map<'a, Activated<Residual<F, false>>, C, T, P, 2>: Job<Output = ()>,
 {
     let len = layout.checked_len().expect("small");
     let (x, parameters) = (values(len, 3, T::from_f64), parameters(layout.features(), of));
     let half = of(0.5);
     let one = |at: usize| expected(parameters.feature(at / layout.inner() % layout.features()), x[at]);
-    let plain: Vec<T> = (0..len).map(|at| narrow(one(at))).collect();
-    let added: Vec<T> = (0..len).map(|at| narrow(one(at) + half)).collect();
+    let relu = |relu: bool, y: Vec<T>| -> Vec<T> {
+        y.into_iter().map(|y| if relu && y.to_f64() <= 0.0 { T::from_f64(0.0) } else { y }).collect()
+    };
+    let plain = [false, true].map(|on| relu(on, (0..len).map(|at| narrow(one(at))).collect()));
+    let added = [false, true].map(|on| relu(on, (0..len).map(|at| narrow(one(at) + half)).collect()));
     let second = vec![T::from_f64(0.5); len];
     let parameters = &parameters;
     for isa in Isa::available() {
@@ -77,22 +69,26 @@ fn check<F, C, T, const P: usize>(
             .flat_map(|start| [StorePolicy::Cached, StorePolicy::NonTemporal].map(|store| (start.min(len), store)))
         {
             let (x, second) = (&x[start..], &second[start..]);
-            let mut y = vec![T::from_f64(0.0); len - start];
-            isa.run(Map { formula, parameters, layout, start, inputs: [Some(x)], y: &mut y, store });
-            assert_eq!(y, plain[start..], "{layout} from {start}, {isa}, {store:?}");
+            for relu in [false, true] {
+                let (plain, added) = (&plain[usize::from(relu)][start..], &added[usize::from(relu)][start..]);
+                let mut y = vec![T::from_f64(0.0); len - start];
+                let one = Activated { formula, relu };
+                isa.run(Map { formula: one, parameters, layout, start, inputs: [Some(x)], y: &mut y, store });
+                assert_eq!(y, plain, "{layout} from {start}, {isa}, {store:?}, relu {relu}");
 
-            let (residual, inputs) = (Residual(formula), [Some(x), Some(second)]);
-            isa.run(Map { formula: residual, parameters, layout, start, inputs, y: &mut y, store });
-            assert_eq!(y, added[start..], "residual, {layout} from {start}, {isa}, {store:?}");
+                let (two, inputs) = (Activated { formula: Residual(formula), relu }, [Some(x), Some(second)]);
+                isa.run(Map { formula: two, parameters, layout, start, inputs, y: &mut y, store });
+                assert_eq!(y, added, "residual, {layout} from {start}, {isa}, {store:?}, relu {relu}");
 
-            y.copy_from_slice(x);
-            isa.run(Map { formula, parameters, layout, start, inputs: [None], y: &mut y, store });
-            assert_eq!(y, plain[start..], "in place, {layout} from {start}, {isa}");
+                y.copy_from_slice(x);
+                isa.run(Map { formula: one, parameters, layout, start, inputs: [None], y: &mut y, store });
+                assert_eq!(y, plain, "in place, {layout} from {start}, {isa}, relu {relu}");
 
-            y.copy_from_slice(x);
-            let inputs = [None, Some(second)];
-            isa.run(Map { formula: residual, parameters, layout, start, inputs, y: &mut y, store });
-            assert_eq!(y, added[start..], "residual in place, {layout} from {start}, {isa}");
+                y.copy_from_slice(x);
+                let inputs = [None, Some(second)];
+                isa.run(Map { formula: two, parameters, layout, start, inputs, y: &mut y, store });
+                assert_eq!(y, added, "residual in place, {layout} from {start}, {isa}, relu {relu}");
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::kernels::map::store::Store;
 use crate::lanes::{Lanes, LoadStore};
 use crate::layout::Layout;
 
-impl<F, L, W, T, const P: usize, const I: usize, const IN_PLACE: bool> Walk<F, L, W, T, P, I, IN_PLACE>
+impl<F, L, W, T, const P: usize, const I: usize> Walk<F, L, W, T, P, I>
 where
     F: Formula<P, I>,
     L: LoadStore<T>,
@@ -22,7 +22,7 @@ where
         parameters: Columns<'_, L::Scalar, P>,
         layout: Layout,
         start: usize,
-        run: Run<'_, T, I, IN_PLACE>,
+        run: Run<'_, T, I>,
     ) {
         let mut plane = Plane::at(layout, start);
         let (head, mut run) = {
@@ -31,7 +31,7 @@ where
         };
         self.few_positions(parameters, &mut plane, head);
         let mut at = 0;
-        if W::VECTORS == 1 && !IN_PLACE && plane.left == layout.inner() {
+        if W::VECTORS == 1 && !run.in_place && plane.left == layout.inner() {
             at = self.whole_planes(parameters, layout.inner(), &mut plane, &mut run);
         }
         let mut here = parameters.splat::<L>(self.token, plane.feature);
@@ -71,7 +71,7 @@ where
         parameters: Columns<'_, L::Scalar, P>,
         inner: usize,
         plane: &mut Plane,
-        run: &mut Run<'_, T, I, IN_PLACE>,
+        run: &mut Run<'_, T, I>,
     ) -> usize {
         let mut at = 0;
         while run.len() - at >= inner {
@@ -93,12 +93,7 @@ where
 
     /// Maps a few values of planes with ordinary stores.
     #[inline(always)]
-    fn few_positions(
-        &self,
-        parameters: Columns<'_, L::Scalar, P>,
-        plane: &mut Plane,
-        mut run: Run<'_, T, I, IN_PLACE>,
-    ) {
+    fn few_positions(&self, parameters: Columns<'_, L::Scalar, P>, plane: &mut Plane, mut run: Run<'_, T, I>) {
         let mut at = 0;
         while at < run.len() {
             let done = if plane.left.min(run.len() - at) >= L::LANES {
@@ -117,7 +112,7 @@ where
 
     /// Runs the inner loop over a plane, in whole steps.
     #[inline(always)]
-    fn plane(&self, parameters: [L; P], mut run: Run<'_, T, I, IN_PLACE>) {
+    fn plane(&self, parameters: [L; P], mut run: Run<'_, T, I>) {
         let full = run.len() - run.len() % Self::STEP;
         let mut run = run.part(0..full);
         let mut at = 0;

@@ -12,7 +12,7 @@ use crate::lanes::LoadStore;
 use crate::layout::Layout;
 use crate::tuning::{EXPANDED_COLUMNS, MAP_TILE_COLUMNS};
 
-impl<F, L, W, T, const P: usize, const I: usize, const IN_PLACE: bool> Walk<F, L, W, T, P, I, IN_PLACE>
+impl<F, L, W, T, const P: usize, const I: usize> Walk<F, L, W, T, P, I>
 where
     F: Formula<P, I>,
     L: LoadStore<T>,
@@ -22,13 +22,7 @@ where
     /// Maps rows of `width` columns; the run starts at `column`. The parameters of a row must be followed by those of
     /// the next row.
     #[inline(always)]
-    pub(super) fn rows(
-        &self,
-        parameters: Columns<'_, L::Scalar, P>,
-        width: usize,
-        column: usize,
-        run: Run<'_, T, I, IN_PLACE>,
-    ) {
+    pub(super) fn rows(&self, parameters: Columns<'_, L::Scalar, P>, width: usize, column: usize, run: Run<'_, T, I>) {
         let (head, mut run) = {
             let head = self.store.head(run.y);
             run.split_at(head)
@@ -50,7 +44,7 @@ where
 
     /// Runs the inner loop over columns, in whole steps. Returns the number of columns mapped.
     #[inline(always)]
-    fn row(&self, parameters: Columns<'_, L::Scalar, P>, mut run: Run<'_, T, I, IN_PLACE>) -> usize {
+    fn row(&self, parameters: Columns<'_, L::Scalar, P>, mut run: Run<'_, T, I>) -> usize {
         // Cut to one length, a multiple of a step, so that the loop needs no other bounds checks.
         let full = run.len() - run.len() % Self::STEP;
         let (parameters, mut run) = (parameters.part(0, full), run.part(0..full));
@@ -75,7 +69,7 @@ where
         parameters: Columns<'_, L::Scalar, P>,
         width: usize,
         mut column: usize,
-        mut run: Run<'_, T, I, IN_PLACE>,
+        mut run: Run<'_, T, I>,
     ) -> usize {
         let mut at = 0;
         while at < run.len() {
@@ -105,7 +99,7 @@ where
         parameters: Columns<'_, L::Scalar, P>,
         layout: Layout,
         start: usize,
-        run: Run<'_, T, I, IN_PLACE>,
+        run: Run<'_, T, I>,
     ) {
         let width = layout.features() * layout.inner();
         // As many rows side by side as fit, but no more than there are to map.
@@ -124,7 +118,7 @@ where
         parameters: Columns<'_, L::Scalar, P>,
         layout: Layout,
         start: usize,
-        mut run: Run<'_, T, I, IN_PLACE>,
+        mut run: Run<'_, T, I>,
     ) {
         let mut expanded = Expanded::<_, P, WIDE>::new();
         let head = self.store.head(run.y);
@@ -145,7 +139,7 @@ where
         parameters: Columns<'_, L::Scalar, P>,
         layout: Layout,
         start: usize,
-        mut run: Run<'_, T, I, IN_PLACE>,
+        mut run: Run<'_, T, I>,
     ) {
         let width = layout.features() * layout.inner();
         let mut expanded = Expanded::<_, P, WIDE>::new();
@@ -170,7 +164,7 @@ where
         parameters: Columns<'_, L::Scalar, P>,
         width: usize,
         start: usize,
-        mut run: Run<'_, T, I, IN_PLACE>,
+        mut run: Run<'_, T, I>,
     ) {
         // The first tile is longer, so that the other tiles start at a cache line, where pairs may be stored (in all
         // rows, if the length of a row allows it).
