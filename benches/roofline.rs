@@ -1,8 +1,9 @@
 //! Plots bandwidth against batch size, for every operation and path, together with the machine's limits.
 //!
 //! ```text
-//! cargo bench --bench roofline              # takes a minute or two; writes roofline.svg to the target directory
-//! cargo bench --bench roofline -- FILE.svg  # writes to FILE.svg, relative to `benches`
+//! cargo bench --bench roofline                          # a minute or two; writes roofline.svg to the target directory
+//! cargo bench --bench roofline -- FILE.svg              # writes to FILE.svg, relative to `benches`
+//! cargo bench --bench roofline -- ../docs/roofline.svg  # the README's picture
 //! ```
 //!
 //! Batches are f32, `[N, 128]`. Bandwidth counts the bytes that must be moved: those of the batch and, if there is one,
@@ -88,11 +89,9 @@ struct Subject {
 /// Returns the lines of the charts, in colours that colour-blind readers can tell apart (Okabe and Ito).
 fn subjects() -> Vec<Subject> {
     let best = Isa::detect();
-    let subject = |name: String, (r, g, b), path, limit| Subject {
-        name,
-        look: Look { color: RGBColor(r, g, b), dashed: limit },
-        path,
-        limit,
+    let subject = |name: String, (r, g, b), path, limit| {
+        let width = if path == Path::Auto { 6 } else { 2 };
+        Subject { name, look: Look { color: RGBColor(r, g, b), dashed: limit, width }, path, limit }
     };
     let simd = |isa: Isa| {
         let color = match isa.name() {
@@ -103,6 +102,8 @@ fn subjects() -> Vec<Subject> {
         subject(format!("simd {isa}"), color, Path::Simd(isa), false)
     };
     let mut subjects = vec![
+        // The first line lies under the others.
+        subject("auto: the default".into(), (0x9c, 0xd8, 0xf7), Path::Auto, false),
         subject("limit, all threads".into(), (0x00, 0x00, 0x00), Path::Parallel(best), true),
         subject("limit, one thread".into(), (0x80, 0x80, 0x80), Path::Simd(best), true),
         subject(format!("parallel {best}"), (0xd5, 0x5e, 0x00), Path::Parallel(best), false),
@@ -154,7 +155,12 @@ fn notes() -> Vec<String> {
     let processor = machine::processor().unwrap_or(std::env::consts::ARCH.into());
     let caches: Vec<_> =
         machine::caches().iter().map(|(name, bytes)| format!("{name} {}", chart::size(*bytes))).collect();
-    let mut notes = vec![format!("f32, [N, {FEATURES}]; bandwidth of the bytes that must move")];
+    let mut notes = vec![
+        format!("f32, [N, {FEATURES}]; bandwidth of the bytes that must move"),
+        "limit: the fastest of several ways to read (moments)".into(),
+        "or copy (the others) the same bytes, doing nothing else".into(),
+        format!("scalar ends where a call takes more than {SLOW} s"),
+    ];
     if !caches.is_empty() {
         notes.push("dotted: batch (and output) fill a cache".into());
     }

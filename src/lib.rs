@@ -54,8 +54,10 @@
 //! and what becomes of NaN and infinities.
 //!
 //! # Threads
-//! [`Path::Parallel`] and [`Path::Auto`] use rayon's current thread pool: the pool in which they are called, or else
-//! the global one. To limit the number of threads, configure that pool. Results do not depend on it.
+//! [`Path::Auto`], the default, runs large batches on rayon's current thread pool: the pool in which it is called, or
+//! else the global one. To limit the number of threads, call inside a pool of your own (`pool.install(|| ...)`). If you
+//! have threads yourself, set [`Path::Simd`]: each call then stays on its thread. [`Inference`] can be shared by
+//! threads. Results do not depend on any of this.
 
 #[cfg(not(feature = "std"))]
 compile_error!("batchnorm needs its feature `std`: builds without the standard library are not supported yet");
@@ -103,7 +105,7 @@ pub fn moments<T: Element>(x: Batch<'_, T>) -> Moments {
     Path::Auto.moments(x)
 }
 
-/// Runs the README's examples as tests.
-#[cfg(doctest)]
+/// Runs the README's examples as tests. (One of them makes a pool of rayon.)
+#[cfg(all(doctest, feature = "rayon"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

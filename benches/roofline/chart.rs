@@ -6,7 +6,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Width and height in pixels: as wide as a README.
-const SIZE: (u32, u32) = (900, 680);
+const SIZE: (u32, u32) = (900, 720);
 
 /// Space at the left of a panel for the y labels, and at the bottom for the x labels.
 const LABELS: (u32, u32) = (50, 42);
@@ -22,6 +22,7 @@ pub(crate) struct Line {
 pub(crate) struct Look {
     pub(crate) color: RGBColor,
     pub(crate) dashed: bool,
+    pub(crate) width: u32,
 }
 
 pub(crate) struct Panel {
@@ -44,6 +45,8 @@ pub(crate) fn draw(panels: &[Panel], notes: &[String]) -> Result<String, Box<dyn
     // The same scale for all panels, with some margin.
     let x = span(points().map(|point| point.0), 1.3);
     let y = span(points().map(|point| point.1), 1.3);
+    // Room for the names of the marks, above all lines.
+    let y = y.start..2.0 * y.end;
     for (panel, area) in panels.iter().zip(&areas) {
         draw_panel(panel, area, x.clone(), y.clone())?;
     }
@@ -76,7 +79,7 @@ fn draw_panel(panel: &Panel, area: &Area<'_>, x: std::ops::Range<f64>, y: std::o
         .light_line_style(TRANSPARENT)
         .axis_style(grey)
         .label_style(("sans-serif", 15))
-        .x_labels(6)
+        .x_labels(5)
         .y_labels(12)
         .x_label_formatter(&|bytes| size(bytes.round() as u64))
         .y_label_formatter(&|rate| rate.to_string())
@@ -84,18 +87,18 @@ fn draw_panel(panel: &Panel, area: &Area<'_>, x: std::ops::Range<f64>, y: std::o
         .y_desc("GB/s")
         .set_all_tick_mark_size(4)
         .draw()?;
-    let small = ("sans-serif", 14).into_text_style(area).color(&grey).pos(Pos::new(HPos::Right, VPos::Bottom));
+    let small = ("sans-serif", 14).into_text_style(area).color(&grey).pos(Pos::new(HPos::Right, VPos::Top));
     for (name, at) in panel.marks.iter().filter(|(_, at)| x.contains(at)) {
         chart.draw_series(DashedLineSeries::new([(*at, y.start), (*at, y.end)], 1, 3, grey.stroke_width(1)))?;
-        let label = Text::new(format!("{name} "), (*at, y.start * 1.05), small.clone());
+        let label = Text::new(format!("{name} "), (*at, y.end), small.clone());
         chart.draw_series([label])?;
     }
     for line in &panel.lines {
         let points = line.points.iter().copied();
         if line.look.dashed {
-            chart.draw_series(DashedLineSeries::new(points, 6, 3, line.look.color.stroke_width(2)))?;
+            chart.draw_series(DashedLineSeries::new(points, 6, 3, line.look.color.stroke_width(line.look.width)))?;
         } else {
-            chart.draw_series(LineSeries::new(points, line.look.color.stroke_width(2)))?;
+            chart.draw_series(LineSeries::new(points, line.look.color.stroke_width(line.look.width)))?;
         }
     }
     Ok(())
@@ -107,20 +110,20 @@ fn draw_legend(lines: &[Line], notes: &[String], area: &Area<'_>) -> Drawn {
     let mut y = 44;
     for line in lines {
         let (from, to) = ((left, y), (left + 36, y));
-        let style = line.look.color.stroke_width(3);
+        let style = line.look.color.stroke_width(line.look.width.max(3));
         if line.look.dashed {
             area.draw(&DashedPathElement::new([from, to], 6, 3, style))?;
         } else {
             area.draw(&PathElement::new([from, to], style))?;
         }
         area.draw(&Text::new(line.name.as_str(), (left + 46, y), text.clone()))?;
-        y += 23;
+        y += 22;
     }
     y += 12;
     let text = ("sans-serif", 14).into_text_style(area).pos(Pos::new(HPos::Left, VPos::Center));
     for note in notes {
         area.draw(&Text::new(note.as_str(), (left, y), text.clone()))?;
-        y += 18;
+        y += 17;
     }
     Ok(())
 }

@@ -14,22 +14,23 @@ use crate::oracle::{error_in, exact, nearest};
 
 type Error = Box<dyn std::error::Error>;
 
-const SIZE: (u32, u32) = (1200, 560);
+const SIZE: (u32, u32) = (1200, 584);
 
 /// Height of the strip that explains the lines, at the bottom.
-const LEGEND: u32 = 40;
+const LEGEND: u32 = 64;
 
 /// Values per column, and columns per point, of which the worst is drawn.
 const LEN: usize = 10_000;
 const COLUMNS: u64 = 5;
 
-/// The range of relative errors in the plot. Errors outside it are drawn at its ends.
+/// The range of relative errors in the plot. Smaller errors are drawn at its lower end; larger ones are not drawn, and a
+/// triangle marks each.
 const ERRORS: std::ops::Range<f64> = 1e-17..1e2;
 
 /// Methods, their colours and their line widths. ndarray uses a Welford recurrence, so its thin line lies on top of the
 /// other.
 const STYLES: [(&str, RGBColor, u32); 6] = [
-    ("batchnorm", RGBColor(0, 90, 200), 4),
+    ("this crate", RGBColor(0, 90, 200), 4),
     ("stream", RGBColor(215, 60, 170), 2),
     ("two passes", RGBColor(0, 140, 90), 2),
     ("Welford", RGBColor(250, 170, 50), 5),
@@ -50,6 +51,9 @@ pub(crate) fn draw(file: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// The size of the triangles.
+const CLIPPED: i32 = 6;
+
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Draws the lines in their colours, and what dashes mean.
@@ -61,6 +65,10 @@ fn legend(strip: &Area<'_>) -> Result<(), Error> {
         x += 150;
     }
     strip.draw(&Text::new("dashed: f32 values, computed in f64", (x, 6), ("sans-serif", 15)))?;
+    strip.draw(&TriangleMarker::new((56, 40), CLIPPED, BLACK.filled()))?;
+    let notes = "larger than 100 (off the scale).   ndarray computes Welford's recurrence, so its line lies on Welford's; \
+                 for f64, that of the stream lies on this crate's.";
+    strip.draw(&Text::new(notes, (66, 32), ("sans-serif", 15)))?;
     Ok(())
 }
 
@@ -88,11 +96,19 @@ fn panel<T: Value>(area: &Area<'_>, largest: f64) -> Result<(), Error> {
         let (_, color, width) =
             STYLES.into_iter().find(|(name, ..)| *name == method).expect("every method has a style");
         let style = color.stroke_width(width);
-        if in_f64 {
-            chart.draw_series(DashedLineSeries::new(points, 7, 5, style))?;
-        } else {
-            chart.draw_series(LineSeries::new(points, style))?;
+        // Each stretch within the range is a line of its own.
+        for stretch in points.split(|(_, error)| *error > ERRORS.end).filter(|stretch| !stretch.is_empty()) {
+            let stretch = stretch.iter().copied();
+            if in_f64 {
+                chart.draw_series(DashedLineSeries::new(stretch, 7, 5, style))?;
+            } else {
+                chart.draw_series(LineSeries::new(stretch, style))?;
+            }
         }
+        let clipped = points.iter().filter(|(_, error)| *error > ERRORS.end);
+        chart.draw_series(
+            clipped.map(|(mean, _)| TriangleMarker::new((*mean, ERRORS.end / 2.0), CLIPPED, color.filled())),
+        )?;
     }
     Ok(())
 }
@@ -114,7 +130,7 @@ fn lines<T: Value>(largest: f64) -> Vec<Line> {
             }
             for (method, worst) in methods.iter().zip(&mut worst) {
                 let [_, given] = (method.run)(&column);
-                *worst = worst.max(error_in(given, &variance, nearest(&variance)).min(ERRORS.end));
+                *worst = worst.max(error_in(given, &variance, nearest(&variance)));
             }
         }
         for ((_, points), worst) in lines.iter_mut().zip(worst) {

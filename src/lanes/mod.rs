@@ -34,7 +34,7 @@ pub(crate) trait Lanes: Copy {
     /// The type of the computation: f64 or f32.
     type Scalar: Copy + Default + PartialEq + 'static;
     /// Proof that the machine has the instructions that these lanes use. Only detection creates one.
-    type Token: Copy;
+    type Token: Token;
     /// Number of lanes.
     const LANES: usize;
 
@@ -145,8 +145,35 @@ impl Drop for NonTemporal {
     }
 }
 
+/// Proof that the machine has the instructions of some lanes.
+pub(crate) trait Token: Copy {
+    /// Runs work in a function of its own that is compiled for these instructions, once per type of work.
+    fn outlined<W: Outlined>(self, work: W) -> W::Output;
+}
+
+/// A part of a [`Job`] that is not inlined ([`Token::outlined`]). This saves code: several places share the part, and
+/// its work is long enough, or rare enough, for the cost of a call not to matter. The rules are those of [`Job`].
+pub(crate) trait Outlined {
+    /// The result.
+    type Output;
+    /// Does the work.
+    fn run(self) -> Self::Output;
+}
+
+/// Outlined work as a job.
+struct OutlinedJob<W>(W);
+
+impl<W: Outlined> Job for OutlinedJob<W> {
+    type Output = W::Output;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> W::Output {
+        self.0.run()
+    }
+}
+
 /// An instruction set. A value is proof that the machine has it.
-pub(crate) trait Simd: Copy {
+pub(crate) trait Simd: Token {
     /// Its lanes for computing in f64.
     type F64: F64Lanes<Token = Self> + LoadStore<f32> + LoadStore<f64>;
     /// Its lanes for computing in f32.

@@ -1,7 +1,14 @@
 //! A single lane, so that the tail of a slice, which does not fill wider lanes, runs through the same kernel.
 
-use super::{F64Lanes, Lanes, LoadStore, NonTemporal, UPPER_HALF};
+use super::{F64Lanes, Lanes, LoadStore, NonTemporal, Outlined, Token, UPPER_HALF};
 use crate::Element;
+
+impl Token for () {
+    #[inline(always)]
+    fn outlined<W: Outlined>(self, work: W) -> W::Output {
+        work.run()
+    }
+}
 
 /// Implements the arithmetic, which is the same for both types.
 macro_rules! one_lane {

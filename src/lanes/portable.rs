@@ -5,7 +5,7 @@ use std::ops::{Add, Mul, Sub};
 
 use wide::{f32x4, f64x4};
 
-use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Simd, UPPER_HALF};
+use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Outlined, OutlinedJob, Simd, Token, UPPER_HALF};
 use crate::Element;
 
 /// The token of these lanes. It proves nothing, because `wide` selects its instructions at compile time.
@@ -18,6 +18,13 @@ impl Portable {
     #[inline(never)]
     pub(super) fn run<J: Job>(self, job: J) -> J::Output {
         job.run(self)
+    }
+}
+
+impl Token for Portable {
+    #[inline(always)]
+    fn outlined<W: Outlined>(self, work: W) -> W::Output {
+        self.run(OutlinedJob(work))
     }
 }
 
@@ -276,8 +283,9 @@ impl LoadStore<f32> for PortableF32 {
 }
 
 /// Returns the elements of a slice, at most one per lane, followed by those of `fill`. (Lane by lane, because loading a
-/// vector right after parts of it were stored has to wait for these stores.)
-#[inline(always)]
+/// vector right after parts of it were stored has to wait for these stores. Not inlined: it branches in each lane, and
+/// only edges need it.)
+#[inline(never)]
 fn partial<T: Element>(from: &[T], fill: [f64; LANES]) -> [f64; LANES] {
     let [a, b, c, d] = fill;
     let lane = |i: usize, fill| from.get(i).map_or(fill, |x: &T| x.to_f64());

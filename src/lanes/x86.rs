@@ -8,7 +8,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Simd, UPPER_HALF};
+use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Outlined, OutlinedJob, Simd, Token, UPPER_HALF};
 
 /// A vector at any address.
 #[repr(C, packed)]
@@ -57,6 +57,13 @@ macro_rules! instruction_set {
                 }
                 // SAFETY: a token exists, so the processor has the features that `compiled` is compiled for.
                 unsafe { compiled(self, job) }
+            }
+        }
+
+        impl Token for $token {
+            #[inline(always)]
+            fn outlined<W: Outlined>(self, work: W) -> W::Output {
+                self.run(OutlinedJob(work))
             }
         }
 

@@ -1,7 +1,7 @@
 //! Parameters expanded to columns: those of each feature are repeated for its `inner` columns.
 
 use super::parameters::{Columns, repeated};
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, Outlined, Token};
 use crate::layout::Layout;
 use crate::tuning::{EXPANDED_COLUMNS, MAP_TILE_COLUMNS, SPLAT_INNER};
 
@@ -36,8 +36,6 @@ impl<C: Copy + Default, const P: usize, const LEN: usize> Expanded<C, P, LEN> {
 
     /// Expands the parameters of `len` columns from `start` on, and of those behind them that are [`repeated`]. Columns
     /// are counted across rows that lie side by side; each feature has `inner` consecutive columns.
-    ///
-    /// Each plane is written in whole vectors. The next plane overwrites what is too much.
     #[inline(always)]
     pub(super) fn fill<L: Lanes<Scalar = C>>(
         &mut self,
@@ -47,13 +45,34 @@ impl<C: Copy + Default, const P: usize, const LEN: usize> Expanded<C, P, LEN> {
         start: usize,
         len: usize,
     ) {
-        let (features, inner) = (layout.features(), layout.inner());
-        let len = len + repeated::<C>();
-        let mut feature = start / inner % features;
-        let (mut at, mut end) = (0, inner - start % inner);
+        let to = self.0.each_mut().map(|to| &mut to[..]);
+        token.outlined(Fill::<L, P> { token, to, from, layout, start, len });
+    }
+}
+
+/// The work of [`Expanded::fill`].
+struct Fill<'a, L: Lanes, const P: usize> {
+    token: L::Token,
+    to: [&'a mut [L::Scalar]; P],
+    from: Columns<'a, L::Scalar, P>,
+    layout: Layout,
+    start: usize,
+    len: usize,
+}
+
+impl<L: Lanes, const P: usize> Outlined for Fill<'_, L, P> {
+    type Output = ();
+
+    /// Writes each plane in whole vectors. The next plane overwrites what is too much.
+    #[inline(always)]
+    fn run(mut self) {
+        let (features, inner) = (self.layout.features(), self.layout.inner());
+        let len = self.len + repeated::<L::Scalar>();
+        let mut feature = self.start / inner % features;
+        let (mut at, mut end) = (0, inner - self.start % inner);
         while at < len {
-            for (to, from) in self.0.iter_mut().zip(from.0) {
-                let value = L::splat(token, from[feature]);
+            for (to, from) in self.to.iter_mut().zip(self.from.0) {
+                let value = L::splat(self.token, from[feature]);
                 let mut at = at;
                 while at < end {
                     value.store(&mut to[at..]);

@@ -2,7 +2,7 @@
 //! one.
 
 use super::accumulator::{Accumulator, LaneContext};
-use crate::lanes::F64Lanes;
+use crate::lanes::{F64Lanes, Outlined, Token};
 use crate::spec::order::PLANE_VIEW_INNER;
 
 /// Accumulators in memory, in the order `[interleave][features][inner]`. `compensation` is empty if the sums are not
@@ -23,6 +23,13 @@ impl Columns<'_> {
         features: usize,
         inner: usize,
     ) {
+        if interleave > 1 || inner > 1 {
+            ctx.token.outlined(Reduce { columns: self, ctx, interleave, features, inner });
+        }
+    }
+
+    #[inline(always)]
+    fn reduce_all<L: F64Lanes>(&mut self, ctx: LaneContext<L>, interleave: usize, features: usize, inner: usize) {
         let width = features * inner;
         let mut half = interleave / 2;
         while half > 0 {
@@ -111,5 +118,23 @@ impl Columns<'_> {
             sum.join(&Accumulator { sum: *b, compensation: *b_term }, true);
             (*a, *a_term) = (sum.sum, sum.compensation);
         }
+    }
+}
+
+/// The work of [`Columns::reduce`].
+struct Reduce<'a, 'b, L: F64Lanes> {
+    columns: &'a mut Columns<'b>,
+    ctx: LaneContext<L>,
+    interleave: usize,
+    features: usize,
+    inner: usize,
+}
+
+impl<L: F64Lanes> Outlined for Reduce<'_, '_, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.columns.reduce_all(self.ctx, self.interleave, self.features, self.inner);
     }
 }

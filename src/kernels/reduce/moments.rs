@@ -1,6 +1,7 @@
 //! Moments of a batch: the steps of [`spec::order`](crate::spec::order) for each chunk, and Chan's formula between
 //! chunks.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::accumulator::{Accumulator, LaneContext};
@@ -12,7 +13,7 @@ use super::rows::{self, FeatureSums, Prefetch, RowSums, Rows};
 use super::term::{Shifted, Unshifted};
 use super::tree::Reduction;
 use crate::kernels::{Arrays, KernelElement, MOMENT_WORDS, MomentArrays};
-use crate::lanes::{F64Lanes, Isa, Job, LoadStore, MOST_F64_LANES, Simd};
+use crate::lanes::{F64Lanes, Isa, Job, LoadStore, MOST_F64_LANES, Outlined, Simd, Token};
 use crate::spec::order::{ChunkRange, GROUP_ROWS, ROW_ACCUMULATORS, View, sample_group};
 use crate::spec::{FeatureMoments, Order, fallback};
 use crate::tuning::{
@@ -330,15 +331,34 @@ fn finalize_rows<L: F64Lanes, T: KernelElement>(
     count: f64,
     out: &mut MomentArrays<'_>,
 ) {
-    let features = out.features();
-    let full = features - features % L::LANES;
-    for at in (0..full).step_by(L::LANES) {
-        let shift = L::load(token, &out.0[0][at..]);
-        out.store(at, checked::<T, L>(token, count, shift, sums.load(token, at)));
-    }
-    for at in full..features {
-        let shift = out.0[0][at];
-        out.store(at, checked::<T, f64>((), count, shift, sums.load((), at)));
+    token.outlined(FinalizeRows::<L, T> { token, sums, count, out, element: PhantomData });
+}
+
+/// The work of [`finalize_rows`].
+struct FinalizeRows<'a, 'b, L: F64Lanes, T> {
+    token: L::Token,
+    sums: &'a FeatureSums<'a, 2>,
+    count: f64,
+    out: &'a mut MomentArrays<'b>,
+    element: PhantomData<T>,
+}
+
+impl<L: F64Lanes, T: KernelElement> Outlined for FinalizeRows<'_, '_, L, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let FinalizeRows { token, sums, count, out, .. } = self;
+        let features = out.features();
+        let full = features - features % L::LANES;
+        for at in (0..full).step_by(L::LANES) {
+            let shift = L::load(token, &out.0[0][at..]);
+            out.store(at, checked::<T, L>(token, count, shift, sums.load(token, at)));
+        }
+        for at in full..features {
+            let shift = out.0[0][at];
+            out.store(at, checked::<T, f64>((), count, shift, sums.load((), at)));
+        }
     }
 }
 

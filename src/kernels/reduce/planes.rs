@@ -1,10 +1,12 @@
 //! The plane view: steps 2 and 3 of [`spec::order`](crate::spec::order) for the planes of a chunk. Values are read in
 //! memory order, and the accumulators of a feature stay in registers. The inner loop is [`PlaneSums::add_plane`].
 
+use std::marker::PhantomData;
+
 use super::accumulator::{Accumulator, LaneContext};
 use super::horizontal::Columns;
 use super::term::Term;
-use crate::lanes::{F64Lanes, LoadStore, prefetch_second_level};
+use crate::lanes::{F64Lanes, LoadStore, Outlined, Token, prefetch_second_level};
 use crate::spec::Order;
 use crate::spec::order::{ChunkRange, GROUP_POSITIONS, GROUP_ROWS, PLANE_ACCUMULATORS, SEGMENT_GROUPS};
 use crate::tuning::{CACHE_LINE, PLANE_PREFETCH};
@@ -84,12 +86,7 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
         if K::UNSHIFTED_IS_CHEAPER && shift == 0.0 {
             return self.accumulate::<K::Unshifted, L, SUMS>(ctx, shift);
         }
-        let mut sums = PlaneSums::new(ctx);
-        for plane in 0..self.planes {
-            let values = self.plane(self.start_of(plane), self.positions);
-            sums.add_plane::<K, T, INPUTS>(values, L::splat(ctx.token, shift), self, None);
-        }
-        sums.reduced(K::COMPENSATED)
+        ctx.token.outlined(Accumulate::<K, L, T, INPUTS, SUMS> { planes: self, ctx, shift, term: PhantomData })
     }
 
     /// Performs step 2 for all features of an outer block, then for the next block. Memory is read in order, at the
@@ -135,6 +132,33 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
             *x = &x[start..][..len];
         }
         plane
+    }
+}
+
+/// The work of [`Planes::accumulate`] by one term.
+struct Accumulate<'a, K, L: F64Lanes, T, const INPUTS: usize, const SUMS: usize> {
+    planes: &'a Planes<'a, T, INPUTS>,
+    ctx: LaneContext<L>,
+    shift: f64,
+    term: PhantomData<K>,
+}
+
+impl<K, L, T, const INPUTS: usize, const SUMS: usize> Outlined for Accumulate<'_, K, L, T, INPUTS, SUMS>
+where
+    K: Term<INPUTS, SUMS>,
+    L: F64Lanes + LoadStore<T>,
+{
+    type Output = [Accumulator<f64>; SUMS];
+
+    #[inline(always)]
+    fn run(self) -> [Accumulator<f64>; SUMS] {
+        let Accumulate { planes, ctx, shift, .. } = self;
+        let mut sums = PlaneSums::new(ctx);
+        for plane in 0..planes.planes {
+            let values = planes.plane(planes.start_of(plane), planes.positions);
+            sums.add_plane::<K, T, INPUTS>(values, L::splat(ctx.token, shift), planes, None);
+        }
+        sums.reduced(K::COMPENSATED)
     }
 }
 
@@ -285,12 +309,20 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
     {
         let mut inputs = [[shift; GROUP_ROWS]; I];
         for ((values, x), neutral) in inputs.iter_mut().zip(plane).zip(K::neutral(self.ctx, shift)) {
-            let tail = &x[at..];
+            // This vector's values in whole rows, then those of the row that the plane ends in.
+            let tail = x.get(at + VECTOR * L::LANES..).unwrap_or_default();
+            let whole = (tail.len() + PLANE_ACCUMULATORS - L::LANES) / PLANE_ACCUMULATORS;
+            let last = match tail.get(whole * PLANE_ACCUMULATORS..) {
+                Some(last) if !last.is_empty() => L::load_partial(self.ctx.token, last, neutral),
+                _ => neutral,
+            };
             for (row, value) in values.iter_mut().enumerate() {
-                *value = match tail.get(row * PLANE_ACCUMULATORS + VECTOR * L::LANES..) {
-                    Some(tail) if tail.len() >= L::LANES => L::load_from(self.ctx.token, tail),
-                    Some(tail) if !tail.is_empty() => L::load_partial(self.ctx.token, tail, neutral),
-                    _ => neutral,
+                *value = if row < whole {
+                    L::load_from(self.ctx.token, &tail[row * PLANE_ACCUMULATORS..])
+                } else if row == whole {
+                    last
+                } else {
+                    neutral
                 };
             }
         }

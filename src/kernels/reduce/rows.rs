@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::accumulator::{Accumulator, LaneContext};
 use super::horizontal::Columns;
 use super::term::Term;
-use crate::lanes::{F64Lanes, LoadStore, prefetch, prefetch_second_level};
+use crate::lanes::{F64Lanes, LoadStore, Outlined, Token, prefetch, prefetch_second_level};
 use crate::spec::Order;
 use crate::spec::order::{ChunkRange, GROUP_ROWS, sample_group};
 use crate::tuning::CACHE_LINE;
@@ -98,8 +98,8 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
         &tail[..tail.len().min(self.width())]
     }
 
-    /// Returns the group of eight rows that starts at `row`.
-    #[inline(always)]
+    /// Returns the group of eight rows that starts at `row`. (Not inlined: the last group of a chunk alone needs it.)
+    #[inline(never)]
     fn group(&self, row: usize) -> [Group<'a, T>; INPUTS] {
         let mut groups = [[&[][..]; GROUP_ROWS]; INPUTS];
         for (group, x) in groups.iter_mut().zip(self.inputs) {
@@ -151,8 +151,9 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
         }
     }
 
-    /// Prefetches the sample of the next chunk: nothing can be summed before it has arrived.
-    #[inline(always)]
+    /// Prefetches the sample of the next chunk: nothing can be summed before it has arrived. (Not inlined: no lanes are
+    /// involved, so all instruction sets share it.)
+    #[inline(never)]
     pub(super) fn prefetch_next_sample(&self) {
         let sample = self.rows + sample_group(self.rows) * GROUP_ROWS;
         for row in sample..sample + GROUP_ROWS {
@@ -272,10 +273,17 @@ where
             let full = width - width % L::LANES;
             self.add_strips(groups, full, prefetch);
             if full < width {
-                self.add_edge(&groups, GROUP_ROWS, full);
+                self.ctx.token.outlined(Edge { sums: self, groups: &groups, count: GROUP_ROWS, at: full });
             }
             return GROUP_ROWS * width;
         }
+        self.ctx.token.outlined(PartialGroup { sums: self, row })
+    }
+
+    /// Performs step 2 for a group with missing rows, or whose last row is short: the last group of a chunk. Returns
+    /// the number of values added.
+    #[inline(always)]
+    fn add_partial_group(&mut self, row: usize) -> usize {
         let groups = self.rows.group(row);
         // Only the last row may be short, and only if `interleave > 1`.
         let first = &groups[0];
@@ -286,7 +294,7 @@ where
             self.add_few(&groups, count, at);
         }
         for at in (full..width).step_by(L::LANES) {
-            self.add_edge(&groups, count, at);
+            self.ctx.token.outlined(Edge { sums: self, groups: &groups, count, at });
         }
         width * (count - 1) + last
     }
@@ -403,6 +411,46 @@ where
                 from.compensation.store(&mut to.compensation[at..]);
             }
         }
+    }
+}
+
+/// The work of [`RowSums::add_partial_group`].
+struct PartialGroup<'a, 'b, K, L: F64Lanes, T, const I: usize, const SUMS: usize> {
+    sums: &'a mut RowSums<'b, K, L, T, I, SUMS>,
+    row: usize,
+}
+
+impl<K, L, T, const I: usize, const SUMS: usize> Outlined for PartialGroup<'_, '_, K, L, T, I, SUMS>
+where
+    K: Term<I, SUMS>,
+    L: F64Lanes + LoadStore<T>,
+{
+    type Output = usize;
+
+    #[inline(always)]
+    fn run(self) -> usize {
+        self.sums.add_partial_group(self.row)
+    }
+}
+
+/// The work of [`RowSums::add_edge`].
+struct Edge<'a, 'b, K, L: F64Lanes, T, const I: usize, const SUMS: usize> {
+    sums: &'a mut RowSums<'b, K, L, T, I, SUMS>,
+    groups: &'a [Group<'b, T>; I],
+    count: usize,
+    at: usize,
+}
+
+impl<K, L, T, const I: usize, const SUMS: usize> Outlined for Edge<'_, '_, K, L, T, I, SUMS>
+where
+    K: Term<I, SUMS>,
+    L: F64Lanes + LoadStore<T>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.sums.add_edge(self.groups, self.count, self.at);
     }
 }
 

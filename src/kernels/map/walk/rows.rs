@@ -8,7 +8,7 @@ use crate::kernels::map::expanded::{Expanded, NARROW, WIDE};
 use crate::kernels::map::parameters::{Columns, repeated};
 use crate::kernels::map::run::Run;
 use crate::kernels::map::store::Store;
-use crate::lanes::LoadStore;
+use crate::lanes::{Lanes, LoadStore, Outlined, Token};
 use crate::layout::Layout;
 use crate::tuning::{EXPANDED_COLUMNS, MAP_TILE_COLUMNS};
 
@@ -23,23 +23,7 @@ where
     /// the next row.
     #[inline(always)]
     pub(super) fn rows(&self, parameters: Columns<'_, L::Scalar, P>, width: usize, column: usize, run: Run<'_, T, I>) {
-        let (head, mut run) = {
-            let head = self.store.head(run.y);
-            run.split_at(head)
-        };
-        let mut column = self.few_columns(parameters, width, column, head);
-        let mut at = 0;
-        while run.len() - at >= Self::STEP {
-            // To the end of the row, or less than a step beyond it.
-            let most = (width - column + Self::STEP - 1).min(run.len() - at);
-            let done = self.row(parameters.part(column, most), run.part(at..at + most));
-            (at, column) = (at + done, column + done);
-            // A loop instead of a division, because rows are rarely shorter than a step.
-            while column >= width {
-                column -= width;
-            }
-        }
-        self.few_columns(parameters, width, column, run.split_at(at).1);
+        self.token.outlined(Rows { walk: self, parameters, width, column, run });
     }
 
     /// Runs the inner loop over columns, in whole steps. Returns the number of columns mapped.
@@ -183,18 +167,78 @@ where
     }
 }
 
-/// Returns the parts of a run that lie in a range of columns, one for each row. The run has `len` values and starts at
-/// `start` in the batch. Each part comes with its first column, counted from `columns.start`. (An iterator, because a
-/// closure over lanes would be compiled without their instructions.)
-fn parts(
-    start: usize,
-    len: usize,
+/// The work of [`Walk::rows`].
+struct Rows<'a, F, L: Lanes, W, T, const P: usize, const I: usize> {
+    walk: &'a Walk<F, L, W, T, P, I>,
+    parameters: Columns<'a, L::Scalar, P>,
     width: usize,
-    columns: &Range<usize>,
-) -> impl Iterator<Item = (usize, Range<usize>)> {
-    let (first, last, end) = (columns.start, columns.end, start + len);
-    (start / width * width..end).step_by(width).filter_map(move |row| {
-        let (from, to) = ((row + first).max(start), (row + last).min(end));
-        (from < to).then(|| (from - row - first, from - start..to - start))
-    })
+    column: usize,
+    run: Run<'a, T, I>,
+}
+
+impl<F, L, W, T, const P: usize, const I: usize> Outlined for Rows<'_, F, L, W, T, P, I>
+where
+    F: Formula<P, I>,
+    L: LoadStore<T>,
+    L::Scalar: LoadStore<T, Scalar = L::Scalar, Token = ()>,
+    W: Store,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Rows { walk, parameters, width, column, run } = self;
+        let step = Walk::<F, L, W, T, P, I>::STEP;
+        let (head, mut run) = {
+            let head = walk.store.head(run.y);
+            run.split_at(head)
+        };
+        let mut column = walk.few_columns(parameters, width, column, head);
+        let mut at = 0;
+        while run.len() - at >= step {
+            // To the end of the row, or less than a step beyond it.
+            let most = (width - column + step - 1).min(run.len() - at);
+            let done = walk.row(parameters.part(column, most), run.part(at..at + most));
+            (at, column) = (at + done, column + done);
+            // A loop instead of a division, because rows are rarely shorter than a step.
+            while column >= width {
+                column -= width;
+            }
+        }
+        walk.few_columns(parameters, width, column, run.split_at(at).1);
+    }
+}
+
+/// Iterates over the parts of a run that lie in a range of columns, one for each row. The run has `len` values and
+/// starts at `start` in the batch. Each part comes with its first column, counted from `columns.start`.
+fn parts(start: usize, len: usize, width: usize, columns: &Range<usize>) -> Parts {
+    Parts { start, end: start + len, width, columns: columns.clone(), row: start / width * width }
+}
+
+/// See [`parts`].
+struct Parts {
+    start: usize,
+    end: usize,
+    width: usize,
+    columns: Range<usize>,
+    /// Where in the batch the next row starts.
+    row: usize,
+}
+
+impl Iterator for Parts {
+    type Item = (usize, Range<usize>);
+
+    /// Not inlined: all instruction sets share it, and a part is much work.
+    #[inline(never)]
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.row < self.end {
+            let row = self.row;
+            self.row += self.width;
+            let (from, to) = ((row + self.columns.start).max(self.start), (row + self.columns.end).min(self.end));
+            if from < to {
+                return Some((from - row - self.columns.start, from - self.start..to - self.start));
+            }
+        }
+        None
+    }
 }
