@@ -97,8 +97,8 @@ pub enum Error {
         /// Values of the other side.
         b: u64,
     },
-    /// The moments with which a batch is to be normalised are of fewer values than the batch has, so they cannot include
-    /// it.
+    /// The moments with which a batch is to be normalised are of fewer values than the batch has, so they cannot
+    /// include it.
     #[non_exhaustive]
     MomentsTooSmall {
         /// Values per feature of the moments.
@@ -117,7 +117,8 @@ pub enum Error {
         /// Its population variance.
         variance: f64,
     },
-    /// The layer was made [without running statistics](crate::BatchNorm::without_running_stats), but the call needs them.
+    /// The layer was made [without running statistics](crate::BatchNorm::without_running_stats), but the call needs
+    /// them.
     NoRunningStats,
     /// The features of moments have different counts, but a stream, or training a layer, needs one count.
     #[non_exhaustive]
@@ -182,11 +183,10 @@ impl fmt::Display for Error {
                 write!(f, "feature {feature} of the batch has a NaN, an infinity or too large a variance: ")?;
                 write!(f, "its mean is {mean}, and its variance {variance}")
             }
-            Error::NoRunningStats => write!(
-                f,
-                "the layer has no running statistics (`without_running_stats`), so there are none to set, and it cannot be \
-                 frozen for inference"
-            ),
+            Error::NoRunningStats => {
+                write!(f, "the layer has no running statistics (`without_running_stats`), ")?;
+                write!(f, "so there are none to set or to freeze for inference")
+            }
             Error::UnevenCounts { a, b } => {
                 write!(f, "the features need one count, but these have {a} and {b} values")
             }

@@ -1,4 +1,5 @@
-//! Training batches that are empty, too short or not finite; layers without running statistics; states saved and loaded.
+//! Training batches that are empty, too short or not finite; layers without running statistics; states saved and
+//! loaded.
 
 mod common;
 
@@ -328,7 +329,9 @@ proptest! {
 
     /// Every state that a layer can reach can be set on a new layer, which goes on with the same bits.
     #[test]
-    fn every_state_can_be_loaded(steps in prop::collection::vec(step(), 0..12), after in prop::collection::vec(step(), 4)) {
+    fn every_state_can_be_loaded(
+        steps in prop::collection::vec(step(), 0..12), after in prop::collection::vec(step(), 4)
+    ) {
         let mut bn = BatchNorm::new(2);
         bn.set_weight(&[1.5, -0.5]).expect("one each");
         for step in &steps {
@@ -337,7 +340,8 @@ proptest! {
         let mut loaded = restored(&bn);
         let probe = [1.0, -2.0, 0.5, 1e10];
         for step in &after {
-            assert_same_bits("evaluation", &eval(&bn, &probe, Layout::nc(2, 2)), &eval(&loaded, &probe, Layout::nc(2, 2)));
+            let [a, b] = [&bn, &loaded].map(|bn| eval(bn, &probe, Layout::nc(2, 2)));
+            assert_same_bits("evaluation", &a, &b);
             (bn, loaded) = (take(bn, step), take(loaded, step));
             let (a, b) = (state(&bn), state(&loaded));
             prop_assert_eq!((a.0, a.1), (b.0, b.1));

@@ -102,8 +102,8 @@ fn pytorch_values() {
     }
 }
 
-/// The running statistics of frameworks that name the share kept, by their formula in exact arithmetic, with the factors
-/// that they compute with.
+/// The running statistics of frameworks that name the share kept, by their formula in exact arithmetic, with the
+/// factors that they compute with.
 #[test]
 fn onnx_keras_and_flax_values() {
     for (name, mut bn, eps, kept) in [
