@@ -97,8 +97,8 @@ pub enum Error {
         /// Values of the other side.
         b: u64,
     },
-    /// The moments with which a batch is to be normalised are of fewer values than the batch has, so they cannot include
-    /// it.
+    /// The moments with which a batch is to be normalised are of fewer values than the batch has, so they cannot
+    /// include it.
     #[non_exhaustive]
     MomentsTooSmall {
         /// Values per feature of the moments.
@@ -120,7 +120,8 @@ pub enum Error {
     /// The layer applies a ReLU ([`Activation::Relu`](crate::Activation::Relu)), but a backward pass was given no output of
     /// it: [`GradOutput::through_relu`](crate::GradOutput::through_relu) takes it.
     NoReluOutput,
-    /// The layer was made [without running statistics](crate::BatchNorm::without_running_stats), but the call needs them.
+    /// The layer was made [without running statistics](crate::BatchNorm::without_running_stats), but the call needs
+    /// them.
     NoRunningStats,
     /// The moments of a backward pass are of a different number of values from its sums or its batch. (A shard is
     /// missing, or the moments are of another batch.)
@@ -230,11 +231,10 @@ impl fmt::Display for Error {
                     "the layer applies a ReLU, so its backward pass needs its output: `GradOutput::through_relu(dy, y)`"
                 )
             }
-            Error::NoRunningStats => write!(
-                f,
-                "the layer has no running statistics (`without_running_stats`), so there are none to set, and it cannot be \
-                 frozen for inference"
-            ),
+            Error::NoRunningStats => {
+                write!(f, "the layer has no running statistics (`without_running_stats`), ")?;
+                write!(f, "so there are none to set or to freeze for inference")
+            }
             Error::Counts { expected, given } => {
                 write!(f, "the moments are of {expected} values of a feature, but its gradients are of {given}")
             }

@@ -9,10 +9,10 @@ impl BatchNorm {
     /// Returns the moments of a batch, by the layer's path: the first half of [`BatchNorm::forward_train`]. Changes
     /// nothing.
     ///
-    /// Moments of shards, of micro-batches or of other machines can be merged ([`Moments::merge`];
-    /// [`Moments::parts`] carries them elsewhere) and passed to [`BatchNorm::forward_train_with`]: then all of them train
-    /// as one batch. Shards of whole chunks, merged in order, give the bits of one batch ([`Moments::merge`] has the
-    /// details), and others differ in the last bits of the moments.
+    /// Moments of shards, of micro-batches or of other machines can be merged ([`Moments::merge`]; [`Moments::parts`]
+    /// carries them elsewhere) and passed to [`BatchNorm::forward_train_with`]: then all of them train as one batch.
+    /// Shards of whole chunks, merged in order, give the bits of one batch ([`Moments::merge`] has the details), and
+    /// others differ in the last bits of the moments.
     ///
     /// # Errors
     /// [`Error::Features`] if the batch has a different number of features from the layer.
@@ -62,16 +62,16 @@ impl BatchNorm {
     /// Normalises a batch by moments that include it, writes the result to `y` and updates the running statistics: the
     /// second half of [`BatchNorm::forward_train`], which gives the same bits where the moments are those of `x`.
     ///
-    /// The running statistics move as for one batch with the count, mean and variance of the moments. So each step calls
-    /// this once on each copy of the layer. Where one layer normalises several parts of a batch, the others go through
-    /// [`BatchNorm::forward_with`]. A copy without rows in a step passes an empty batch: its running statistics still
-    /// move as those of the other copies.
+    /// The running statistics move as for one batch with the count, mean and variance of the moments. So each step
+    /// calls this once on each copy of the layer. Where one layer normalises several parts of a batch, the others go
+    /// through [`BatchNorm::forward_with`]. A copy without rows in a step passes an empty batch: its running statistics
+    /// still move as those of the other copies.
     ///
     /// # Errors
     /// [`Error::Features`] if the batch or the moments have a different number of features from the layer,
-    /// [`Error::LayoutMismatch`] if `y` has a different layout from `x`, [`Error::MomentsTooSmall`] if the moments are of
-    /// fewer values than `x` has, [`Error::UnevenCounts`] if their features have different counts; for the moments also
-    /// [`Error::TooFewValues`] and [`Error::NonFinite`], as for [`BatchNorm::forward_train`].
+    /// [`Error::LayoutMismatch`] if `y` has a different layout from `x`, [`Error::MomentsTooSmall`] if the moments are
+    /// of fewer values than `x` has, [`Error::UnevenCounts`] if their features have different counts; for the moments
+    /// also [`Error::TooFewValues`] and [`Error::NonFinite`], as for [`BatchNorm::forward_train`].
     ///
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout};

@@ -29,19 +29,25 @@ use crate::{Batch, BatchMut, Element, Moments, Path, Precision, Result};
 ///
 /// | option | default | in PyTorch | |
 /// |---|---|---|---|
-/// | defaults of a framework | PyTorch's | | [`BatchNorm::pytorch`], [`BatchNorm::onnx`], [`BatchNorm::keras`], [`BatchNorm::flax`] |
-/// | `eps` | 1e-5 | `eps` | [`BatchNorm::with_eps`] |
-/// | weight | 1 | `weight`, `affine` | [`BatchNorm::set_weight`], [`BatchNorm::without_weight`], [`BatchNorm::without_affine`] |
-/// | bias | 0 | `bias`, `affine` | [`BatchNorm::set_bias`], [`BatchNorm::without_bias`] |
-/// | average of the running statistics | share 0.1 | `momentum` | [`BatchNorm::with_momentum`], [`BatchNorm::with_cumulative_average`] (`momentum=None`), [`BatchNorm::with_sample_weighted_average`] (PyTorch: none) |
-/// | running statistics | yes | `track_running_stats` | [`BatchNorm::without_running_stats`] |
-/// | their start | 0, 1 | `running_mean`, `running_var` | [`BatchNorm::set_running_mean`], [`BatchNorm::set_running_var`], [`BatchNorm::reset_running_stats`] |
-/// | their variance | unbiased: 1 | always 1 | [`BatchNorm::with_running_ddof`] |
-/// | too few values per feature | error | always | [`BatchNorm::with_few_values`] |
-/// | NaN and infinity in training | let through | always | [`BatchNorm::with_non_finite`] |
-/// | activation | [`Activation::None`](crate::Activation::None) | | [`BatchNorm::with_activation`] |
-/// | path | [`Path::Auto`] | | [`BatchNorm::with_path`]; results do not depend on it |
-/// | precision | [`Precision::Single`] | | [`BatchNorm::with_precision`]: how f32 batches are normalised |
+/// | [`eps`](BatchNorm::with_eps) | 1e-5 | `eps` | is added to the variance |
+/// | [weight](BatchNorm::set_weight) | 1 | `weight` | [none](BatchNorm::without_weight): only `F.batch_norm` |
+/// | [bias](BatchNorm::set_bias) | 0 | `bias` | [none](BatchNorm::without_bias): `bias=False` |
+/// | both | yes | `affine` | [none](BatchNorm::without_affine): `affine=False` |
+/// | [`momentum`](BatchNorm::with_momentum) | 0.1 | `momentum` | share of a batch in the running statistics |
+/// | [average over batches](BatchNorm::with_cumulative_average) | no | `momentum=None` | all batches weigh the same |
+/// | [average over values](BatchNorm::with_sample_weighted_average) | no | - | all values weigh the same |
+/// | [running `ddof`](BatchNorm::with_running_ddof) | 1 | always 1 | divisor of the variance that is averaged |
+/// | [no running statistics](BatchNorm::without_running_stats) | no | `track_running_stats=False` | |
+/// | [`running_mean`](BatchNorm::set_running_mean) | 0 | `running_mean` | |
+/// | [`running_var`](BatchNorm::set_running_var) | 1 | `running_var` | |
+/// | [`FewValues`](BatchNorm::with_few_values) | error | always an error | one value per feature in training |
+/// | [`NonFinite`](BatchNorm::with_non_finite) | let through | always let through | NaN and infinity in training |
+/// | [activation](BatchNorm::with_activation) | [none](crate::Activation::None) | - | a ReLU in the same pass |
+/// | [path](BatchNorm::with_path) | [`Path::Auto`] | - | results do not depend on it |
+/// | [precision](BatchNorm::with_precision) | [`Precision::Single`] | - | how f32 batches are normalised |
+///
+/// [`BatchNorm::onnx`], [`BatchNorm::keras`] and [`BatchNorm::flax`] start from the defaults of these frameworks, and
+/// [`BatchNorm::reset_running_stats`] is PyTorch's `reset_running_stats`.
 ///
 /// Training has two halves, which [`BatchNorm::forward_train`] does at once: [`BatchNorm::measure`] returns the batch's
 /// moments, and [`BatchNorm::forward_train_with`] normalises by them. Between them, moments of several shards or
@@ -106,13 +112,13 @@ pub struct BatchNorm {
 impl BatchNorm {
     /// Normalises the batch by its own statistics, writes the result to `y` and updates the running statistics.
     ///
-    /// `running = (1 - momentum) * running + momentum * batch`, with the batch's unbiased variance. An empty batch moves
-    /// nothing and counts for nothing.
+    /// `running = (1 - momentum) * running + momentum * batch`, with the batch's unbiased variance. An empty batch
+    /// moves nothing and counts for nothing.
     ///
     /// # Errors
     /// [`Error::Features`] if the batch has a different number of features from the layer, [`Error::LayoutMismatch`] if
-    /// `y` has a different layout from `x`, [`Error::TooFewValues`] if a feature has one value only (its unbiased variance
-    /// is undefined; see [`FewValues`] and [`BatchNorm::with_running_ddof`]), [`Error::NonFinite`] if
+    /// `y` has a different layout from `x`, [`Error::TooFewValues`] if a feature has one value only (its unbiased
+    /// variance is undefined; see [`FewValues`] and [`BatchNorm::with_running_ddof`]), [`Error::NonFinite`] if
     /// [`BatchNorm::with_non_finite`] refuses a NaN or an infinity.
     ///
     /// [`Error::Features`]: crate::Error::Features
@@ -213,8 +219,8 @@ impl BatchNorm {
     /// Returns the frozen layer, for pipelines that only run inference. Later changes of the layer do not affect it.
     ///
     /// # Panics
-    /// Without running statistics, because there is nothing to freeze. [`BatchNorm::try_to_inference`] is for layers whose
-    /// options come from input.
+    /// Without running statistics, because there is nothing to freeze. [`BatchNorm::try_to_inference`] is for layers
+    /// whose options come from input.
     ///
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout};

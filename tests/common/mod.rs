@@ -1,6 +1,7 @@
 //! What the test binaries share. Each uses a part of it.
 #![allow(dead_code, unreachable_pub, reason = "every test binary uses a part of it")]
 
+pub mod layer;
 pub mod merging;
 pub mod nasty;
 pub mod oracle;

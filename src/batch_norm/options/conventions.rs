@@ -15,8 +15,8 @@ use crate::batch_norm::BatchNorm;
 /// All of them normalise with the population variance. Where `ddof` is 0, training takes batches of one value per
 /// feature, as these frameworks do: the output is the bias.
 ///
-/// To set another momentum of a framework that names the share kept, pass `1.0 - kept` to
-/// [`BatchNorm::with_momentum`]. Like [`BatchNorm::new`], these panic if there is not enough memory for so many features.
+/// To set another momentum of a framework that names the share kept, pass `1.0 - kept` to [`BatchNorm::with_momentum`].
+/// Like [`BatchNorm::new`], these panic if there is not enough memory for so many features.
 impl BatchNorm {
     /// PyTorch's `BatchNorm1d`, `2d` and `3d`: the same as [`BatchNorm::new`].
     ///
@@ -31,8 +31,8 @@ impl BatchNorm {
         Self::new(num_features)
     }
 
-    /// ONNX's `BatchNormalization` (with `training_mode=1`, and in inference): `epsilon` 1e-5; `momentum` 0.9, the share
-    /// *kept*, so 1 - 0.9 here; population variance in the running statistics.
+    /// ONNX's `BatchNormalization` (with `training_mode=1`, and in inference): `epsilon` 1e-5; `momentum` 0.9, the
+    /// share *kept*, so 1 - 0.9 here; population variance in the running statistics.
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
@@ -56,8 +56,8 @@ impl BatchNorm {
         Self::new(num_features).keeping(1e-3, 0.99)
     }
 
-    /// Flax's `BatchNorm`: `epsilon` 1e-5; `momentum` 0.99, the share *kept*, so 1 - 0.99 here; population variance in the
-    /// running statistics. `use_scale=False` and `use_bias=False` are [`BatchNorm::without_weight`] and
+    /// Flax's `BatchNorm`: `epsilon` 1e-5; `momentum` 0.99, the share *kept*, so 1 - 0.99 here; population variance in
+    /// the running statistics. `use_scale=False` and `use_bias=False` are [`BatchNorm::without_weight`] and
     /// [`BatchNorm::without_bias`].
     ///
     /// ```

@@ -6,18 +6,30 @@ use crate::batch_norm::BatchNorm;
 /// where [`BatchNorm::with_running_ddof`] sets the population variance.
 ///
 /// An empty batch is not a matter of this: its output is empty, and it moves nothing.
+///
+/// ```
+/// # use batchnorm::{BatchNorm, FewValues};
+/// let bn = BatchNorm::new(1).with_few_values(FewValues::UseRunningStats);
+/// assert_ne!(bn.few_values(), FewValues::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FewValues {
     /// The default, as in PyTorch: [`Error::TooFewValues`](crate::Error::TooFewValues), and nothing is changed.
     #[default]
     Refuse,
-    /// The batch is normalised by the running statistics, as evaluation does, and moves nothing: for the short last batch
-    /// of an epoch. Its gradients are those of evaluation, too. Without running statistics, it is refused.
+    /// The batch is normalised by the running statistics, as evaluation does, and moves nothing: for the short last
+    /// batch of an epoch. Its gradients are those of evaluation, too. Without running statistics, it is refused.
     UseRunningStats,
 }
 
 /// What training does with a batch that has a NaN or an infinity.
+///
+/// ```
+/// # use batchnorm::{BatchNorm, NonFinite};
+/// let bn = BatchNorm::new(1).with_non_finite(NonFinite::Refuse);
+/// assert_ne!(bn.non_finite(), NonFinite::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NonFinite {

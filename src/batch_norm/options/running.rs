@@ -89,8 +89,8 @@ impl BatchNorm {
         self.num_batches_tracked
     }
 
-    /// Returns the number of values per feature that have moved the running statistics, or `u64::MAX` if there are more.
-    /// [`BatchNorm::with_sample_weighted_average`] needs it; it is counted with any other average, too.
+    /// Returns the number of values per feature that have moved the running statistics, or `u64::MAX` if there are
+    /// more. [`BatchNorm::with_sample_weighted_average`] needs it; it is counted with any other average, too.
     ///
     /// ```
     /// # use batchnorm::{BatchMut, BatchNorm, Layout};
@@ -128,12 +128,12 @@ impl BatchNorm {
     ///
     /// # Errors
     /// [`Error::ParameterLength`] if there is not one value per feature, [`Error::NoRunningStats`] if the layer has no
-    /// running statistics, [`Error::OutOfRange`] if a value is negative and the momentum lies within 0 and 1: evaluation
-    /// would silently make the feature NaN.
+    /// running statistics, [`Error::OutOfRange`] if a value is negative and the momentum lies within 0 and 1:
+    /// evaluation would silently make the feature NaN.
     ///
     /// What a layer can save, a layer with the same options can load, so set the options first. Training on NaN or
-    /// infinity leaves these, and training by another momentum can leave negative values. Those are allowed with another
-    /// momentum, and with averages over batches or values, which a layer may have turned to after it.
+    /// infinity leaves these, and training by another momentum can leave negative values. Those are allowed with
+    /// another momentum, and with averages over batches or values, which a layer may have turned to after it.
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
