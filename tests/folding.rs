@@ -215,9 +215,11 @@ fn a_following_layer_sees_x_minus_mean() {
     let mut bn = BatchNorm::new(1).with_eps(0.0).expect("eps");
     bn.set_running_mean(&[1e6]).expect("fits");
     bn.set_running_var(&[3.0]).expect("fits");
-    let (mut weight, mut bias) = ([0.7f32], [0.0f32]);
+    let (mut weight, mut bias): (Vec<f32>, _) = (values(100, 61), [0.0f32; 100]);
     bn.to_inference().fold_into_following_linear(&mut weight, &mut bias).expect("fits");
-    assert_eq!(bias[0], (-f64::from(weight[0]) * 1e6) as f32);
+    for (weight, bias) in weight.into_iter().zip(bias) {
+        assert_eq!(bias, (-f64::from(weight) * 1e6) as f32);
+    }
 }
 
 /// A scale that f64 cannot hold is applied factor by factor.

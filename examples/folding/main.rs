@@ -24,12 +24,11 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A linear layer whose outputs have means of `ratio` standard deviations, and a batch norm after it.
+/// A linear layer whose outputs have means of about `ratio` standard deviations, because its inputs have, and a batch
+/// norm after it.
 fn layer_before(ratio: f64) -> Result<[f64; 2]> {
-    let (x, weight) = (random(ROWS * WIDTH, 1), random(WIDTH * WIDTH, 2));
-    // The standard deviation of a sum of products of two numbers within [-1, 1) is sqrt(n) / 3.
-    let deviation = (WIDTH as f64).sqrt() / 3.0;
-    let bias: Vec<f32> = random(WIDTH, 3).iter().map(|b| ((2.0 + b) * (ratio * deviation) as f32) / 2.0).collect();
+    let (weight, bias) = (random(WIDTH * WIDTH, 2), random(WIDTH, 3));
+    let x: Vec<f32> = random(ROWS * WIDTH, 1).iter().map(|x| x + (ratio / 3f64.sqrt()) as f32).collect();
     let exact = linear(&x, &weight, &bias, |x| f64::from(*x));
     let norm = trained(&exact)?;
     let exact = normalised(&norm, &exact)?;
