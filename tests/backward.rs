@@ -320,6 +320,9 @@ fn poisoned_features() {
                 assert!(if at % 3 == 1 { dx[at].is_nan() } else { dx[at] == clean_dx[at] }, "{bad}, {in_x}, {at}");
             }
             assert!(gradients.weight()[1].is_nan(), "{bad}, {in_x}");
+            let (x, dy) = (batch_of(&x, layout), batch_of(&dy, layout));
+            let sums = bn.backward_sums(&moments(x), x, dy).expect("sums");
+            assert_eq!(GradientSums::from_parts(sums.parts()).expect("the same"), sums);
             let bias = if in_x { clean.bias()[1] } else { f64::from(bad) };
             assert_same_bits("bias", &[clean.bias()[0], bias, clean.bias()[2]], gradients.bias());
             assert_same_bits(

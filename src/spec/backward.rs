@@ -111,10 +111,9 @@ fn finalize(sum: Accumulator, products: Accumulator, mean: DoubleDouble<f64>) ->
     let dy = renormalized(sum.sum, sum.compensation);
     let products = renormalized(products.sum, products.compensation);
     let corrected = two_sum(products.high, -(mean.low * dy.high));
-    let mut products = renormalized(corrected.high, corrected.low + products.low);
     // NaN if the mean or the sum of `dy` is not finite: with an infinity, the sum of the products may be anything.
-    products.high += (mean.high - mean.high) + (dy.high - dy.high);
-    FeatureSums { dy, products }
+    let poison = if mean.high.is_finite() && dy.high.is_finite() { 0.0 } else { f64::NAN };
+    FeatureSums { dy, products: renormalized(corrected.high + poison, corrected.low + products.low) }
 }
 
 /// Returns `high + low` as a double-double. If it is not finite, the low word is 0.

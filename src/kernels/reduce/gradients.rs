@@ -204,8 +204,9 @@ fn finalize<L: F64Lanes>(
     let dy = renormalized(token, dy.sum, dy.compensation);
     let products = renormalized(token, products.sum, products.compensation);
     let corrected = two_difference(products.high, mean_low.mul(dy.high));
-    let mut products = renormalized(token, corrected.high, corrected.low.add(products.low));
-    products.high = products.high.add(mean.sub(mean).add(dy.high.sub(dy.high)));
+    // 0, or NaN if the mean or the sum of `dy` is not finite.
+    let poison = mean.sub(mean).add(dy.high.sub(dy.high));
+    let products = renormalized(token, corrected.high.add(poison), corrected.low.add(products.low));
     backward::FeatureSums { dy, products }
 }
 
