@@ -49,7 +49,9 @@ impl<F: Formula<P, 1>, const P: usize, const ROUND: bool> Formula<P, 2> for Resi
 }
 
 /// Applies ReLU to the result of a formula, or does not: `relu` is a value, not a type, so that one kernel serves both.
-/// (The branch is the same in each iteration of a loop, and costs nothing that can be measured.)
+/// The branch is the same in each iteration of a loop. (Sapphire Rapids, in the first level of the cache, without ReLU:
+/// planes and rows of f32 take as long as without it, rows in f64 5 to 15 % longer. A limit in place of the branch, NaN for
+/// none, took 10 to 20 % longer everywhere.)
 ///
 /// Rounding the result to f32 afterwards gives the same bits as rounding it before: a value above 0 does not become
 /// -0.0, and no other value is left.
