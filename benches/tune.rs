@@ -63,7 +63,7 @@ const FORKS: [Shape; 3] = [
     shape("NC 32768x128", Layout::nc(32_768, 128)),
 ];
 
-const CONSTANTS: [Constant; 9] = [
+const CONSTANTS: [Constant; 10] = [
     Constant {
         name: "ROW_PREFETCH_FAR",
         values: &[8 << 10, 16 << 10, 64 << 10],
@@ -101,6 +101,13 @@ const CONSTANTS: [Constant; 9] = [
         values: &[1 << 19, 1 << 21, 1 << 22],
         path: auto,
         op: Op::Inference,
+        shapes: &FORKS,
+    },
+    Constant {
+        name: "PARALLEL_TRAINING",
+        values: &[1 << 19, 1 << 20, 1 << 21],
+        path: auto,
+        op: Op::Training,
         shapes: &FORKS,
     },
 ];

@@ -59,8 +59,9 @@ impl BatchNorm {
         check_same(layout, residual.layout())?;
         check_same(layout, y.layout())?;
         self.train_step(x)?;
+        let path = self.path.of_training(x.data());
         let (x, residual) = (Some(x.data()), Some(residual.data()));
-        self.path.normalize(&self.normalization, self.precision, layout, x, residual, y.data_mut());
+        path.normalize(&self.normalization, self.precision, layout, x, residual, y.data_mut());
         Ok(())
     }
 
@@ -86,8 +87,8 @@ impl BatchNorm {
         check_features(self.num_features, layout)?;
         check_same(layout, residual.layout())?;
         self.train_step(x.as_batch())?;
-        let residual = Some(residual.data());
-        self.path.normalize(&self.normalization, self.precision, layout, None, residual, x.data_mut());
+        let (path, residual) = (self.path.of_training(x.data()), Some(residual.data()));
+        path.normalize(&self.normalization, self.precision, layout, None, residual, x.data_mut());
         Ok(())
     }
 

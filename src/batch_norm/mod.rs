@@ -140,7 +140,8 @@ impl BatchNorm {
         check_features(self.num_features, x.layout())?;
         check_same(x.layout(), y.layout())?;
         self.train_step(x)?;
-        self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), None, y.data_mut());
+        let path = self.path.of_training(x.data());
+        path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), None, y.data_mut());
         Ok(())
     }
 
@@ -160,7 +161,8 @@ impl BatchNorm {
     pub fn forward_train_in_place<T: Element>(&mut self, mut x: BatchMut<'_, T>) -> Result<()> {
         check_features(self.num_features, x.layout())?;
         self.train_step(x.as_batch())?;
-        self.path.normalize(&self.normalization, self.precision, x.layout(), None, None, x.data_mut());
+        let path = self.path.of_training(x.data());
+        path.normalize(&self.normalization, self.precision, x.layout(), None, None, x.data_mut());
         Ok(())
     }
 

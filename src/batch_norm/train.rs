@@ -26,7 +26,7 @@ impl BatchNorm {
     /// normalises the batch.
     pub(super) fn train_step<T: Element>(&mut self, x: Batch<'_, T>) -> Result<()> {
         let mut measured = std::mem::take(&mut self.measured);
-        self.path.moments_into(x, &mut measured, &mut self.workspace);
+        self.path.of_training(x.data()).moments_into(x, &mut measured, &mut self.workspace);
         let done = self.step(&measured, self.computes_in_single::<T>(), Running::Move);
         self.measured = measured;
         if let Ok(By::Batch(_)) = done {

@@ -21,7 +21,7 @@ use crate::layout::Layout;
 use crate::moments::Workspace;
 use crate::spec::{Order, scalar};
 #[cfg(feature = "rayon")]
-use crate::tuning::PARALLEL_MOMENTS;
+use crate::tuning::{PARALLEL_MOMENTS, PARALLEL_TRAINING};
 use crate::{Batch, Element, Error, Moments, Result};
 
 /// How to compute. All paths give bit-identical results; only speed differs.
@@ -130,6 +130,17 @@ impl Path {
             }
         } else {
             self.isa().run(Variances { moments, degrees_of_freedom, to });
+        }
+    }
+
+    /// Returns the path of both halves of a training step. Threads that are awake from the first half pay off sooner in
+    /// the second.
+    pub(crate) fn of_training<T>(self, x: &[T]) -> Path {
+        match self {
+            #[cfg(feature = "rayon")]
+            Path::Auto if self.forks(size_of_val(x), PARALLEL_TRAINING) => Path::Parallel(self.isa()),
+            Path::Auto => Path::Simd(self.isa()),
+            path => path,
         }
     }
 
