@@ -116,7 +116,7 @@ fn sweep<T: Element + Pod>(options: &Options) -> usize {
     }
     println!("| operation | shape | layout | us at best time | GB/s at best time | of the median shape |");
     println!("|---|---|---|---:|---:|---:|");
-    for op in Op::ALL {
+    for op in Op::BASIC {
         let middle = median(measured.iter().filter(|m| m.op == op));
         for m in measured.iter_mut().filter(|m| m.op == op && m.rate < LOOKS_SLOW * middle && !options.test) {
             m.measure(&mut bench(&data, m.layout, options), options, AGAIN);
@@ -144,7 +144,7 @@ fn layouts(values: usize) -> Vec<Layout> {
 fn shape<T: Element + Pod>(data: &[T], layout: Layout, options: &Options) -> Vec<Measured> {
     // Training needs two values.
     let ops =
-        Op::ALL.into_iter().filter(|op| options.wants(*op, layout) && (*op != Op::Training || layout.count() > 1));
+        Op::BASIC.into_iter().filter(|op| options.wants(*op, layout) && (*op != Op::Training || layout.count() > 1));
     let mut measured: Vec<_> = ops.map(|op| Measured { op, layout, seconds: f64::INFINITY, rate: 0.0 }).collect();
     if !measured.is_empty() {
         let mut bench = bench(data, layout, options);

@@ -193,7 +193,7 @@ impl<T: Element + Pod> Bench<T> {
             }
             Contender::Read => {
                 let (values, limit) = (bytemuck::cast_slice(&data[..]), Limit::plain_read());
-                seconds(turn, || limit.run(black_box(values), &mut [])) / rows as f64
+                seconds(turn, || limit.run(black_box(values), &[], &mut [])) / rows as f64
             }
             Contender::Push(path) => {
                 let mut stream = std::mem::replace(stream, Welford::new(0)).with_path(path);

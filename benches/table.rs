@@ -32,9 +32,12 @@ const USAGE: Usage = Usage {
 };
 
 const LEGEND: &str = "
-GB/s            bytes that must move (each value is read once and, except for moments, written once) per second
+residual        inference, a residual added, and a ReLU, in one pass
+GB/s            bytes that must move per second: each value is read once and, except for moments, written once; a residual
+                is read; backward reads inputs and gradients of outputs twice and writes gradients of inputs
 best, median    the fastest and the median of the rounds
-of plain        time of a plain sum (moments) or of memcpy over the same bytes, divided by ours; 1 is as fast as memory
+of plain        time of plain loops over the same bytes (a sum for moments, else memcpy; one more input: a loop that combines
+                both), divided by ours; 1 is as fast as memory
 of fastest way  the same, with the fastest way of reading or copying that the benches know
 of its walk     the same, with reading in the order in which wide rows are read, tile by tile";
 

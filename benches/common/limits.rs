@@ -27,6 +27,13 @@ enum Way {
     Stores,
     /// With non-temporal stores.
     Streamed,
+    /// Reading two batches and writing one value for each pair, as an operation with a second input does; before that,
+    /// reading both once more, as the backward pass does.
+    Combine {
+        read_first: bool,
+        /// With non-temporal stores.
+        streamed: bool,
+    },
     /// Reading tile by tile, as the moments of wide rows do: the columns of a tile in every row, then the next tile.
     Walk {
         /// Values in a row, as `u32`.
@@ -65,11 +72,18 @@ impl Limit {
         let ways: &[Way] = match op {
             Op::Moments => &[Way::Read, Way::ReadAhead],
             Op::Inference | Op::Training => &[Way::Memcpy, Way::Stores, Way::Streamed],
+            Op::Residual => &[
+                Way::Combine { read_first: false, streamed: false },
+                Way::Combine { read_first: false, streamed: true },
+            ],
+            Op::Backward => {
+                &[Way::Combine { read_first: true, streamed: false }, Way::Combine { read_first: true, streamed: true }]
+            }
         };
         let here = |way: &Way| match way {
             Way::Memcpy => isa == Isa::detect(),
-            Way::ReadAhead | Way::Streamed => cfg!(target_arch = "x86_64"),
-            Way::Read | Way::Stores | Way::Walk { .. } => true,
+            Way::ReadAhead | Way::Streamed | Way::Combine { streamed: true, .. } => cfg!(target_arch = "x86_64"),
+            Way::Read | Way::Stores | Way::Combine { .. } | Way::Walk { .. } => true,
         };
         let limit = |threads| ways.iter().filter(|way| here(way)).map(move |way| Limit { way: *way, isa, threads });
         threads.iter().flat_map(|threads| limit(*threads)).collect()
@@ -79,7 +93,9 @@ impl Limit {
     /// widest vectors.
     pub fn plain_of(op: Op, path: Path) -> Vec<Limit> {
         let limits = Self::of(op, path);
-        let way = [Way::Read, Way::Memcpy, Way::Stores].into_iter().find(|way| limits.iter().any(|l| l.way == *way));
+        let combine = |read_first| Way::Combine { read_first, streamed: false };
+        let plain = [Way::Read, Way::Memcpy, Way::Stores, combine(false), combine(true)];
+        let way = plain.into_iter().find(|way| limits.iter().any(|l| l.way == *way));
         limits.into_iter().filter(|limit| Some(limit.way) == way).collect()
     }
 
@@ -100,35 +116,40 @@ impl Limit {
             Way::Memcpy => "memcpy",
             Way::Stores => "copy",
             Way::Streamed => "copy streamed",
+            Way::Combine { read_first: false, streamed: false } => "combine",
+            Way::Combine { read_first: false, streamed: true } => "combine streamed",
+            Way::Combine { read_first: true, streamed: false } => "read, combine",
+            Way::Combine { read_first: true, streamed: true } => "read, combine streamed",
             Way::Walk { .. } => "read in tiles",
         };
         format!("limit {way} {}{}", self.isa, if self.threads { ", all threads" } else { "" })
     }
 
-    /// Reads `x`, or copies it to `y`, which has the same length.
-    pub fn run(self, x: &[u32], y: &mut [u32]) {
+    /// Reads `x`, copies it to `y`, or combines it with `other` into `y`. All have the same length.
+    pub fn run(self, x: &[u32], other: &[u32], y: &mut [u32]) {
         if !self.threads {
-            return self.run_here(x, y);
+            return self.run_here(x, other, y);
         }
         let piece = x.len().div_ceil(rayon::current_num_threads()).max(1);
-        x.par_chunks(piece).zip(y.par_chunks_mut(piece)).for_each(|(x, y)| self.run_here(x, y));
+        let pieces = x.par_chunks(piece).zip(other.par_chunks(piece)).zip(y.par_chunks_mut(piece));
+        pieces.for_each(|((x, other), y)| self.run_here(x, other, y));
     }
 
-    fn run_here(self, x: &[u32], y: &mut [u32]) {
+    fn run_here(self, x: &[u32], other: &[u32], y: &mut [u32]) {
         if self.way == Way::Memcpy {
             return y.copy_from_slice(x);
         }
         #[cfg(target_arch = "x86_64")]
-        x86::run(self, x, y);
+        x86::run(self, x, other, y);
         #[cfg(not(target_arch = "x86_64"))]
-        plain::<16>(self.way, x, y);
+        plain::<16>(self.way, x, other, y);
     }
 }
 
 /// Runs a way that needs no intrinsics; the compiler uses the vectors of the caller. A block is four vectors, enough
 /// independent sums to keep the adders busy.
 #[inline(always)]
-fn plain<const BLOCK: usize>(way: Way, x: &[u32], y: &mut [u32]) {
+fn plain<const BLOCK: usize>(way: Way, x: &[u32], other: &[u32], y: &mut [u32]) {
     match way {
         Way::Walk { row, tile, ahead } => walk::<BLOCK>(x, row, tile, ahead),
         Way::Read | Way::ReadAhead => _ = std::hint::black_box(sum::<BLOCK>(x, way == Way::ReadAhead)),
@@ -136,6 +157,13 @@ fn plain<const BLOCK: usize>(way: Way, x: &[u32], y: &mut [u32]) {
             // The compiler does not know the key, so it cannot replace the loop by `memcpy`.
             let key = std::hint::black_box(0);
             y.iter_mut().zip(x).for_each(|(y, x)| *y = *x ^ key);
+        }
+        Way::Combine { read_first, .. } => {
+            if read_first {
+                std::hint::black_box(sum::<BLOCK>(x, false));
+                std::hint::black_box(sum::<BLOCK>(other, false));
+            }
+            y.iter_mut().zip(x).zip(other).for_each(|((y, x), other)| *y = *x ^ *other);
         }
     }
 }
@@ -202,38 +230,54 @@ mod x86 {
     use super::{Limit, Way};
     use std::arch::x86_64::*;
 
-    pub(super) fn run(limit: Limit, x: &[u32], y: &mut [u32]) {
-        let ways: unsafe fn(Way, &[u32], &mut [u32]) = match limit.isa.name() {
+    pub(super) fn run(limit: Limit, x: &[u32], other: &[u32], y: &mut [u32]) {
+        let ways: unsafe fn(Way, &[u32], &[u32], &mut [u32]) = match limit.isa.name() {
             "avx512" => avx512,
             "avx2" => avx2,
             _ => sse2,
         };
         // SAFETY: an `Isa` exists only if the processor has it, and all processors of this architecture have SSE2.
-        unsafe { ways(limit.way, x, y) }
+        unsafe { ways(limit.way, x, other, y) }
     }
 
     macro_rules! ways {
-        ($isa:ident, $features:literal, $block:literal, $vector:ty, $load:ident, $stream:ident) => {
+        ($isa:ident, $features:literal, $block:literal, $vector:ty, $load:ident, $stream:ident, $xor:ident) => {
             #[target_feature(enable = $features)]
-            fn $isa(way: Way, x: &[u32], y: &mut [u32]) {
-                if way != Way::Streamed {
-                    return super::plain::<$block>(way, x, y);
-                }
+            fn $isa(way: Way, x: &[u32], other: &[u32], y: &mut [u32]) {
+                let combine = match way {
+                    Way::Streamed => false,
+                    Way::Combine { streamed: true, read_first } => {
+                        if read_first {
+                            std::hint::black_box(super::sum::<$block>(x, true));
+                            std::hint::black_box(super::sum::<$block>(other, true));
+                        }
+                        true
+                    }
+                    _ => return super::plain::<$block>(way, x, other, y),
+                };
                 // SAFETY: integers may be reinterpreted as vectors of integers.
                 let (head, vectors, tail) = unsafe { y.align_to_mut::<$vector>() };
                 let (x_head, x) = x.split_at(head.len());
                 let (x, x_tail) = x.as_chunks::<{ size_of::<$vector>() / 4 }>();
+                let (others, _) = other[head.len()..].as_chunks::<{ size_of::<$vector>() / 4 }>();
                 head.copy_from_slice(x_head);
-                for (y, x) in vectors.iter_mut().zip(x) {
-                    // SAFETY: both are as large as the vector, and `y` is aligned to it.
-                    unsafe { $stream(y, $load(x.as_ptr().cast())) };
+                if combine {
+                    for ((y, x), other) in vectors.iter_mut().zip(x).zip(others) {
+                        // SAFETY: all are as large as the vector, and `y` is aligned to it.
+                        unsafe { $stream(y, $xor($load(x.as_ptr().cast()), $load(other.as_ptr().cast()))) };
+                    }
+                } else {
+                    for (y, x) in vectors.iter_mut().zip(x) {
+                        // SAFETY: both are as large as the vector, and `y` is aligned to it.
+                        unsafe { $stream(y, $load(x.as_ptr().cast())) };
+                    }
                 }
                 _mm_sfence();
                 tail.copy_from_slice(x_tail);
             }
         };
     }
-    ways!(sse2, "sse2", 16, __m128i, _mm_loadu_si128, _mm_stream_si128);
-    ways!(avx2, "avx2", 32, __m256i, _mm256_loadu_si256, _mm256_stream_si256);
-    ways!(avx512, "avx512f,avx512vl,avx512dq", 64, __m512i, _mm512_loadu_si512, _mm512_stream_si512);
+    ways!(sse2, "sse2", 16, __m128i, _mm_loadu_si128, _mm_stream_si128, _mm_xor_si128);
+    ways!(avx2, "avx2", 32, __m256i, _mm256_loadu_si256, _mm256_stream_si256, _mm256_xor_si256);
+    ways!(avx512, "avx512f,avx512vl,avx512dq", 64, __m512i, _mm512_loadu_si512, _mm512_stream_si512, _mm512_xor_si512);
 }

@@ -9,7 +9,10 @@ pub mod nasty;
 
 use std::ops::{Deref, DerefMut};
 
-use batchnorm::{Batch, BatchMut, BatchNorm, Element, Inference, Isa, Layout, Moments, Path, Workspace};
+use batchnorm::{
+    Activation, Batch, BatchMut, BatchNorm, Element, Gradients, Inference, Isa, Layout, Moments, Path, Workspace,
+    moments,
+};
 use bytemuck::Pod;
 use limits::Limit;
 use nasty::Kind;
@@ -51,22 +54,38 @@ pub enum Op {
     Moments,
     Inference,
     Training,
+    /// Inference, a residual and a ReLU in one pass.
+    Residual,
+    /// The gradients of training with respect to inputs, weight and bias.
+    Backward,
 }
 
 impl Op {
-    pub const ALL: [Op; 3] = [Op::Moments, Op::Inference, Op::Training];
+    pub const ALL: [Op; 5] = [Op::Moments, Op::Inference, Op::Training, Op::Residual, Op::Backward];
+    /// Those whose limit is reading or copying one batch.
+    pub const BASIC: [Op; 3] = [Op::Moments, Op::Inference, Op::Training];
 
     pub fn name(self) -> &'static str {
         match self {
             Op::Moments => "moments",
             Op::Inference => "inference",
             Op::Training => "training",
+            Op::Residual => "residual",
+            Op::Backward => "backward",
         }
     }
 
-    /// Returns the number of bytes that must be moved: every value is read once and, except for moments, written once.
+    /// Returns the number of bytes that must be moved. Every value is read once and, except for moments, written once; a
+    /// residual is read, too. The backward pass reads the inputs and the outputs' gradients twice, because the gradients
+    /// of the inputs depend on sums over all of them.
     pub fn bytes(self, values: usize, size: usize) -> usize {
-        values * size * if self == Op::Moments { 1 } else { 2 }
+        let per_value = match self {
+            Op::Moments => 1,
+            Op::Inference | Op::Training => 2,
+            Op::Residual => 3,
+            Op::Backward => 5,
+        };
+        values * size * per_value
     }
 }
 
@@ -118,9 +137,14 @@ pub struct Bench<T> {
     pub layout: Layout,
     pub x: Buffer<T>,
     pub y: Buffer<T>,
+    /// A residual, or the gradients of the outputs.
+    other: Buffer<T>,
+    /// Moments of `x`, for the backward pass.
+    of_x: Moments,
+    gradients: Gradients,
     moments: Moments,
     workspace: Workspace,
-    layers: Vec<(Path, BatchNorm, Inference)>,
+    layers: Vec<(Path, BatchNorm, Inference, Inference)>,
 }
 
 impl<T: Element + Pod> Bench<T> {
@@ -140,20 +164,27 @@ impl<T: Element + Pod> Bench<T> {
         bn.set_running_var(&numbers(8.0)).expect("one each");
         let layer = |path| {
             let bn = bn.clone().with_path(path);
-            (path, bn.clone(), bn.to_inference())
+            (path, bn.clone(), bn.to_inference(), bn.to_inference().with_activation(Activation::Relu))
         };
         let layers = paths.iter().map(|path| layer(*path)).collect();
-        Bench { layout, x, y, moments: Moments::default(), workspace: Workspace::default(), layers }
+        let reversed: Vec<T> = data.iter().rev().copied().collect();
+        let of_x = moments(Batch::new(data, layout).expect("a batch"));
+        let (moments, workspace, gradients) = (Moments::default(), Workspace::default(), Gradients::default());
+        Bench { layout, x, y, other: Buffer::new(&reversed), of_x, gradients, moments, workspace, layers }
     }
 
     pub fn run(&mut self, op: Op, path: Path) {
         let x = Batch::new(&self.x, self.layout).expect("a batch");
         let y = BatchMut::new(&mut self.y, self.layout).expect("a batch");
-        let (_, bn, norm) = self.layers.iter_mut().find(|(own, ..)| *own == path).expect("a path of this machine");
+        let other = Batch::new(&self.other, self.layout).expect("a batch");
+        let (_, bn, norm, relu) =
+            self.layers.iter_mut().find(|(own, ..)| *own == path).expect("a path of this machine");
         match op {
             Op::Moments => path.moments_into(x, &mut self.moments, &mut self.workspace),
             Op::Inference => norm.forward(x, y).expect("runs"),
             Op::Training => bn.forward_train(x, y).expect("trains"),
+            Op::Residual => relu.forward_add(x, other, y).expect("runs"),
+            Op::Backward => bn.backward_train_into(&self.of_x, x, other, y, &mut self.gradients).expect("runs"),
         }
         std::hint::black_box((&self.moments, &self.y));
     }
@@ -161,7 +192,8 @@ impl<T: Element + Pod> Bench<T> {
     /// Runs a limit over the bytes of the batch itself: the same pages, in the same caches.
     pub fn limit(&mut self, limit: Limit) {
         let x = std::hint::black_box(&self.x[..]);
-        limit.run(bytemuck::cast_slice(x), bytemuck::cast_slice_mut(&mut self.y));
+        let other = bytemuck::cast_slice(&self.other[..]);
+        limit.run(bytemuck::cast_slice(x), other, bytemuck::cast_slice_mut(&mut self.y));
         std::hint::black_box(&self.y);
     }
 }
