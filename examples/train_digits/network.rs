@@ -11,9 +11,6 @@ pub(crate) const BATCH: usize = 50;
 
 const HIDDEN: usize = 64;
 
-/// The learning rate: the share of a gradient by which its parameter moves.
-const RATE: f32 = 0.1;
-
 pub(crate) struct Network {
     /// The batch norm subtracts the mean, and with it this layer's bias. So its bias has a gradient of 0, and stays 0 but
     /// for rounding errors. Folding needs a bias, though.
@@ -47,8 +44,9 @@ impl Network {
         })
     }
 
-    /// Trains on one batch, by plain stochastic gradient descent. Returns the mean loss before the step.
-    pub(crate) fn train_step(&mut self, pixels: &[f32], labels: &[u8]) -> Result<f64> {
+    /// Trains on one batch, by plain stochastic gradient descent: each parameter moves by its gradient times `rate`.
+    /// Returns the mean loss before the step.
+    pub(crate) fn train_step(&mut self, pixels: &[f32], labels: &[u8], rate: f32) -> Result<f64> {
         let layout = Layout::nc(labels.len(), HIDDEN);
         let Memory { hidden, active, scores, d_active, d_hidden, gradients } = &mut self.memory;
 
@@ -66,9 +64,9 @@ impl Network {
         let dx = BatchMut::new(d_hidden, layout)?;
         self.norm.backward_train_into(self.norm.batch_moments(), x, dy, dx, gradients)?;
 
-        self.second.step(active, d_scores, RATE);
-        step_norm(&mut self.norm, gradients)?;
-        self.first.step(pixels, d_hidden, RATE);
+        self.second.step(active, d_scores, rate);
+        step_norm(&mut self.norm, gradients, rate)?;
+        self.first.step(pixels, d_hidden, rate);
         Ok(loss)
     }
 
@@ -99,10 +97,10 @@ impl Network {
 }
 
 /// Moves the weight and the bias of a batch norm against their gradients.
-fn step_norm(norm: &mut BatchNorm, gradients: &Gradients) -> Result<()> {
+fn step_norm(norm: &mut BatchNorm, gradients: &Gradients, rate: f32) -> Result<()> {
     let moved = |values: Option<&[f64]>, gradients: &[f64]| -> Vec<f64> {
         let values = values.unwrap_or_default().iter().zip(gradients);
-        values.map(|(value, gradient)| value - f64::from(RATE) * gradient).collect()
+        values.map(|(value, gradient)| value - f64::from(rate) * gradient).collect()
     };
     let (weight, bias) = (moved(norm.weight(), gradients.weight()), moved(norm.bias(), gradients.bias()));
     norm.set_weight(&weight)?;
