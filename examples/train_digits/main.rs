@@ -28,7 +28,7 @@ Trains a network with a batch norm to read digits of 8x8 pixels.
 
 usage: train_digits [--epochs N] [--seed N]
 
-  --epochs N    passes over the training data (default 15; below 8 may be too few to read well)
+  --epochs N    passes over the training data (default 15; below 5 may be too few)
   --seed N      of the digits and of the first weights (default 1)
   -h, --help    print this
 ";
