@@ -101,15 +101,20 @@ fn shards_train_as_one_batch() -> Outcome {
     }
     for shard in shards {
         let (x, dy) = (batch(&X[shard.clone()]), batch(&DY[shard.clone()]));
-        bn.forward_train_with(&all, x, out(&mut y[shard.clone()]))?;
+        // Only the first shard moves the running statistics, as one batch does.
+        match shard.start {
+            0 => bn.forward_train_with(&all, x, out(&mut y[shard.clone()]))?,
+            _ => bn.forward_with(&all, x, out(&mut y[shard.clone()]))?,
+        }
         bn.backward_apply(&all, &sums, x, dy, out(&mut dx[shard]))?;
     }
 
-    let (mut whole, mut whole_dx) = (X, X);
-    bn.forward_train(batch(&X), out(&mut whole))?;
-    bn.backward_train(&moments(batch(&X)), batch(&X), batch(&DY), out(&mut whole_dx))?;
+    let (mut one, mut whole, mut whole_dx) = (BatchNorm::new(2), X, X);
+    one.forward_train(batch(&X), out(&mut whole))?;
+    one.backward_train(&moments(batch(&X)), batch(&X), batch(&DY), out(&mut whole_dx))?;
     let near = |a: [f32; 8], b: [f32; 8]| a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6);
     assert!(near(y, whole) && near(dx, whole_dx), "{y:?} {whole:?} {dx:?} {whole_dx:?}");
+    assert_eq!(bn.num_batches_tracked(), one.num_batches_tracked());
     let m = moments(batch(&X));
     assert_eq!((m.mean(0), m.variance(0, 1.0)), (0.5, 61.0 / 3.0));
     Ok(())
