@@ -117,7 +117,7 @@ pub enum Error {
         /// Its population variance.
         variance: f64,
     },
-    /// The layer applies a ReLU ([`Activation::Relu`](crate::Activation::Relu)), but a backward pass was given no output of
+    /// The layer applies a ReLU ([`Activation::Relu`]), but a backward pass was given no output of
     /// it: [`GradOutput::through_relu`](crate::GradOutput::through_relu) takes it.
     NoReluOutput,
     /// The layer was made [without running statistics](crate::BatchNorm::without_running_stats), but the call needs

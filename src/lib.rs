@@ -37,6 +37,11 @@
 //! the instruction set of the SIMD path, and [`Precision`] selects the arithmetic in which f32 batches are normalised.
 //! Every failure is an [`Error`].
 //!
+//! [`BatchNorm::backward_train`] and [`BatchNorm::backward_eval`] compute [`Gradients`]; where a batch is in shards,
+//! [`GradientSums`] of each are merged in between. An [`Activation`] and a residual are applied in the same pass.
+//! [`Inference::fold_into_linear`] and its siblings fold a frozen layer into a neighbour. [`BatchNorm::pytorch`],
+//! [`BatchNorm::onnx`], [`BatchNorm::keras`] and [`BatchNorm::flax`] have the conventions of these frameworks.
+//!
 //! Four ways to add rows:
 //!
 //! | | cost of a row | of reading | memory per feature | same bits for |
@@ -57,7 +62,23 @@
 //! [`Path::Auto`], the default, runs large batches on rayon's current thread pool: the pool in which it is called, or
 //! else the global one. To limit the number of threads, call inside a pool of your own (`pool.install(|| ...)`). If you
 //! have threads yourself, set [`Path::Simd`]: each call then stays on its thread. [`Inference`] can be shared by
-//! threads. Results do not depend on any of this.
+//! threads. Results do not depend on any of this. The calling thread works, too: it does not sleep while others do.
+//!
+//! To pin threads to cores, pin those of a pool as they start, and run the whole pipeline inside the pool, so that the
+//! calling thread is one of them (or pin the process, by `taskset`):
+//!
+#![cfg_attr(feature = "rayon", doc = "```")]
+#![cfg_attr(not(feature = "rayon"), doc = "```ignore")]
+//! use batchnorm::{BatchMut, BatchNorm, Layout};
+//!
+//! let pool = rayon::ThreadPoolBuilder::new().num_threads(2).start_handler(|_index| {
+//!     // Pin this thread here, for example by `core_affinity::set_for_current(cores[_index])`.
+//! });
+//! let (pool, norm) = (pool.build()?, BatchNorm::new(64).to_inference());
+//! let mut batch = vec![0.5f32; 64 * 1000];
+//! pool.install(|| norm.forward_in_place(BatchMut::new(&mut batch, Layout::nc(1000, 64))?))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #[cfg(not(feature = "std"))]
 compile_error!("batchnorm needs its feature `std`: builds without the standard library are not supported yet");

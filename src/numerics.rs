@@ -72,6 +72,18 @@
 //!   that is not 0 and lies outside of 2^-125 to 2^125, and a mean that f32's smallest numbers do not hold well enough
 //!   for its scale.
 //!
+//! *Gradients* have their bounds beside [`BatchNorm::backward_train`]. Unlike those above, they are not proven by Gappa:
+//! `tests/backward_accuracy.rs` checks them against exact arithmetic. The sums of `dy` and of `dy * (x - mean)` run in
+//! the canonical order, about the batch's own mean, which is known by then. So they need neither a shift nor a
+//! condition, and are relative to the sums of absolute values: nothing helps where the gradients themselves cancel. What
+//! the low word of the mean adds to the second sum, `mean_low * sum(dy)`, is subtracted at the end of each chunk. So the
+//! gradient of the weight does not lose digits at a large mean.
+//!
+//! *Residuals and activations* have the bits of the separate steps. A residual adds one rounding, that of the sum, to
+//! the bounds of a normalised value; a ReLU adds none, and never increases an error.
+//!
+//! *Folding* adds large numbers that cancel: [`Inference::fold_into_linear`] and its siblings say how much that costs.
+//!
 //! `tests/oracle.rs`, `tests/merges.rs`, `tests/closed_forms.rs` and `tests/nist.rs` check this against exact
 //! arithmetic, closed forms and NIST's reference data. `cargo run --release --example accuracy` prints the errors
 //! beside those of other methods.
@@ -101,7 +113,9 @@
 //! if the weight or `running_var + eps` is 0). All this holds in either [`Precision`]; `tests/poisoned.rs` and
 //! `tests/single.rs` test it.
 //!
+//! [`BatchNorm::backward_train`]: crate::BatchNorm::backward_train
 //! [`Ewm`]: crate::Ewm
+//! [`Inference::fold_into_linear`]: crate::Inference::fold_into_linear
 //! [`Precision`]: crate::Precision
 //! [`Precision::Double`]: crate::Precision::Double
 //! [`Precision::Single`]: crate::Precision::Single

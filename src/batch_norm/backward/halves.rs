@@ -17,6 +17,9 @@ impl BatchNorm {
     /// [`Error::Features`] if the batch or the moments have a different number of features from the layer,
     /// [`Error::LayoutMismatch`] if `dy` has a different layout from `x`.
     ///
+    /// [`Error::Features`]: crate::Error::Features
+    /// [`Error::LayoutMismatch`]: crate::Error::LayoutMismatch
+    ///
     /// ```
     /// use batchnorm::{Batch, BatchMut, BatchNorm, Layout, moments};
     ///
@@ -84,6 +87,10 @@ impl BatchNorm {
     /// [`Error::LayoutMismatch`] if `dy` or `dx` has a different layout from `x`, [`Error::Counts`] if the sums are of a
     /// different number of rows from the moments.
     ///
+    /// [`Error::Counts`]: crate::Error::Counts
+    /// [`Error::Features`]: crate::Error::Features
+    /// [`Error::LayoutMismatch`]: crate::Error::LayoutMismatch
+    ///
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout, moments};
     /// let (layout, mut dx) = (Layout::nc(4, 1), [0.0f64; 4]);
@@ -148,6 +155,8 @@ impl BatchNorm {
     ///
     /// # Errors
     /// [`Error::Features`] if the moments or the sums have a different number of features from the layer.
+    ///
+    /// [`Error::Features`]: crate::Error::Features
     ///
     /// ```
     /// # use batchnorm::{Batch, BatchNorm, Layout, moments};

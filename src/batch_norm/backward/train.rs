@@ -44,6 +44,10 @@ impl BatchNorm {
     /// [`Error::LayoutMismatch`] if `dy` or `dx` has a different layout from `x`, [`Error::Counts`] if the moments are of
     /// a different number of rows. A failed call writes nothing.
     ///
+    /// [`Error::Counts`]: crate::Error::Counts
+    /// [`Error::Features`]: crate::Error::Features
+    /// [`Error::LayoutMismatch`]: crate::Error::LayoutMismatch
+    ///
     /// ```
     /// use batchnorm::{Batch, BatchMut, BatchNorm, Layout, moments};
     ///
