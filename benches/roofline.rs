@@ -151,8 +151,7 @@ fn panel(op: Op, test: bool) -> Panel {
 
 /// Returns the notes below the legend.
 fn notes() -> Vec<String> {
-    let version = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
-    let commit = machine::commit().map(|commit| format!(" ({commit})")).unwrap_or_default();
+    let commit = machine::commit().map(|commit| format!("commit {commit}, ")).unwrap_or_default();
     let processor = machine::processor().unwrap_or(std::env::consts::ARCH.into());
     let caches: Vec<_> =
         machine::caches().iter().map(|(name, bytes)| format!("{name} {}", chart::size(*bytes))).collect();
@@ -167,6 +166,6 @@ fn notes() -> Vec<String> {
     }
     notes.push(format!("{processor}, {} threads", rayon::current_num_threads()));
     notes.extend((!caches.is_empty()).then(|| caches.join(", ")));
-    notes.extend([format!("{version}{commit}"), "cargo bench --bench roofline".into()]);
+    notes.push(format!("{commit}cargo bench --bench roofline"));
     notes
 }

@@ -107,7 +107,7 @@ fn draw_panel(panel: &Panel, area: &Area<'_>, x: std::ops::Range<f64>, y: std::o
 fn draw_legend(lines: &[Line], notes: &[String], area: &Area<'_>) -> Drawn {
     let left = LABELS.0 as i32;
     let text = ("sans-serif", 17).into_text_style(area).pos(Pos::new(HPos::Left, VPos::Center));
-    let mut y = 44;
+    let mut y = 40;
     for line in lines {
         let (from, to) = ((left, y), (left + 36, y));
         let style = line.look.color.stroke_width(line.look.width.max(3));
@@ -119,7 +119,7 @@ fn draw_legend(lines: &[Line], notes: &[String], area: &Area<'_>) -> Drawn {
         area.draw(&Text::new(line.name.as_str(), (left + 46, y), text.clone()))?;
         y += 22;
     }
-    y += 12;
+    y += 6;
     let text = ("sans-serif", 14).into_text_style(area).pos(Pos::new(HPos::Left, VPos::Center));
     for note in notes {
         area.draw(&Text::new(note.as_str(), (left, y), text.clone()))?;

@@ -91,24 +91,29 @@ fn panel<T: Value>(area: &Area<'_>, largest: f64) -> Result<(), Error> {
         .y_labels(11)
         .label_style(("sans-serif", 14))
         .draw()?;
+    let mut row = 5.0 * ERRORS.end;
     for (name, points) in lines::<T>(largest) {
         let (method, in_f64) = name.split_once(" in ").map_or((name, false), |(method, _)| (method, true));
         let (_, color, width) =
             STYLES.into_iter().find(|(name, ..)| *name == method).expect("every method has a style");
         let style = color.stroke_width(width);
-        // Each stretch within the range is a line of its own.
+        // Each stretch within the range is a line of its own, or a dot.
         for stretch in points.split(|(_, error)| *error > ERRORS.end).filter(|stretch| !stretch.is_empty()) {
-            let stretch = stretch.iter().copied();
-            if in_f64 {
-                chart.draw_series(DashedLineSeries::new(stretch, 7, 5, style))?;
+            if let [point] = stretch {
+                chart.draw_series([Circle::new(*point, 2, color.filled())])?;
+            } else if in_f64 {
+                chart.draw_series(DashedLineSeries::new(stretch.iter().copied(), 7, 5, style))?;
             } else {
-                chart.draw_series(LineSeries::new(stretch, style))?;
+                chart.draw_series(LineSeries::new(stretch.iter().copied(), style))?;
             }
         }
-        let clipped = points.iter().filter(|(_, error)| *error > ERRORS.end);
-        chart.draw_series(
-            clipped.map(|(mean, _)| TriangleMarker::new((*mean, ERRORS.end / 2.0), CLIPPED, color.filled())),
-        )?;
+        let clipped: Vec<_> = points.iter().filter(|(_, error)| *error > ERRORS.end).collect();
+        if !clipped.is_empty() {
+            // A row of triangles for each method.
+            row /= 10.0;
+            let triangle = |&&(mean, _): &&(f64, f64)| TriangleMarker::new((mean, row), CLIPPED, color.filled());
+            chart.draw_series(clipped.iter().map(triangle))?;
+        }
     }
     Ok(())
 }

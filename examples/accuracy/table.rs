@@ -89,7 +89,7 @@ fn cell(error: f64) -> String {
     match error {
         0.0 => "0".into(),
         e if !e.is_finite() => "∞".into(),
-        e if e < 0.01 => "< 0.01".into(),
+        e if e < 0.01 => "<0.01".into(),
         e if e < 100.0 => format!("{e:.2}"),
         e => format!("{e:.0e}"),
     }
