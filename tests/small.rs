@@ -134,20 +134,29 @@ const FOR_PASSES: [Layout; 6] = [
     Layout::nc(2, 67),
     Layout::nc(6, 5),
     Layout::ncl(3, 2, 5),
-    Layout::ncl(2, 2, 33),
+    Layout::ncl(1, 2, 33),
     Layout::nc(9, 65),
     Layout::nchw(2, 2, 7, 7),
 ];
 
 #[test]
 fn small_gradients_and_fused_steps_agree() {
-    for layout in FOR_PASSES.into_iter().take(if cfg!(miri) { 4 } else { 6 }) {
-        let (single, double) = (values::<f32>(layout), values::<f64>(layout));
-        let expected = (passes(Path::Scalar, &single, layout), passes(Path::Scalar, &double, layout));
-        for path in paths() {
-            assert!(passes(path, &single, layout) == expected.0, "{layout}, {path:?}, f32");
-            assert!(passes(path, &double, layout) == expected.1, "{layout}, {path:?}, f64");
+    for (at, layout) in FOR_PASSES.into_iter().enumerate() {
+        // Miri takes the smaller ones, each with one type.
+        if !cfg!(miri) || at < 4 && at % 2 == 0 {
+            passes_agree::<f32>(layout);
         }
+        if !cfg!(miri) || at < 4 && at % 2 == 1 {
+            passes_agree::<f64>(layout);
+        }
+    }
+}
+
+fn passes_agree<T: Element>(layout: Layout) {
+    let data = values::<T>(layout);
+    let expected = passes(Path::Scalar, &data, layout);
+    for path in paths() {
+        assert!(passes(path, &data, layout) == expected, "{layout}, {path:?}, {}", std::any::type_name::<T>());
     }
 }
 
