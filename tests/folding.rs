@@ -278,3 +278,13 @@ fn layers_without_features_or_outputs() {
     layer(3, 1e-5).fold_into_following_conv::<f64>(&mut [], &mut [], 1).expect("nothing");
     layer(3, 1e-5).fold_into_linear::<f64>(&mut [], &mut [0.0; 3]).expect("no inputs");
 }
+
+/// An empty weight fits any number of channels, also one too large to count to.
+#[test]
+fn kernels_without_weights() {
+    for (channels, groups) in [(usize::MAX, 1), (usize::MAX - 1, 2), (4, 2)] {
+        let mut bias = [1.0f32; 4];
+        layer(4, 1e-3).fold_into_conv_transpose(&mut [], &mut bias, channels, groups).expect("nothing to scale");
+        assert_ne!(bias, [1.0; 4]);
+    }
+}

@@ -21,7 +21,8 @@ mod unix {
     use std::sync::OnceLock;
 
     use batchnorm::{
-        Accumulator, Batch, BatchMut, BatchNorm, Element, Isa, Layout, Moments, Path, Precision, Workspace,
+        Accumulator, Activation, Batch, BatchMut, BatchNorm, Element, GradOutput, GradOutputMut, Isa, Layout, Moments,
+        Path, Precision, Workspace,
     };
     use rayon::ThreadPool;
 
@@ -188,9 +189,50 @@ mod unix {
         trained: Vec<T>,
         running: [Vec<f64>; 2],
         evaluated: Vec<T>,
+        /// Empty if they are not compared.
+        passes: Vec<(&'static str, Vec<T>)>,
     }
 
-    fn expected<T: Element>(data: &[T], layout: Layout) -> Expected<T> {
+    /// The gradients, of a training step and of an evaluation, and steps with a residual, each in place and not, one of
+    /// each through a ReLU. After each, `check` gets its name and its outputs. `second` are the gradients with respect to
+    /// the outputs, and the residual; `relu` are the outputs of the ReLU.
+    fn passes<T: Element>(
+        path: Path,
+        [x, second, relu]: [Batch<'_, T>; 3],
+        mut y: BatchMut<'_, T>,
+        mut check: impl FnMut(&'static str, &[T]),
+    ) {
+        let mut bn = layer(x.layout().features(), path);
+        let moments = path.moments(x);
+        let through = GradOutput::through_relu(second, relu).expect("the same layout");
+        bn.backward_train(&moments, x, through, y.reborrow()).expect("gradients");
+        check("gradients of training", y.data_mut());
+        y.data_mut().copy_from_slice(second.data());
+        bn.backward_train_in_place(&moments, x, y.reborrow()).expect("gradients");
+        check("gradients of training, in place", y.data_mut());
+        bn.backward_eval_input(second, y.reborrow()).expect("gradients");
+        check("gradients of evaluation", y.data_mut());
+        y.data_mut().copy_from_slice(second.data());
+        let through = GradOutputMut::through_relu(y.reborrow(), relu).expect("the same layout");
+        bn.backward_eval_in_place(x, through).expect("gradients");
+        check("gradients of evaluation, in place", y.data_mut());
+
+        let norm = bn.to_inference();
+        norm.clone().with_activation(Activation::Relu).forward_add(x, second, y.reborrow()).expect("evaluates");
+        check("evaluated with a residual and a ReLU", y.data_mut());
+        y.data_mut().copy_from_slice(x.data());
+        norm.forward_add_in_place(y.reborrow(), second).expect("evaluates");
+        check("evaluated with a residual, in place", y.data_mut());
+        if can_train(x.layout()) {
+            y.data_mut().copy_from_slice(x.data());
+            bn = bn.with_activation(Activation::Relu);
+            bn.forward_train_add_in_place(y.reborrow(), second).expect("trains");
+            check("trained with a residual and a ReLU, in place", y.data_mut());
+        }
+    }
+
+    /// What the scalar path gives. `others` are gradients or a residual, and outputs of a ReLU.
+    fn expected<T: Element>([data, others @ ..]: [&[T]; 3], layout: Layout, with_passes: bool) -> Expected<T> {
         let (x, features) = (Batch::new(data, layout).expect("x"), layout.features());
         let moments = moments_by(Path::Scalar, x);
         let (mut means, mut variances) = (vec![T::from_f64(0.0); features], vec![T::from_f64(0.0); features]);
@@ -205,14 +247,20 @@ mod unix {
         let running = [bn.running_mean(), bn.running_var()].map(<[f64]>::to_vec);
         let (bn, mut in_double) = (layer(features, Path::Scalar).with_precision(Precision::Double), data.to_vec());
         bn.forward_eval_in_place(BatchMut::new(&mut in_double, layout).expect("y")).expect("evaluates");
-        Expected { moments, in_double, means, variances, trained, running, evaluated }
+        let [second, relu] = others.map(|data| Batch::new(data, layout).expect("a batch"));
+        let (mut passed, mut y) = (Vec::new(), data.to_vec());
+        let out = BatchMut::new(&mut y, layout).expect("y");
+        if with_passes {
+            passes(Path::Scalar, [x, second, relu], out, |what, y| passed.push((what, y.to_vec())));
+        }
+        Expected { moments, in_double, means, variances, trained, running, evaluated, passes: passed }
     }
 
     /// Calls every operation. `y` and `results` are outputs, for a value each and a feature each.
     fn run<T: Element>(
         name: &str,
         path: Path,
-        x: Batch<'_, T>,
+        [x, second, relu]: [Batch<'_, T>; 3],
         y: &mut [T],
         results: &mut [T],
         expected: &Expected<T>,
@@ -265,6 +313,16 @@ mod unix {
             same(name, "running_mean in place", &expected.running[0], bn.running_mean());
             same(name, "running_var in place", &expected.running[1], bn.running_var());
         }
+        if expected.passes.is_empty() {
+            return;
+        }
+        let mut wanted = expected.passes.iter();
+        passes(path, [x, second, relu], y, |what, y| {
+            let (expected_what, expected) = wanted.next().expect("as many as the scalar path has");
+            assert_eq!(what, *expected_what);
+            same(name, what, expected, y);
+        });
+        assert!(wanted.next().is_none());
     }
 
     /// As [`assert_same_bits`], which it leaves the message to, but without its vectors: batches are large here.
@@ -277,18 +335,24 @@ mod unix {
     }
 
     /// Checks every operation by every path, with x and the outputs in these places.
-    fn check<T: Element>(layout: Layout, kind: impl Fn(usize) -> Kind, places: &[(Place, Place)], paths: &[Path]) {
+    fn check<T: Element>(
+        layout: Layout,
+        kind: impl Fn(usize) -> Kind,
+        places: &[(Place, Place)],
+        paths: &[Path],
+        with_passes: bool,
+    ) {
         let batch = format!("{layout}, {}", std::any::type_name::<T>());
-        let data = mixed::<T>(kind, 5, layout);
-        let expected = expected(&data, layout);
+        let all = [5, 6, 7].map(|seed| mixed::<T>(&kind, seed, layout));
+        let expected = expected([&all[0], &all[1], &all[2]], layout, with_passes);
         for &(x_place, y_place) in places {
             println!("{batch}: x at the {x_place:?}, y at the {y_place:?}");
-            let x = ReadOnly::new(&data, x_place);
-            let mut y = Guarded::new(data.len(), y_place);
+            let inputs = all.each_ref().map(|data| ReadOnly::new(data, x_place));
+            let mut y = Guarded::new(all[0].len(), y_place);
             let mut results = Guarded::new(layout.features(), y_place);
             for &path in paths {
                 let name = format!("{batch}, {path:?}, x {x_place:?}, y {y_place:?}");
-                let x = Batch::new(x.values(), layout).expect("x");
+                let x = inputs.each_ref().map(|x| Batch::new(x.values(), layout).expect("x"));
                 let (y, results) = (y.values_mut(), results.values_mut());
                 if matches!(path, Path::Parallel(_)) {
                     pool().install(|| run(&name, path, x, y, results, &expected));
@@ -309,8 +373,8 @@ mod unix {
     fn check_small(layouts: impl IntoIterator<Item = Layout>) {
         let places = PLACES.map(|x| PLACES.map(|y| (x, y))).concat();
         for layout in layouts {
-            check::<f32>(layout, any_kind, &places, &paths());
-            check::<f64>(layout, any_kind, &places, &paths());
+            check::<f32>(layout, any_kind, &places, &paths(), true);
+            check::<f64>(layout, any_kind, &places, &paths(), true);
         }
     }
 
@@ -368,10 +432,12 @@ mod unix {
     /// Outputs that are written with non-temporal stores: from 12 MiB on, but for the last of each. (The scalar path,
     /// which has no such stores, gives what is expected.)
     fn check_large<T: Element>(layouts: &[Layout]) {
-        let kind = |_| Kind::Offset(1e2);
-        for &layout in layouts {
+        let (kind, paths) = (|_| Kind::Offset(1e2), &paths()[1..]);
+        let places = [(Place::Front, Place::Back), (Place::Back, Place::Front)];
+        for (at, &layout) in layouts.iter().enumerate() {
             assert!(layout.checked_len().expect("a size") * size_of::<T>() >= 12 << 20, "{layout}: small");
-            check::<T>(layout, kind, &[(Place::Front, Place::Back), (Place::Back, Place::Front)], &paths()[1..]);
+            // Gradients and residuals take longer than all else: one in four has them.
+            check::<T>(layout, kind, &places, paths, at % 4 == 1);
         }
     }
 

@@ -269,3 +269,49 @@ fn evaluation_is_value_by_value() {
         check_evaluation::<f64>(Precision::Double, layout);
     }
 }
+
+/// The gradients of a training step: of the weight, of the bias and of the inputs.
+fn gradients<T: Element>(path: Path, [data, dy]: [&[T]; 2], layout: Layout) -> [Vec<f64>; 3] {
+    let (bn, mut dx) = (layer(layout.features()).with_path(path), dy.to_vec());
+    let (x, dy, dx_out) = (x(data, layout), x(dy, layout), BatchMut::new(&mut dx, layout).expect("dx"));
+    let given = bn.backward_train(&path.moments(x), x, dy, dx_out).expect("gradients");
+    [given.weight().to_vec(), given.bias().to_vec(), dx.iter().map(|dx| dx.to_f64()).collect()]
+}
+
+/// One value of a feature, in the inputs or in the gradients with respect to the outputs, spoils what the documentation
+/// of `backward_train` says, and no other feature.
+fn check_gradients<T: Element>(layout: Layout) {
+    let clean = [1, 3].map(|seed| batch::<T>(Kind::Offset(3.0), seed, layout));
+    let expected = gradients(Path::Scalar, [&clean[0], &clean[1]], layout);
+    for (poison, of_inputs) in [NAN, INF, -INF].into_iter().flat_map(|poison| [(poison, true), (poison, false)]) {
+        let mut data = clean.clone();
+        let at = (data[0].len() / 2..).find(|&at| feature_of(layout, at) == POISONED).expect("a value of the feature");
+        data[usize::from(!of_inputs)][at] = T::from_f64(poison);
+        let of_bias = if of_inputs { expected[1][POISONED] } else { poison };
+        for (path, given) in by_each_path(|path| gradients(path, [&data[0], &data[1]], layout)) {
+            let name = format!("{poison}, of the inputs {of_inputs}, {layout}, {path}");
+            for feature in 0..layout.features() {
+                let clean = [expected[0][feature], expected[1][feature]];
+                let wanted = if feature == POISONED { [NAN, of_bias] } else { clean };
+                let right = same(given[0][feature], wanted[0]) && same(given[1][feature], wanted[1]);
+                assert!(
+                    right,
+                    "{name}, feature {feature}: {}, {} for {wanted:?}",
+                    given[0][feature], given[1][feature]
+                );
+            }
+            for (at, (dx, clean)) in given[2].iter().zip(&expected[2]).enumerate() {
+                let wanted = if feature_of(layout, at) == POISONED { NAN } else { *clean };
+                assert!(same(*dx, wanted), "{name}, dx {at}: {dx} for {wanted}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_a_poisoned_feature() {
+    for layout in LAYOUTS {
+        check_gradients::<f32>(layout);
+        check_gradients::<f64>(layout);
+    }
+}

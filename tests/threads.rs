@@ -8,8 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use batchnorm::{
-    Accumulator, Batch, BatchMut, BatchNorm, Element, Error, Ewm, Forgetting, Inference, Isa, Layout, Moments,
-    MomentsParts, Path, Standardize, Welford, Workspace,
+    Accumulator, Activation, Batch, BatchMut, BatchNorm, Element, Error, Ewm, Forgetting, GradOutput, GradOutputMut,
+    GradientSums, GradientSumsParts, Gradients, Inference, Isa, Layout, Moments, MomentsParts, Path, Standardize,
+    Welford, Workspace,
 };
 use common::assert_same_bits;
 use common::nasty::{Kind, batch};
@@ -29,6 +30,11 @@ const _: () = {
     is_send_and_sync::<Error>();
     is_send_and_sync::<Ewm>();
     is_send_and_sync::<Forgetting>();
+    is_send_and_sync::<GradOutput<'_, f32>>();
+    is_send_and_sync::<GradOutputMut<'_, f64>>();
+    is_send_and_sync::<GradientSums>();
+    is_send_and_sync::<GradientSumsParts<'_>>();
+    is_send_and_sync::<Gradients>();
     is_send_and_sync::<Inference>();
     is_send_and_sync::<Isa>();
     is_send_and_sync::<Layout>();
@@ -67,6 +73,14 @@ struct Case<T> {
     moments: Moments,
     trained: Vec<T>,
     evaluated: Vec<T>,
+    backward: Backward<T>,
+}
+
+/// The gradients of a training step through a ReLU, which also adds its inputs as a residual, and its outputs.
+struct Backward<T> {
+    trained: Vec<T>,
+    dx: Vec<T>,
+    parameters: [Vec<f64>; 2],
 }
 
 impl<T: Element> Case<T> {
@@ -78,7 +92,7 @@ impl<T: Element> Case<T> {
         bn.forward_eval(x, BatchMut::new(&mut evaluated, layout).expect("y")).expect("evaluates");
         bn.forward_train(x, BatchMut::new(&mut trained, layout).expect("y")).expect("trains");
         let moments = Path::Scalar.moments(x);
-        Case { layout, data, moments, trained, evaluated }
+        Case { layout, backward: Backward::by(Path::Scalar, x, &moments), data, moments, trained, evaluated }
     }
 
     fn x(&self) -> Batch<'_, T> {
@@ -96,6 +110,16 @@ impl<T: Element> Case<T> {
         assert_same_bits(&format!("{name}: trained"), &self.trained, &y);
     }
 
+    /// Checks the backward pass of a training step with a residual and a ReLU.
+    fn check_backward(&self, name: &str, path: Path) {
+        let (name, given) = (format!("{name}, {}, {path:?}", self.layout), Backward::by(path, self.x(), &self.moments));
+        assert_same_bits(&format!("{name}: trained with a residual"), &self.backward.trained, &given.trained);
+        assert_same_bits(&format!("{name}: dx"), &self.backward.dx, &given.dx);
+        for (expected, given) in self.backward.parameters.iter().zip(&given.parameters) {
+            assert_same_bits(&format!("{name}: gradients"), expected, given);
+        }
+    }
+
     fn check_evaluation(&self, name: &str, norm: &Inference) {
         let mut y = vec![T::from_f64(7.0); self.data.len()];
         norm.forward(self.x(), BatchMut::new(&mut y, self.layout).expect("y")).expect("evaluates");
@@ -103,6 +127,21 @@ impl<T: Element> Case<T> {
         y.copy_from_slice(&self.data);
         norm.forward_in_place(BatchMut::new(&mut y, self.layout).expect("y")).expect("evaluates");
         assert_same_bits(&format!("{name}: evaluated in place"), &self.evaluated, &y);
+    }
+}
+
+impl<T: Element> Backward<T> {
+    fn by(path: Path, x: Batch<'_, T>, moments: &Moments) -> Self {
+        let layout = x.layout();
+        let mut bn = layer(layout.features(), path).with_activation(Activation::Relu);
+        let (mut trained, mut dx) = (vec![T::from_f64(7.0); x.data().len()], x.data().to_vec());
+        bn.forward_train_add(x, x, BatchMut::new(&mut trained, layout).expect("y")).expect("trains");
+        let out = Batch::new(&trained, layout).expect("y");
+        let dy = GradOutput::through_relu(x, out).expect("the same layout");
+        let dx_out = BatchMut::new(&mut dx, layout).expect("dx");
+        let gradients = bn.backward_train(moments, x, dy, dx_out).expect("gradients");
+        let parameters = [gradients.weight().to_vec(), gradients.bias().to_vec()];
+        Backward { trained, dx, parameters }
     }
 }
 
@@ -156,8 +195,10 @@ fn pools_of_1_2_and_64_threads() {
             let (pool, name) = (pool(threads), format!("{threads} threads"));
             for case in cases() {
                 parallel().for_each(|path| pool.install(|| case.check(&name, path)));
+                parallel().for_each(|path| pool.install(|| case.check_backward(&name, path)));
             }
             large().iter().for_each(|case| pool.install(|| case.check(&name, Path::Auto)));
+            large().iter().for_each(|case| pool.install(|| case.check_backward(&name, Path::Auto)));
             parallel().for_each(|path| pool.install(|| small().check(&name, path)));
         }
     });
@@ -191,7 +232,11 @@ fn calls_from_tasks() {
                 let paths: Vec<_> = parallel().chain([Path::Auto]).collect();
                 (0..40).into_par_iter().for_each(|task| {
                     let path = paths[task % paths.len()];
-                    if task % 8 == 0 { cases()[task / 8].check(&name, path) } else { small().check(&name, path) }
+                    match task % 8 {
+                        0 => cases()[task / 8].check(&name, path),
+                        1 => cases()[task / 8].check_backward(&name, path),
+                        _ => small().check(&name, path),
+                    }
                 });
                 rayon::scope(|scope| {
                     for &path in paths.iter().chain(&paths) {

@@ -1,14 +1,15 @@
-//! Compares means, variances and normalised values of a column with exact arithmetic.
+//! Compares means, variances, normalised values and gradients of a column with exact arithmetic.
 #![no_main]
 
 use std::collections::BTreeSet;
 
 use arbitrary::{Arbitrary, Unstructured};
-use batchnorm::{Batch, BatchMut, BatchNorm, Layout, Moments, Precision, moments};
+use batchnorm::{Activation, Batch, BatchMut, BatchNorm, Layout, Moments, Precision, moments};
 use batchnorm_fuzz::exact::{Column, ulp};
+use batchnorm_fuzz::gradients::{self, Pairs};
 use batchnorm_fuzz::oracle::{error_in, nearest, rational, root, ulp_f32};
 use batchnorm_fuzz::values::{FromBits, Recipe, Sides};
-use batchnorm_fuzz::{assert_classes, bits};
+use batchnorm_fuzz::{assert_classes, assert_same_bits, bits};
 use libfuzzer_sys::fuzz_target;
 
 /// The errors allowed.
@@ -95,11 +96,18 @@ impl<T: FromBits> Runs<'_, T> {
         self.once.iter().chain(self.repeated.iter().cycle()).take(self.count).copied().collect()
     }
 
-    fn exact(&self) -> Column {
+    /// Returns what occurs, and how often.
+    fn parts(&self) -> [(Vec<f64>, usize); 3] {
         let to_f64 = |values: &[T]| values.iter().map(|x| x.to_f64()).collect::<Vec<_>>();
         let (once, repeated) = (to_f64(&self.once[..self.once.len().min(self.count)]), to_f64(self.repeated));
         let rest = self.count - once.len();
-        Column::of(&[(&once, 1), (&repeated, rest / repeated.len()), (&repeated[..rest % repeated.len()], 1)])
+        let (times, end) = (rest / repeated.len(), repeated[..rest % repeated.len()].to_vec());
+        [(once, 1), (repeated, times), (end, 1)]
+    }
+
+    fn exact(&self) -> Column {
+        let parts = self.parts();
+        Column::of(&[0, 1, 2].map(|at| (&parts[at].0[..], parts[at].1)))
     }
 }
 
@@ -166,7 +174,41 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8], bounds: &Bounds) {
     }
     if !overflows && layout.count() > 1 && nearest(&variance) >= LEAST_VARIANCE {
         check_outputs(&name, &exact, &data, layout, bounds);
+        // What is repeated has the same gradients each time.
+        let shuffled: Vec<T> = (0..values.len()).map(|at| values[(at * 5 + 3) % values.len()]).collect();
+        let (once, repeated) = shuffled.split_at(once.len());
+        let of_outputs = Runs { once, repeated, count: layout.count() };
+        let dy = batch(&of_outputs.values(), layout);
+        check_fused(&name, [&data, &dy], layout);
+        let (x, dy_parts) = (runs.parts(), of_outputs.parts());
+        let pairs = [0, 1, 2].map(|at| Pairs { dy: &dy_parts[at].0, x: &x[at].0, times: x[at].1 });
+        let [weight, _, eps] = LAYERS[layout.outer() % LAYERS.len()];
+        gradients::check(&name, &exact, &pairs, [&data, &dy], layout, [weight, eps]);
     }
+}
+
+/// Checks that a residual and a ReLU in the same pass have the bits of separate steps.
+fn check_fused<T: FromBits>(name: &str, [data, residual]: [&[T]; 2], layout: Layout) {
+    let [x, residual] = [data, residual].map(|data| Batch::new(data, layout).expect("a batch"));
+    let mut bn = layer(layout, LAYERS[layout.outer() % LAYERS.len()]);
+    let (mut y, mut fused) = (data.to_vec(), data.to_vec());
+    bn.forward_train(x, BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+    let mut bn = bn.with_activation(Activation::Relu);
+    bn.forward_train_add(x, residual, BatchMut::new(&mut fused, layout).expect("y")).expect("trains");
+    // (Rounded to f32 after it was rounded to f64, a sum of two f32 is the same.)
+    let add = |(y, residual): (&T, &T)| T::from_f64(y.to_f64() + residual.to_f64());
+    let steps: Vec<T> = y.iter().zip(residual.data()).map(add).map(|y| Activation::Relu.apply(y)).collect();
+    assert_same_bits(&format!("{name}: fused"), &steps, &fused);
+}
+
+/// Returns a layer of this weight, bias and `eps`. An odd number of features normalises f32 in f32.
+fn layer(layout: Layout, [weight, bias, eps]: [f64; 3]) -> BatchNorm {
+    let features = layout.features();
+    let precision = if features % 2 == 1 { Precision::Single } else { Precision::Double };
+    let mut bn = BatchNorm::new(features).with_eps(eps).expect("an eps").with_precision(precision);
+    bn.set_weight(&vec![weight; features]).expect("weights");
+    bn.set_bias(&vec![bias; features]).expect("biases");
+    bn
 }
 
 /// Trains a layer on the batch and checks the outputs of its last feature. Weight, bias and `eps` depend on the number
@@ -174,11 +216,8 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8], bounds: &Bounds) {
 fn check_outputs<T: FromBits>(name: &str, exact: &Column, data: &[T], layout: Layout, bounds: &Bounds) {
     let features = layout.features();
     let [weight, bias, eps] = LAYERS[layout.outer() % LAYERS.len()];
-    let single = size_of::<T>() == size_of::<f32>() && layout.features() % 2 == 1;
-    let precision = if single { Precision::Single } else { Precision::Double };
-    let mut bn = BatchNorm::new(features).with_eps(eps).expect("an eps").with_precision(precision);
-    bn.set_weight(&vec![weight; features]).expect("weights");
-    bn.set_bias(&vec![bias; features]).expect("biases");
+    let single = size_of::<T>() == size_of::<f32>() && features % 2 == 1;
+    let mut bn = layer(layout, [weight, bias, eps]);
     let mut y = data.to_vec();
     bn.forward_train(Batch::new(data, layout).expect("x"), BatchMut::new(&mut y, layout).expect("y")).expect("trains");
 

@@ -4,7 +4,10 @@
 use std::sync::OnceLock;
 
 use arbitrary::{Arbitrary, Unstructured};
-use batchnorm::{Batch, BatchMut, BatchNorm, Isa, Layout, Moments, Path, Precision};
+use batchnorm::{
+    Activation, Batch, BatchMut, BatchNorm, GradOutput, GradOutputMut, GradientSums, Isa, Layout, Moments, Path,
+    Precision,
+};
 use batchnorm_fuzz::values::{FromBits, Recipe, Samples, Sides, cycle};
 use batchnorm_fuzz::{assert_classes, assert_same_bits};
 use libfuzzer_sys::fuzz_target;
@@ -77,6 +80,11 @@ impl Header {
         bn
     }
 
+    /// Returns whether the gradients of training go through a ReLU. Otherwise those of evaluation do.
+    fn trains_through_relu(&self) -> bool {
+        self.len & 1 == 1
+    }
+
     /// Returns the number of values before the outputs in their memory, so that they start anywhere in a cache line.
     fn lead(&self) -> usize {
         usize::from(self.options >> 6)
@@ -91,9 +99,27 @@ struct Outputs<T> {
     evaluated: Vec<T>,
     evaluated_in_place: Vec<T>,
     running: Vec<f64>,
+    backward: Backward<T>,
+    fused: [Vec<T>; 2],
 }
 
-fn outputs<T: FromBits>(path: Path, bn: &BatchNorm, data: &[T], layout: Layout, lead: usize) -> Outputs<T> {
+/// The gradients of a training step, and of an evaluation in place.
+struct Backward<T> {
+    sums: GradientSums,
+    parameters: Vec<f64>,
+    of_training: Vec<T>,
+    of_evaluation: Vec<T>,
+}
+
+/// Computes everything. `second` are the gradients with respect to the outputs, and a residual.
+fn outputs<T: FromBits>(
+    header: &Header,
+    path: Path,
+    bn: &BatchNorm,
+    [data, second]: [&[T]; 2],
+    layout: Layout,
+) -> Outputs<T> {
+    let lead = header.lead();
     let x = Batch::new(data, layout).expect("a batch");
     let bn = bn.clone().with_path(path);
     let (mut bn, mut bn_in_place) = (bn.clone(), bn);
@@ -111,7 +137,59 @@ fn outputs<T: FromBits>(path: Path, bn: &BatchNorm, data: &[T], layout: Layout, 
     let y = BatchMut::new(&mut evaluated_in_place[lead..], layout).expect("y");
     norm.forward_in_place(y).expect("evaluates in place");
     let running = [bn.running_mean(), bn.running_var(), bn_in_place.running_mean(), bn_in_place.running_var()].concat();
-    Outputs { moments: path.moments(x), trained, trained_in_place, evaluated, evaluated_in_place, running }
+    let (moments, relu) = (path.moments(x), header.trains_through_relu());
+    let backward = backward(&bn, &moments, [data, second, &evaluated[lead..]], layout, relu, lead);
+    let fused = fused(bn, [data, second], layout, relu, lead);
+    Outputs { moments, trained, trained_in_place, evaluated, evaluated_in_place, running, backward, fused }
+}
+
+/// Computes the gradients, either those of training or those of evaluation through a ReLU with the output `out`.
+fn backward<T: FromBits>(
+    bn: &BatchNorm,
+    moments: &Moments,
+    [data, dy, out]: [&[T]; 3],
+    layout: Layout,
+    relu: bool,
+    lead: usize,
+) -> Backward<T> {
+    let [x, dy_batch, out] = [data, dy, out].map(|data| Batch::new(data, layout).expect("a batch"));
+    let memory = || [&vec![T::from_f64(0.5); lead], dy].concat();
+    let (mut of_training, mut of_evaluation) = (memory(), memory());
+    let of_outputs = match relu {
+        true => GradOutput::through_relu(dy_batch, out).expect("the same layout"),
+        false => dy_batch.into(),
+    };
+    let sums = bn.backward_sums(moments, x, of_outputs).expect("sums");
+    let dx = BatchMut::new(&mut of_training[lead..], layout).expect("dx");
+    let training = bn.backward_train(moments, x, of_outputs, dx).expect("gradients");
+    let dy = BatchMut::new(&mut of_evaluation[lead..], layout).expect("dy");
+    let dy = if relu { dy.into() } else { GradOutputMut::through_relu(dy, out).expect("the same layout") };
+    let evaluation = bn.backward_eval_in_place(x, dy).expect("gradients");
+    let parameters = [training.weight(), training.bias(), evaluation.weight(), evaluation.bias()].concat();
+    Backward { sums, parameters, of_training, of_evaluation }
+}
+
+/// Adds a residual: in evaluation, and in training, in place. One of them applies a ReLU.
+fn fused<T: FromBits>(
+    bn: BatchNorm,
+    [data, residual]: [&[T]; 2],
+    layout: Layout,
+    relu: bool,
+    lead: usize,
+) -> [Vec<T>; 2] {
+    let [x, residual] = [data, residual].map(|data| Batch::new(data, layout).expect("a batch"));
+    let memory = || [&vec![T::from_f64(0.5); lead], data].concat();
+    let (mut evaluated, mut trained) = (memory(), memory());
+    let activations = [Activation::None, Activation::Relu];
+    let norm = bn.to_inference().with_activation(activations[usize::from(!relu)]);
+    let y = BatchMut::new(&mut evaluated[lead..], layout).expect("y");
+    norm.forward_add(x, residual, y).expect("evaluates");
+    if layout.count() >= 2 {
+        let mut bn = bn.with_activation(activations[usize::from(relu)]);
+        let y = BatchMut::new(&mut trained[lead..], layout).expect("y");
+        bn.forward_train_add_in_place(y, residual).expect("trains in place");
+    }
+    [evaluated, trained]
 }
 
 fn assert_same<T: FromBits>(name: &str, expected: &Outputs<T>, given: &Outputs<T>) {
@@ -121,6 +199,16 @@ fn assert_same<T: FromBits>(name: &str, expected: &Outputs<T>, given: &Outputs<T
     assert_same_bits(&format!("{name}: evaluated"), &expected.evaluated, &given.evaluated);
     assert_same_bits(&format!("{name}: evaluated in place"), &expected.evaluated_in_place, &given.evaluated_in_place);
     assert_same_bits(&format!("{name}: running"), &expected.running, &given.running);
+    for (what, expected, given) in [
+        ("of training", &expected.backward.of_training, &given.backward.of_training),
+        ("of evaluation", &expected.backward.of_evaluation, &given.backward.of_evaluation),
+        ("evaluated, fused", &expected.fused[0], &given.fused[0]),
+        ("trained, fused", &expected.fused[1], &given.fused[1]),
+    ] {
+        assert_same_bits(&format!("{name}: {what}"), expected, given);
+    }
+    assert_eq!(given.backward.sums, expected.backward.sums, "{name}: sums of gradients");
+    assert_same_bits(&format!("{name}: parameters"), &expected.backward.parameters, &given.backward.parameters);
 }
 
 /// Returns pools of 1 and 3 threads, which are started once, not for every input.
@@ -136,7 +224,9 @@ fn check<T: FromBits>(header: &Header, bytes: &[u8]) {
     header.samples.replace(layout, &mut data);
     let bn = header.layer(&values, layout.features());
 
-    let outputs = |path| outputs(path, &bn, &data, layout, header.lead());
+    // The same values in another order, so that other ones meet.
+    let second: Vec<T> = (0..data.len()).map(|at| data[(at * 7 + 3) % data.len()]).collect();
+    let outputs = |path| outputs(header, path, &bn, [&data, &second], layout);
     let expected = outputs(Path::Scalar);
     for feature in 0..layout.features() {
         let column = data.chunks(layout.inner()).skip(feature).step_by(layout.features()).flatten();

@@ -1,91 +1,14 @@
 //! Hostile sizes and options give errors, never a panic. A failed call leaves everything unchanged.
 #![no_main]
 
-use arbitrary::{Arbitrary, Unstructured};
-use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Error, Layout, Path, Result, moments};
+use arbitrary::Arbitrary;
+use batchnorm::{
+    Accumulator, Activation, Batch, BatchMut, BatchNorm, FewValues, Layout, NonFinite, Path, Result, moments,
+};
+use batchnorm_fuzz::hostile::{Len, MOST_FEATURES, Shape, ShapeLen, Side, Values, batch, count, product, values};
+use batchnorm_fuzz::hostile_calls::{Backward, Fold, Sums, trains};
 use batchnorm_fuzz::{assert_same_bits, bits};
 use libfuzzer_sys::fuzz_target;
-
-/// Most features of a layer, and of an empty batch for which results are computed. The crate allows 2^24, but their
-/// results take half a gigabyte.
-const MOST_FEATURES: usize = 40;
-
-/// A dimension of a layout: small, or near overflow.
-#[derive(Clone, Copy, Debug)]
-struct Side(usize);
-
-impl<'a> Arbitrary<'a> for Side {
-    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
-        let (kind, small) = (u8::arbitrary(u)?, usize::from(u8::arbitrary(u)?));
-        Ok(Side(match kind % 8 {
-            0..4 => small % 8,
-            4 => small,
-            5 => usize::MAX - small,
-            6 => (1usize << (small % 64)).wrapping_add(usize::from(kind >> 3)).wrapping_sub(16),
-            _ => usize::arbitrary(u)?,
-        }))
-    }
-}
-
-#[derive(Clone, Copy, Debug, Arbitrary)]
-enum Shape {
-    New(Side, Side, Side),
-    Nc(Side, Side),
-    Ncl(Side, Side, Side),
-    Nchw(Side, Side, Side, Side),
-    Ncdhw(Side, Side, Side, Side, Side),
-    Nhwc(Side, Side, Side, Side),
-}
-
-impl Shape {
-    fn layout(self) -> Layout {
-        match self {
-            Shape::New(Side(o), Side(f), Side(i)) => Layout::new(o, f, i),
-            Shape::Nc(Side(n), Side(c)) => Layout::nc(n, c),
-            Shape::Ncl(Side(n), Side(c), Side(l)) => Layout::ncl(n, c, l),
-            Shape::Nchw(Side(n), Side(c), Side(h), Side(w)) => Layout::nchw(n, c, h, w),
-            Shape::Ncdhw(Side(n), Side(c), Side(d), Side(h), Side(w)) => Layout::ncdhw(n, c, d, h, w),
-            Shape::Nhwc(Side(n), Side(h), Side(w), Side(c)) => Layout::nhwc(n, h, w, c),
-        }
-    }
-
-    /// Returns `[outer, features, inner]` as documented: products that overflow saturate.
-    fn expected(self) -> [usize; 3] {
-        let product = |sides: &[Side]| product(sides.iter().map(|side| side.0)).unwrap_or(usize::MAX);
-        match self {
-            Shape::New(o, f, i) | Shape::Ncl(o, f, i) => [o.0, f.0, i.0],
-            Shape::Nc(n, c) => [n.0, c.0, 1],
-            Shape::Nchw(n, c, h, w) => [n.0, c.0, product(&[h, w])],
-            Shape::Ncdhw(n, c, d, h, w) => [n.0, c.0, product(&[d, h, w])],
-            Shape::Nhwc(n, h, w, c) => [product(&[n, h, w]), c.0, 1],
-        }
-    }
-}
-
-/// Returns the product, or `None` if it overflows. It is 0 if one dimension is 0, whatever the others are.
-fn product(sides: impl Iterator<Item = usize> + Clone) -> Option<usize> {
-    if sides.clone().any(|side| side == 0) {
-        return Some(0);
-    }
-    sides.into_iter().try_fold(1usize, usize::checked_mul)
-}
-
-/// A number of values: that of the layout if it is small, or another one.
-#[derive(Clone, Copy, Debug, Arbitrary)]
-enum Len {
-    Fits,
-    Other(u8),
-}
-
-impl Len {
-    fn of(self, layout: Layout) -> usize {
-        match (self, layout.checked_len()) {
-            (Len::Fits, Some(len)) if len <= 4096 => len,
-            (Len::Fits, _) => 0,
-            (Len::Other(len), _) => len.into(),
-        }
-    }
-}
 
 #[derive(Debug, Arbitrary)]
 enum Call {
@@ -103,33 +26,35 @@ enum Call {
     /// Sets all parameters with the right number of values, which random ones rarely have.
     All(f64),
     NumBatches(u64),
-    Train(Shape, Len, Option<(Shape, Len)>),
-    Evaluate(Shape, Len, Option<(Shape, Len)>),
+    Forward(Forward),
+    TrainWith(TrainWith),
+    Backward(Backward),
+    Fold(Fold),
+    Sums(Sums),
+    Ddof(f64),
+    SampleWeightedAverage,
+    Policies(bool, bool),
+    WithoutRunningStats,
+    ResetRunningStats,
+    Relu(bool),
 }
 
-/// Returns a batch of the shape, if it is valid and its results are small.
-fn batch(data: &[f32], shape: Shape) -> Option<Batch<'_, f32>> {
-    let layout = shape.layout();
-    let (x, needed) = (Batch::new(data, layout), layout.checked_len());
-    match x {
-        Ok(x) => assert_eq!((needed, x.layout(), x.data().len()), (Some(data.len()), layout, data.len())),
-        Err(Error::Overflow { layout: given, .. }) => assert_eq!((needed, given), (None, layout)),
-        Err(Error::Length { needed: said, given, .. }) => {
-            assert_eq!((Some(said), given), (needed, data.len()));
-            assert_ne!(said, given);
-        }
-        Err(Error::EmptyTooWide { most, given, .. }) => {
-            assert_eq!((needed, given), (Some(0), layout.features()));
-            assert!(given > most);
-        }
-        Err(error) => panic!("{error:?} for {layout}"),
-    }
-    if let Err(error) = x {
-        assert!(!error.to_string().is_empty());
-    }
-    let mut copy = data.to_vec();
-    assert_eq!(BatchMut::new(&mut copy, layout).err(), x.err());
-    x.ok().filter(|x| x.layout().features() <= MOST_FEATURES || !data.is_empty())
+/// Trains or evaluates a layer, from one batch into another or in place, with or without a residual.
+#[derive(Debug, Arbitrary)]
+struct Forward {
+    train: bool,
+    x: ShapeLen,
+    y: Option<ShapeLen>,
+    residual: Option<ShapeLen>,
+}
+
+/// Trains by the moments of another batch, or only normalises by them.
+#[derive(Debug, Arbitrary)]
+struct TrainWith {
+    train: bool,
+    moments: ShapeLen,
+    x: ShapeLen,
+    y: Option<ShapeLen>,
 }
 
 fn check_shape(shape: Shape, len: Len) {
@@ -161,30 +86,29 @@ fn accumulate(features: Side, inner: Side, shape: Shape, len: Len) {
     }
 }
 
-fn values(len: usize) -> Vec<f32> {
-    (0..len).map(|i| i as f32 * 0.75 - 3.0).collect()
-}
-
 /// Returns everything that a caller can see of a layer, and its outputs for a batch.
 fn state(bn: &BatchNorm) -> Vec<u64> {
     let features = bn.num_features();
     let mut out = vec![0.0f64; 2 * features];
     let probe: Vec<f64> = (0..2 * features).map(|i| i as f64 - 1.5).collect();
     let layout = Layout::nc(2, features);
-    bn.forward_eval(Batch::new(&probe, layout).expect("x"), BatchMut::new(&mut out, layout).expect("y"))
-        .expect("evaluates");
+    let done = bn.forward_eval(Batch::new(&probe, layout).expect("x"), BatchMut::new(&mut out, layout).expect("y"));
+    assert!(done.is_ok() || !bn.tracks_running_stats(), "{done:?}");
     let presence = |x: Option<&[f64]>| x.map_or(0.0, |x| 1.0 + x.len() as f64);
-    let mut state = vec![bn.eps(), bn.momentum().map_or(0.5, |_| 1.5), bn.momentum().unwrap_or(0.0)];
+    let mut state = vec![bn.eps(), bn.momentum().map_or(0.5, |_| 1.5), bn.momentum().unwrap_or(0.0), bn.running_ddof()];
     state.extend([presence(bn.weight()), presence(bn.bias())]);
-    for part in [bn.weight().unwrap_or(&[]), bn.bias().unwrap_or(&[]), bn.running_mean(), bn.running_var(), &out] {
+    let of_batch = bn.batch_moments().parts();
+    let parameters = [bn.weight().unwrap_or(&[]), bn.bias().unwrap_or(&[]), bn.running_mean(), bn.running_var()];
+    for part in parameters.into_iter().chain([&out[..], of_batch.means, of_batch.m2s]) {
         state.extend(part);
     }
-    state.into_iter().map(bits).chain([bn.num_batches_tracked()]).collect()
+    let counts = [bn.num_batches_tracked(), bn.num_values_tracked()];
+    state.into_iter().map(bits).chain(counts).chain(of_batch.counts.iter().copied()).collect()
 }
 
-/// Whether training keeps running variances from becoming negative: other momenta can leave and load negative ones.
-fn averages(bn: &BatchNorm) -> bool {
-    bn.momentum().is_none_or(|momentum| (0.0..=1.0).contains(&momentum))
+/// Whether the layer refuses negative running variances: other momenta, and averages after these, can have some.
+fn refuses_negative(bn: &BatchNorm) -> bool {
+    bn.momentum().is_some_and(|momentum| (0.0..=1.0).contains(&momentum))
 }
 
 /// Calls a setter, which must fail exactly if `is_due`, and must change nothing if it fails.
@@ -198,37 +122,92 @@ fn set(bn: &mut BatchNorm, is_due: bool, call: impl FnOnce(&mut BatchNorm) -> Re
     }
 }
 
-/// Trains or evaluates a layer, from one batch into another or in place.
-fn forward(bn: &mut BatchNorm, train: bool, x: (Shape, Len), y: Option<(Shape, Len)>) {
-    let data = values(x.1.of(x.0.layout()));
-    let Some(x) = batch(&data, x.0) else { return };
-    let layout = x.layout();
-    let mut out = y.map_or(data.clone(), |(shape, len)| values(len.of(shape.layout())));
-    let out_layout = y.map_or(layout, |(shape, _)| shape.layout());
-    let written = out.clone();
-    let before = state(bn);
-    let Ok(out_view) = BatchMut::new(&mut out, out_layout) else { return };
-    let done = match (train, y) {
-        (true, Some(_)) => bn.forward_train(x, out_view),
-        (true, None) => bn.forward_train_in_place(out_view),
-        (false, Some(_)) => bn.forward_eval(x, out_view),
-        (false, None) => bn.forward_eval_in_place(out_view),
-    };
-    let few = train && layout.count() < 2;
-    let is_due = layout.features() != bn.num_features() || out_layout != layout || few;
+impl Forward {
+    fn run(self, bn: &mut BatchNorm) {
+        let (x, residual) = (Values::of(self.x), self.residual.map(Values::of));
+        let mut out = Values::of(self.y.unwrap_or(self.x));
+        let Some(x) = x.batch() else { return };
+        let residual = match &residual {
+            Some(residual) if residual.batch().is_none() => return,
+            residual => residual.as_ref().and_then(Values::batch),
+        };
+        let (before, written) = (state(bn), out.values().to_vec());
+        let Some(y) = out.batch_mut() else { return };
+        let (layout, out_layout, in_place) = (x.layout(), y.layout(), self.y.is_none());
+        let done = match (self.train, residual, in_place) {
+            (true, None, false) => bn.forward_train(x, y),
+            (true, None, true) => bn.forward_train_in_place(y),
+            (true, Some(residual), false) => bn.forward_train_add(x, residual, y),
+            (true, Some(residual), true) => bn.forward_train_add_in_place(y, residual),
+            (false, None, false) => bn.forward_eval(x, y),
+            (false, None, true) => bn.forward_eval_in_place(y),
+            (false, Some(residual), false) => bn.forward_eval_add(x, residual, y),
+            (false, Some(residual), true) => bn.forward_eval_add_in_place(y, residual),
+        };
+        let count = count(layout);
+        let by_batch = self.train || !bn.tracks_running_stats();
+        let residual_fits = residual.is_none_or(|residual| residual.layout() == layout);
+        let fits = layout.features() == bn.num_features() && out_layout == layout && residual_fits;
+        let is_due = !fits || by_batch && !trains(bn, count);
+        check(bn, (layout, count), done, is_due, [&written, out.values()]);
+        check_state(bn, &before, self.train && !is_due && moves(bn, count), count);
+    }
+}
+
+impl TrainWith {
+    fn run(self, bn: &mut BatchNorm) {
+        let (moments_of, x) = (Values::of(self.moments), Values::of(self.x));
+        let mut out = Values::of(self.y.unwrap_or(self.x));
+        let (Some(moments_of), Some(x)) = (moments_of.batch(), x.batch()) else { return };
+        let (before, written) = (state(bn), out.values().to_vec());
+        let Some(y) = out.batch_mut() else { return };
+        let (layout, out_layout, moments) = (x.layout(), y.layout(), moments(moments_of));
+        let done = match (self.train, self.y) {
+            (true, Some(_)) => bn.forward_train_with(&moments, x, y),
+            (true, None) => bn.forward_train_with_in_place(&moments, y),
+            (false, Some(_)) => bn.forward_with(&moments, x, y),
+            (false, None) => bn.forward_with_in_place(&moments, y),
+        };
+        let all = count(moments_of.layout());
+        let fits = [layout, moments_of.layout()].iter().all(|layout| layout.features() == bn.num_features());
+        let is_due = !fits || out_layout != layout || all < count(layout) || !trains(bn, all);
+        check(bn, (layout, all), done, is_due, [&written, out.values()]);
+        check_state(bn, &before, self.train && !is_due && moves(bn, all), all);
+    }
+}
+
+/// Whether a step with so many values per feature moves the running statistics or sets the moments of the last batch.
+fn moves(bn: &BatchNorm, count: u64) -> bool {
+    count > 0 && count as f64 > bn.running_ddof()
+}
+
+/// Checks whether a call failed exactly if `is_due`, and that it then wrote nothing.
+fn check(bn: &BatchNorm, (layout, count): (Layout, u64), done: Result<()>, is_due: bool, [before, after]: [&[f32]; 2]) {
     // Without features there is nothing to train, so both results are right.
-    if !(train && layout.features() == 0) {
-        assert_eq!(done.is_err(), is_due, "{layout} to {out_layout}: {done:?}");
+    if bn.num_features() > 0 || layout.features() > 0 {
+        assert_eq!(done.is_err(), is_due, "{layout}, {count} values: {done:?}");
     }
     if let Err(error) = done {
         assert!(!error.to_string().is_empty());
-        assert_same_bits("output after an error", &written, &out);
+        assert_same_bits("output after an error", before, after);
     }
-    if done.is_err() || !train {
-        assert_eq!(state(bn), before, "{layout} to {out_layout}: {done:?}");
-    } else {
-        assert!(bn.num_batches_tracked() >= 1);
+}
+
+/// Checks that a step changed the layer only if it was to.
+fn check_state(bn: &BatchNorm, before: &[u64], moves: bool, count: u64) {
+    if !moves {
+        assert_eq!(state(bn), before, "{count} values");
+    } else if bn.tracks_running_stats() && bn.num_features() > 0 {
+        assert!(bn.num_batches_tracked() >= 1 && bn.num_values_tracked() >= count);
+        assert_eq!(bn.batch_moments().counts()[0], count);
     }
+}
+
+/// Makes calls that change nothing.
+fn unchanged(bn: &BatchNorm, calls: impl FnOnce(&BatchNorm)) {
+    let before = state(bn);
+    calls(bn);
+    assert_eq!(state(bn), before);
 }
 
 fn run(bn: &mut BatchNorm, call: Call) {
@@ -243,33 +222,64 @@ fn run(bn: &mut BatchNorm, call: Call) {
             }
             Err(error) => assert!(!(eps.is_finite() && eps >= 0.0), "{error}"),
         },
-        Call::Momentum(momentum) => match bn.clone().with_momentum(momentum) {
+        Call::Momentum(momentum) => {
+            let negative = bn.running_var().iter().any(|variance| *variance < 0.0);
+            let is_due = !momentum.is_finite() || (0.0..=1.0).contains(&momentum) && negative;
+            match bn.clone().with_momentum(momentum) {
+                Ok(with) => {
+                    assert!(!is_due && with.momentum().map(bits) == Some(bits(momentum)));
+                    *bn = with;
+                }
+                Err(error) => assert!(is_due, "{error}"),
+            }
+        }
+        Call::Ddof(ddof) => match bn.clone().with_running_ddof(ddof) {
             Ok(with) => {
-                assert!(momentum.is_finite() && with.momentum().map(bits) == Some(bits(momentum)));
+                assert!(ddof.is_finite() && ddof >= 0.0 && bits(with.running_ddof()) == bits(ddof));
                 *bn = with;
             }
-            Err(error) => assert!(!momentum.is_finite(), "{error}"),
+            Err(error) => assert!(!(ddof.is_finite() && ddof >= 0.0), "{error}"),
         },
+        Call::SampleWeightedAverage => *bn = bn.clone().with_sample_weighted_average(),
+        Call::Policies(use_running, refuse) => {
+            let few = if use_running { FewValues::UseRunningStats } else { FewValues::Refuse };
+            // Nothing here is NaN or infinite, so this refuses nothing.
+            let non_finite = if refuse { NonFinite::Refuse } else { NonFinite::LetThrough };
+            *bn = bn.clone().with_few_values(few).with_non_finite(non_finite);
+        }
+        Call::WithoutRunningStats => *bn = bn.clone().without_running_stats(),
+        Call::ResetRunningStats => bn.reset_running_stats(),
+        Call::Relu(relu) => {
+            *bn = bn.clone().with_activation(if relu { Activation::Relu } else { Activation::None });
+        }
         Call::CumulativeAverage => *bn = bn.clone().with_cumulative_average(),
         Call::WithoutAffine => *bn = bn.clone().without_affine(),
         Call::WithoutBias => *bn = bn.clone().without_bias(),
         Call::Weight(values) => set(bn, values.len() != features, |bn| bn.set_weight(&values)),
         Call::Bias(values) => set(bn, values.len() != features, |bn| bn.set_bias(&values)),
-        Call::RunningMean(values) => set(bn, values.len() != features, |bn| bn.set_running_mean(&values)),
+        Call::RunningMean(values) => {
+            let is_due = values.len() != features || !bn.tracks_running_stats();
+            set(bn, is_due, |bn| bn.set_running_mean(&values));
+        }
         Call::RunningVar(values) => {
-            let is_due = values.len() != features || averages(bn) && values.iter().any(|x| *x < 0.0);
+            let negative = refuses_negative(bn) && values.iter().any(|x| *x < 0.0);
+            let is_due = values.len() != features || !bn.tracks_running_stats() || negative;
             set(bn, is_due, |bn| bn.set_running_var(&values));
         }
         Call::All(value) => {
             let values = vec![value; features];
             set(bn, false, |bn| bn.set_weight(&values));
             set(bn, false, |bn| bn.set_bias(&values));
-            set(bn, false, |bn| bn.set_running_mean(&values));
-            set(bn, averages(bn) && value < 0.0 && features > 0, |bn| bn.set_running_var(&values));
+            let (none, negative) = (!bn.tracks_running_stats(), refuses_negative(bn) && value < 0.0 && features > 0);
+            set(bn, none, |bn| bn.set_running_mean(&values));
+            set(bn, none || negative, |bn| bn.set_running_var(&values));
         }
         Call::NumBatches(batches) => bn.set_num_batches_tracked(batches),
-        Call::Train(shape, len, y) => forward(bn, true, (shape, len), y),
-        Call::Evaluate(shape, len, y) => forward(bn, false, (shape, len), y),
+        Call::Forward(call) => call.run(bn),
+        Call::TrainWith(call) => call.run(bn),
+        Call::Backward(call) => unchanged(bn, |bn| call.run(bn)),
+        Call::Fold(call) => unchanged(bn, |bn| call.run(bn)),
+        Call::Sums(sums) => sums.run(),
     }
 }
 

@@ -233,18 +233,50 @@ def shapes():
         return variant(0, 6) + b"".join(three)
 
     def call(index, data):
-        return b"\1" + variant(index, 15) + data
+        return b"\1" + variant(index, 24) + data
 
-    fits, no_output = variant(0, 2), b"\0"
-    batch = new(side(6), side(5), side(1)) + fits
+    def forward(train, x, y=None, residual=None):
+        return call(13, bytes([train]) + x + option(y) + option(residual))
+
+    def backward(of, moments, x, dy, dx=None, relu=None):
+        return call(15, variant(of, 5) + moments + x + dy + option(dx) + option(relu))
+
+    def fold(into, weight, bias, channels, groups):
+        return call(16, variant(into, 5) + bytes([weight, bias]) + channels + groups)
+
+    def option(data):
+        return b"\0" if data is None else b"\1" + data
+
+    def array(*values):
+        return b"".join(b"\1" + value for value in values) + b"\0"
+
+    fits = variant(0, 2)
+    batch, other, none = (new(side(n), side(c), side(1)) + fits for n, c in ((6, 5), (6, 4), (0, 5)))
+    relu, no_stats, ddof = call(23, b"\1"), call(21, b""), call(18, f64(0.0))
     return {
-        "train": b"\5" + call(13, batch + no_output) + call(14, batch + b"\1" + batch),
-        "other_features": b"\4" + call(13, batch + no_output) + call(14, batch + b"\1" + batch),
-        "no_features": b"\0" + call(13, new(side(5), side(0), side(1)) + fits + no_output),
-        "empty": b"\5" + call(14, new(side(0), side(5), most) + fits + no_output),
+        "train": b"\5" + forward(1, batch) + forward(0, batch, batch) + forward(1, batch, batch, batch),
+        "other_features": b"\4" + forward(1, batch) + forward(0, batch, batch) + forward(0, other, other, batch),
+        "no_features": b"\0" + forward(1, new(side(5), side(0), side(1)) + fits),
+        "empty": b"\5" + forward(0, new(side(0), side(5), most) + fits) + forward(1, none) + no_stats + forward(0, none),
         "overflow": b"\1" + call(0, new(most, side(2), side(2)) + fits) + call(0, new(most, most, side(0)) + fits),
-        "options": b"\3" + call(2, f64(1e-3)) + call(3, f64(NAN)) + call(11, f64(-1.0)) + call(11, f64(2.0)),
+        "options": b"\3" + call(2, f64(1e-3)) + call(3, f64(NAN)) + call(11, f64(-1.0)) + call(11, f64(2.0)) + ddof,
         "accumulate": b"\1" + call(1, side(5) + side(1) + batch) + call(1, side(0) + most + batch),
+        "one_row": b"\5" + b"".join(
+            option + forward(1, new(side(1), side(5), side(1)) + fits) for option in (b"", call(20, b"\1\0"), ddof, no_stats)
+        ),
+        "shards": b"\5" + call(14, b"\1" + batch + batch + option(batch)) + call(14, b"\0" + none + batch + option(None)),
+        "backward": b"\5" + b"".join(backward(of, batch, batch, batch) + backward(of, none, none, none) for of in range(5)),
+        "backward_relu": b"\5" + relu + b"".join(
+            backward(of, batch, batch, batch) + backward(of, batch, batch, batch, batch, batch) for of in range(5)
+        ),
+        "backward_mistakes": b"\5" + b"".join(
+            backward(of, none, batch, batch) + backward(of, batch, batch, other) + backward(of, batch, batch, batch, other)
+            for of in range(5)
+        ),
+        "fold": b"\4" + b"".join(fold(into, 24, bias, side(6), side(2)) for into in range(5) for bias in (4, 6)),
+        # No weights are a multiple of any number.
+        "fold_nothing": b"\4" + fold(2, 0, 4, most, side(1)),
+        "sums": b"\1" + call(17, array(struct.pack("<Q", 4)) + array(f64(1.5)) + 3 * array(f64(0.0))),
     }
 
 

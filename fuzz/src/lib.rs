@@ -1,6 +1,9 @@
 //! What the fuzz targets share: values and layouts made from bytes, and comparisons.
 
 pub mod exact;
+pub mod gradients;
+pub mod hostile;
+pub mod hostile_calls;
 #[path = "../../tests/common/merging.rs"]
 pub mod merging;
 #[path = "../../tests/common/nasty.rs"]

@@ -113,6 +113,8 @@ impl Inference {
         check_bias(features, bias.len())?;
         let (out, inputs) = (per_group(features, groups)?, per_group(in_channels, groups)?);
         let kernel = each(in_channels.saturating_mul(out), weight.len())?;
+        // No weights fit any number of channels, even one that takes years to count to.
+        let inputs = if weight.is_empty() { 0 } else { inputs };
         for (feature, factors) in self.factors().enumerate() {
             bias[feature] = factors.normalize(bias[feature]);
             let (group, column) = (feature / out, feature % out);

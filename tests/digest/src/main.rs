@@ -12,6 +12,7 @@
 //! was requested.
 
 mod batches;
+mod layer;
 // The tests' generator, compiled into this program as well.
 #[path = "../../common/nasty.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests use more of it")]

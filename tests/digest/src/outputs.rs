@@ -4,8 +4,21 @@ use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Layout, Moment
 use sha2::{Digest, Sha256};
 
 use crate::batches::{SHAPES, Shape, batch};
+use crate::layer::{differentiate, fold, fuse, shard};
 use crate::runs::Run;
 use crate::streams::stream;
+
+/// Gradients and fused steps are hashed of the first batch of each shape, and of all others up to this size. An emulated
+/// machine takes minutes for more.
+const SMALL: usize = 1 << 10;
+
+/// Larger batches are not evaluated with a ReLU nor split into shards, each of which takes the path of a smaller batch,
+/// and have no fused steps in f64.
+pub(crate) const LARGE: usize = 1 << 16;
+
+/// What is hashed of each shape and element type, a section each.
+const OPERATIONS: [&str; 9] =
+    ["moments", "accumulator", "training", "evaluation", "stream", "gradients", "fused", "shards", "folding"];
 
 /// Returns the digests of each run as text: a line per section, and one for the whole.
 pub(crate) fn digests(runs: &[Run]) -> Vec<String> {
@@ -22,23 +35,28 @@ pub(crate) fn digests(runs: &[Run]) -> Vec<String> {
 }
 
 fn sections<T: Element>(shape: &Shape, element: &str, runs: &[Run], texts: &mut [String]) {
-    let mut hashes: Vec<[Hash; 5]> = runs.iter().map(|_| Default::default()).collect();
+    let mut hashes: Vec<[Hash; OPERATIONS.len()]> = runs.iter().map(|_| Default::default()).collect();
     for number in 0..shape.batches {
-        let data = batch::<T>(shape, number);
+        let (data, dy) = (batch::<T>(shape, number), of_outputs::<T>(shape, number));
         for (run, hashes) in runs.iter().zip(&mut hashes) {
             run.install(|| {
-                let [moments, accumulated, trained, evaluated, streamed] = hashes;
-                measure(run.path, &data, shape.layout, moments);
+                let [moments, accumulated, trained, evaluated, streamed, gradients, fused, shards, folded] = hashes;
+                let of_all = measure(run.path, &data, shape.layout, moments);
                 accumulate(run.path, &data, shape.layout, accumulated);
                 let bn = train(run.path, Precision::Single, &data, shape.layout, trained);
                 evaluate(run.path, &bn, &data, shape.layout, evaluated);
                 stream(run.path, &data, shape.layout, streamed);
+                if let Some(dy) = &dy {
+                    let out = fuse(run.path, Precision::Single, [&data, dy], shape.layout, fused);
+                    differentiate(run.path, [&data, dy, &out], shape.layout, gradients);
+                    shard(run.path, [&data, dy], shape.layout, shards);
+                    fold(run.path, &data, &of_all, folded);
+                }
             });
         }
     }
     for (hashes, text) in hashes.into_iter().zip(texts) {
-        for (hash, operation) in hashes.into_iter().zip(["moments", "accumulator", "training", "evaluation", "stream"])
-        {
+        for (hash, operation) in hashes.into_iter().zip(OPERATIONS) {
             *text += &format!("{}  {}, {element}, {operation}\n", hex(&hash.0.finalize()), shape.name);
         }
     }
@@ -46,40 +64,53 @@ fn sections<T: Element>(shape: &Shape, element: &str, runs: &[Run], texts: &mut 
 
 /// The sections of f32 batches that are normalised in f64.
 fn in_double(shape: &Shape, runs: &[Run], texts: &mut [String]) {
-    let mut hashes: Vec<[Hash; 2]> = runs.iter().map(|_| Default::default()).collect();
+    let mut hashes: Vec<[Hash; 3]> = runs.iter().map(|_| Default::default()).collect();
     for number in 0..shape.batches {
         let data = batch::<f32>(shape, number);
-        for (run, [trained, evaluated]) in runs.iter().zip(&mut hashes) {
+        let residual = of_outputs::<f32>(shape, number).filter(|_| data.len() <= LARGE);
+        for (run, [trained, evaluated, fused]) in runs.iter().zip(&mut hashes) {
             run.install(|| {
                 let bn = train(run.path, Precision::Double, &data, shape.layout, trained);
                 evaluate(run.path, &bn, &data, shape.layout, evaluated);
+                if let Some(residual) = &residual {
+                    fuse(run.path, Precision::Double, [&data, residual], shape.layout, fused);
+                }
             });
         }
     }
     for (hashes, text) in hashes.into_iter().zip(texts) {
-        for (hash, operation) in hashes.into_iter().zip(["training", "evaluation"]) {
+        for (hash, operation) in hashes.into_iter().zip(["training", "evaluation", "fused"]) {
             *text += &format!("{}  {}, f32 in f64, {operation}\n", hex(&hash.0.finalize()), shape.name);
         }
     }
 }
 
-fn x<T: Element>(data: &[T], layout: Layout) -> Batch<'_, T> {
+/// Returns gradients with respect to the outputs of a batch, which are a residual as well. `None` if the batch is not one
+/// of those that have them.
+fn of_outputs<T: Element>(shape: &Shape, number: usize) -> Option<Vec<T>> {
+    let small = shape.layout.checked_len().is_some_and(|len| len <= SMALL);
+    (number == 0 || small).then(|| batch(shape, number + shape.batches))
+}
+
+pub(crate) fn x<T: Element>(data: &[T], layout: Layout) -> Batch<'_, T> {
     Batch::new(data, layout).expect("a batch")
 }
 
-fn y<T: Element>(data: &mut [T], layout: Layout) -> BatchMut<'_, T> {
+pub(crate) fn y<T: Element>(data: &mut [T], layout: Layout) -> BatchMut<'_, T> {
     BatchMut::new(data, layout).expect("a batch")
 }
 
-/// Hashes moments from one call, and from two halves that are merged.
-fn measure<T: Element>(path: Path, data: &[T], layout: Layout, hash: &mut Hash) {
-    hash.moments(&path.moments(x(data, layout)));
+/// Hashes moments from one call, which it returns, and from two halves that are merged.
+fn measure<T: Element>(path: Path, data: &[T], layout: Layout, hash: &mut Hash) -> Moments {
+    let moments = path.moments(x(data, layout));
+    hash.moments(&moments);
     let (features, inner) = (layout.features(), layout.inner());
     let half = layout.outer() / 2;
     let (low, high) = data.split_at(half * features * inner);
     let mut merged = path.moments(x(low, Layout::new(half, features, inner)));
     merged.merge(&path.moments(x(high, Layout::new(layout.outer() - half, features, inner)))).expect("same features");
     hash.moments(&merged);
+    moments
 }
 
 /// Hashes the moments of rows that arrive in pieces of 1, 2, 4, ... outer blocks: after all pieces, and before the last
@@ -102,11 +133,8 @@ fn accumulate<T: Element>(path: Path, data: &[T], layout: Layout, hash: &mut Has
 /// Trains two layers for two steps each, one of them in place. Returns the first layer.
 fn train<T: Element>(path: Path, precision: Precision, data: &[T], layout: Layout, hash: &mut Hash) -> BatchNorm {
     let features = layout.features();
-    let mut affine = BatchNorm::new(features);
-    affine.set_weight(&parameters(features, -1.5)).expect("weights");
-    affine.set_bias(&parameters(features, 0.25)).expect("biases");
     let plain = BatchNorm::new(features).without_affine().with_cumulative_average().with_eps(0.0).expect("fine");
-    let mut layers = [affine, plain].map(|bn| bn.with_path(path).with_precision(precision));
+    let mut layers = [affine(features), plain].map(|bn| bn.with_path(path).with_precision(precision));
     if layout.count() >= 2 && features > 0 {
         for bn in &mut layers {
             let mut out = data.to_vec();
@@ -129,6 +157,14 @@ fn evaluate<T: Element>(path: Path, bn: &BatchNorm, data: &[T], layout: Layout, 
     hash.values(&out);
     norm.forward_in_place(y(&mut out, layout)).expect("evaluates");
     hash.values(&out);
+}
+
+/// A layer whose weights and biases differ from feature to feature.
+pub(crate) fn affine(features: usize) -> BatchNorm {
+    let mut bn = BatchNorm::new(features);
+    bn.set_weight(&parameters(features, -1.5)).expect("weights");
+    bn.set_bias(&parameters(features, 0.25)).expect("biases");
+    bn
 }
 
 fn parameters(features: usize, from: f64) -> Vec<f64> {
