@@ -137,7 +137,9 @@ pub(crate) const PIECE_VALUES: usize = 1 << 15;
 pub(crate) const PIECES_PER_THREAD: usize = 4;
 
 /// Fewest columns, and fewest features with planes, that threads share.
+#[cfg(any(feature = "rayon", test))]
 pub(crate) const GRAIN_COLUMNS: usize = tuned(option_env!("BATCHNORM_GRAIN_COLUMNS"), 256);
+#[cfg(any(feature = "rayon", test))]
 pub(crate) const GRAIN_PLANES: usize = 8;
 
 /// How often the calling thread looks whether the others have finished before it sleeps: for some 50 us, as long as it

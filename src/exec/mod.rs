@@ -135,6 +135,7 @@ impl Path {
 
     /// Returns the path of both halves of a training step. Threads that are awake from the first half pay off sooner in
     /// the second.
+    #[cfg_attr(not(feature = "rayon"), expect(unused_variables, reason = "one thread, whatever the size"))]
     pub(crate) fn of_training<T>(self, x: &[T]) -> Path {
         match self {
             #[cfg(feature = "rayon")]
