@@ -7,9 +7,12 @@
 //! cargo bench --bench shapes -- --only moments,3x3 --most 10     # of what has these words, the ten slowest
 //! ```
 //!
-//! GB/s count what must be moved: each value is read, and written if it is normalised; moments are written, 48 bytes
-//! for each feature. The ratio is to the median shape of the same operation. Times are the minimum over the rounds, and
-//! what looks slow is measured again, so that a slow moment of the machine does not look like a slow shape.
+//! GB/s count what must be moved: each value is read, and written if it is normalised. To this come, for each feature,
+//! 48 bytes of moments that are written; 16 (f32) or 24 (f64) of inference's parameters that are read; and in training
+//! the moments, 16 of weight and bias, and 32 of running statistics that are read and written.
+//!
+//! The ratio is to the median shape of the same operation. Times are the minimum over the rounds, and what looks slow is
+//! measured again, so that a slow moment of the machine does not look like a slow shape.
 
 mod common;
 
@@ -162,8 +165,13 @@ fn bench<T: Element + Pod>(data: &[T], layout: Layout, options: &Options) -> Ben
 impl Measured {
     /// Measures, and keeps the fewest seconds so far.
     fn measure<T: Element + Pod>(&mut self, bench: &mut Bench<T>, options: &Options, effort: Effort) {
-        let statistics = if self.op == Op::Moments { 48 * self.layout.features() } else { 0 };
-        let bytes = self.op.bytes(bench.x.len(), size_of::<T>()) + statistics;
+        let per_feature = match self.op {
+            Op::Moments => 48,
+            Op::Inference => [16, 24][usize::from(size_of::<T>() > 4)],
+            Op::Training => 48 + 16 + 32,
+            Op::Residual | Op::Backward => unreachable!("shapes measures Op::BASIC"),
+        };
+        let bytes = self.op.bytes(bench.x.len(), size_of::<T>()) + per_feature * self.layout.features();
         self.seconds = self.seconds.min(fastest(bench, self.op, Path::Simd(options.isa), effort));
         self.rate = bytes as f64 / self.seconds / 1e9;
     }

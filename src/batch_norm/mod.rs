@@ -10,12 +10,13 @@ mod options;
 mod parameters;
 mod train;
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use checks::{check_features, check_same};
 pub use inference::Inference;
 pub use options::{Averaging, FewValues, NonFinite};
-use parameters::{Statistics, WeightBias};
+use parameters::{Needed, Source};
 
 use crate::exec::Normalization;
 use crate::moments::Workspace;
@@ -103,8 +104,6 @@ pub struct BatchNorm {
     /// Memory of a training step, reused by the next one.
     measured: Moments,
     workspace: Workspace,
-    /// Variances of the batch: first those for the running ones, then the population's.
-    variance: Vec<f64>,
     /// Mean, scale and bias with which the batch is normalised, and the activation of the outputs.
     normalization: Normalization,
 }
@@ -256,17 +255,17 @@ impl BatchNorm {
     pub(crate) fn inference(&self) -> Option<&Inference> {
         self.tracks_running_stats.then(|| {
             self.inference.get_or_init(|| {
-                let statistics = Statistics { mean: &self.running_mean, mean_low: None, variance: &self.running_var };
-                self.frozen(statistics)
+                let source = self.source(&self.running_mean, None);
+                self.frozen(source, |features, to| to.copy_from_slice(&self.running_var[features]))
             })
         })
     }
 
-    fn frozen(&self, statistics: Statistics<'_>) -> Inference {
+    /// Returns the frozen layer of some means, and of the variances that a function writes.
+    fn frozen(&self, source: Source<'_>, variances: impl FnMut(Range<usize>, &mut [f64])) -> Inference {
         let mut normalization = Normalization { activation: self.activation(), ..Normalization::default() };
-        parameters::fill_double(self.path, &mut normalization, statistics, self.eps, self.weight_bias());
         // Whatever the precision, because `Inference::with_precision` may change it.
-        parameters::fill_single(self.path, &mut normalization, statistics.mean_low, self.weight_bias());
+        source.fill(&mut normalization, Needed::Both, variances);
         Inference::new(normalization, self.path, self.precision)
     }
 
@@ -275,7 +274,9 @@ impl BatchNorm {
         self.inference.take();
     }
 
-    fn weight_bias(&self) -> WeightBias<'_> {
-        WeightBias { weight: self.weight.as_deref(), bias: self.bias.as_deref() }
+    /// Returns what the parameters of the layer are made of, with these means and their low words.
+    fn source<'a>(&'a self, mean: &'a [f64], mean_low: Option<&'a [f64]>) -> Source<'a> {
+        let (weight, bias) = (self.weight.as_deref(), self.bias.as_deref());
+        Source { path: self.path, mean, mean_low, weight, bias, eps: self.eps }
     }
 }

@@ -1,80 +1,163 @@
 //! Computes the parameters that the kernels apply from statistics, weight, bias and `eps`.
 
-use crate::exec::Normalization;
+use std::ops::Range;
+
+use crate::Path;
+use crate::exec::{Normalization, OnlyDouble};
 use crate::lanes::{Job, Simd};
 use crate::spec::fallback::FactoredScale;
 use crate::spec::power_of_two;
-use crate::{Moments, Path};
 
-/// Mean and variance of each feature.
+/// What the parameters of all features are made of, except for the variances.
 #[derive(Clone, Copy)]
-pub(super) struct Statistics<'a> {
+pub(super) struct Source<'a> {
+    pub(super) path: Path,
     pub(super) mean: &'a [f64],
     /// The low words of the means, if known.
     pub(super) mean_low: Option<&'a [f64]>,
-    pub(super) variance: &'a [f64],
+    pub(super) weight: Option<&'a [f64]>,
+    pub(super) bias: Option<&'a [f64]>,
+    pub(super) eps: f64,
 }
 
-impl<'a> Statistics<'a> {
-    /// Those of a batch, with its population variances.
-    pub(super) fn of(moments: &'a Moments, variance: &'a [f64]) -> Self {
-        let parts = moments.parts();
-        Statistics { mean: parts.means, mean_low: Some(parts.means_middle), variance }
+/// Features whose parameters are computed together: what one loop has written is then in the first-level cache for the
+/// next. (A batch may have a million features with few values each.)
+const BLOCK: usize = 256;
+
+/// The arithmetic for which parameters are needed.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Needed {
+    Double,
+    Single,
+    Both,
+}
+
+impl<'a> Source<'a> {
+    /// Sets the parameters. `variances` writes the variances of some features; it is called for one block after
+    /// another.
+    pub(super) fn fill(
+        self,
+        to: &mut Normalization,
+        needed: Needed,
+        mut variances: impl FnMut(Range<usize>, &mut [f64]),
+    ) {
+        let Normalization { double, single, only_double, factored, .. } = to;
+        let features = self.mean.len();
+        let features_unless = |other| if needed == other { 0 } else { features };
+        only_double.clear();
+        factored.clear();
+        double.set(features_unless(Needed::Single), |mut double| {
+            single.set(features_unless(Needed::Double), |mut single| {
+                let (mut variance, mut own) = ([0.0; BLOCK], [[0.0; BLOCK]; 3]);
+                for start in (0..features).step_by(BLOCK) {
+                    let block = start..features.min(start + BLOCK);
+                    let variance = &mut variance[..block.len()];
+                    variances(block.clone(), variance);
+                    let source = Block { start, source: self.part(block.clone()), variance };
+                    let mut double = match needed {
+                        Needed::Single => own.each_mut().map(|array| &mut array[..block.len()]),
+                        _ => double.each_mut().map(|array| &mut array[block.clone()]),
+                    };
+                    source.fill_double(double.each_mut().map(|array| &mut **array), factored);
+                    if needed != Needed::Double {
+                        let single = single.each_mut().map(|array| &mut array[block.clone()]);
+                        source.fill_single(double.map(|array| &*array), single, only_double, factored);
+                    }
+                }
+            });
+        });
+    }
+
+    fn part(self, features: Range<usize>) -> Self {
+        let part = |array: Option<&'a [f64]>| array.map(|array| &array[features.clone()]);
+        Source {
+            mean: &self.mean[features.clone()],
+            mean_low: part(self.mean_low),
+            weight: part(self.weight),
+            bias: part(self.bias),
+            ..self
+        }
     }
 }
 
-/// Weight and bias of a layer, each optional.
+/// What the parameters of one block are made of.
 #[derive(Clone, Copy)]
-pub(super) struct WeightBias<'a> {
-    pub(super) weight: Option<&'a [f64]>,
-    pub(super) bias: Option<&'a [f64]>,
+struct Block<'a> {
+    /// The first feature.
+    start: usize,
+    source: Source<'a>,
+    variance: &'a [f64],
 }
 
-/// Sets mean, scale and bias of each feature: `scale = weight / sqrt(variance + eps)`.
-///
-/// If variance and `eps` are both 0, the scale is 0, so that the feature becomes its bias (as in PyTorch's kernels)
-/// rather than NaN. The low word of the mean, times the scale, is subtracted from the bias:
-/// `(x - mean - mean_low) * scale + bias`. Nothing cancels, because the low word is at most as large as any deviation
-/// from the exact mean: the high word is the f64 nearest to the mean, and each `x` is an f64, too.
-///
-/// A scale that is no normal f64 although both of its factors are finite and not 0 is left to [`FactoredScale`]. The
-/// kernels then get parameters that leave the values as they are.
-pub(super) fn fill_double(
-    path: Path,
-    to: &mut Normalization,
-    statistics: Statistics<'_>,
-    eps: f64,
-    layer: WeightBias<'_>,
-) {
-    let Statistics { mean, mean_low, variance } = statistics;
-    let Normalization { double, factored, .. } = to;
-    factored.clear();
-    double.set(mean.len(), |[to_mean, to_scale, to_bias]| {
+impl Block<'_> {
+    /// Sets mean, scale and bias of each feature: `scale = weight / sqrt(variance + eps)`.
+    ///
+    /// If variance and `eps` are both 0, the scale is 0, so that the feature becomes its bias (as in PyTorch's kernels)
+    /// rather than NaN. The low word of the mean, times the scale, is subtracted from the bias:
+    /// `(x - mean - mean_low) * scale + bias`. Nothing cancels, because the low word is at most as large as any
+    /// deviation from the exact mean: the high word is the f64 nearest to the mean, and each `x` is an f64, too.
+    ///
+    /// A scale that is no normal f64 although both of its factors are finite and not 0 is left to [`FactoredScale`].
+    /// The kernels then get parameters that leave the values as they are.
+    fn fill_double(self, [to_mean, to_scale, to_bias]: [&mut [f64]; 3], factored: &mut Vec<FactoredScale>) {
+        let Block { start, source, variance } = self;
         let to = [&mut *to_mean, &mut *to_scale, &mut *to_bias];
-        let in_range = path.run(Double { statistics, eps, layer, to });
-        for feature in 0..if in_range { 0 } else { mean.len() } {
+        if source.path.run(Double { block: self, to }) {
+            return;
+        }
+        for feature in 0..variance.len() {
             let factors = FactoredScale {
-                feature,
-                mean: mean[feature],
-                mean_low: mean_low.map_or(0.0, |low| low[feature]),
-                inverse_deviation: inverse_deviation(variance[feature], eps),
-                weight: layer.weight.map_or(1.0, |weight| weight[feature]),
-                bias: layer.bias.map_or(0.0, |bias| bias[feature]),
+                feature: start + feature,
+                mean: source.mean[feature],
+                mean_low: source.mean_low.map_or(0.0, |low| low[feature]),
+                inverse_deviation: inverse_deviation(variance[feature], source.eps),
+                weight: source.weight.map_or(1.0, |weight| weight[feature]),
+                bias: source.bias.map_or(0.0, |bias| bias[feature]),
             };
             if !is_normal(to_scale[feature]) && is_factor(factors.inverse_deviation) && is_factor(factors.weight) {
                 factored.push(factors);
                 [to_mean[feature], to_scale[feature], to_bias[feature]] = IDENTITY;
             }
         }
-    });
+    }
+
+    /// Sets the parameters for computing in f32, from those for f64 and from what those are made of.
+    ///
+    /// A feature whose parameters are out of range is left to f64. Its own parameters alone decide this, so no
+    /// feature's bits depend on another feature or on the data. The kernels that compute in f32 leave its values as
+    /// they are.
+    fn fill_single(
+        self,
+        [mean, scale, double_bias]: [&[f64]; 3],
+        [high, low, to_scale, to_bias]: [&mut [f32]; 4],
+        only_double: &mut Vec<OnlyDouble>,
+        factored: &[FactoredScale],
+    ) {
+        let Block { start, source: Source { path, mean_low, bias, .. }, .. } = self;
+        let to = [&mut *high, &mut *low, &mut *to_scale, &mut *to_bias];
+        let none_factored = factored.last().is_none_or(|of| of.feature < start);
+        if path.run(Single { mean, mean_low, scale, bias, to }) && none_factored {
+            return;
+        }
+        for feature in 0..mean.len() {
+            let mean_low = mean_low.map_or(0.0, |low| low[feature]);
+            let bias = bias.map_or(0.0, |bias| bias[feature]);
+            let is_factored = factored.binary_search_by_key(&(start + feature), |of| of.feature).is_ok();
+            let in_range = InSingle::new(mean[feature], mean_low, scale[feature], bias).in_range;
+            if !in_range && !is_factored {
+                let parameters = [mean[feature], scale[feature], double_bias[feature]];
+                only_double.push(OnlyDouble { feature: start + feature, parameters });
+            }
+            if !in_range || is_factored {
+                [high[feature], low[feature], to_scale[feature], to_bias[feature]] = [0.0, 0.0, 1.0, -0.0];
+            }
+        }
+    }
 }
 
-/// Plain loops, which the compiler vectorises for the instruction set that runs them: batches may have a million
-/// features with few values each.
+/// Plain loops, which the compiler vectorises for the instruction set that runs them.
 struct Double<'a> {
-    statistics: Statistics<'a>,
-    eps: f64,
-    layer: WeightBias<'a>,
+    block: Block<'a>,
     to: [&'a mut [f64]; 3],
 }
 
@@ -84,25 +167,24 @@ impl Job for Double<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> bool {
-        let Double { statistics: Statistics { mean, mean_low, variance }, eps, layer, to: [to_mean, scales, biases] } =
-            self;
-        to_mean.copy_from_slice(mean);
+        let Double { block: Block { source, variance, .. }, to: [to_mean, scales, biases] } = self;
+        to_mean.copy_from_slice(source.mean);
         for (scale, variance) in scales.iter_mut().zip(variance) {
-            *scale = inverse_deviation(*variance, eps);
+            *scale = inverse_deviation(*variance, source.eps);
         }
         let mut in_range = true;
-        if let Some(weight) = layer.weight {
+        if let Some(weight) = source.weight {
             for (scale, weight) in scales.iter_mut().zip(weight) {
                 let factor = *scale;
                 *scale *= weight;
                 in_range &= is_normal(*scale) | !is_factor(factor) | !is_factor(*weight);
             }
         }
-        match layer.bias {
+        match source.bias {
             Some(bias) => biases.copy_from_slice(bias),
             None => biases.fill(0.0),
         }
-        for ((bias, scale), mean_low) in biases.iter_mut().zip(scales).zip(mean_low.unwrap_or_default()) {
+        for ((bias, scale), mean_low) in biases.iter_mut().zip(scales).zip(source.mean_low.unwrap_or_default()) {
             let correction = mean_low * *scale;
             // With an infinite scale the correction is not finite; the scale alone then determines the output.
             *bias -= if correction.is_finite() { correction } else { 0.0 };
@@ -114,30 +196,6 @@ impl Job for Double<'_> {
 /// Mean, scale and bias that leave every value as it is. (The bias is -0.0, because -0.0 + 0.0 is 0.0.)
 const IDENTITY: [f64; 3] = [0.0, 1.0, -0.0];
 
-/// Sets the parameters for computing in f32, from those for f64 and from what those are made of.
-///
-/// A feature whose parameters are out of range is left to f64. Its own parameters alone decide this, so no feature's
-/// bits depend on another feature or on the data. The kernels that compute in f32 leave its values as they are.
-pub(super) fn fill_single(path: Path, to: &mut Normalization, mean_low: Option<&[f64]>, layer: WeightBias<'_>) {
-    let Normalization { double, single, only_double, factored, .. } = to;
-    let [mean, scale, _] = double.arrays();
-    only_double.clear();
-    single.set(mean.len(), |[high, low, to_scale, to_bias]| {
-        let to = [&mut *high, &mut *low, &mut *to_scale, &mut *to_bias];
-        if !path.run(Single { mean, mean_low, scale, bias: layer.bias, to }) {
-            let is_factored = |feature: &usize| factored.binary_search_by_key(feature, |of| of.feature).is_ok();
-            let of = |feature: usize| {
-                let mean_low = mean_low.map_or(0.0, |low| low[feature]);
-                InSingle::new(mean[feature], mean_low, scale[feature], layer.bias.map_or(0.0, |bias| bias[feature]))
-            };
-            only_double.extend((0..mean.len()).filter(|f| !of(*f).in_range && !is_factored(f)));
-        }
-        for feature in only_double.iter().copied().chain(factored.iter().map(|of| of.feature)) {
-            [high[feature], low[feature], to_scale[feature], to_bias[feature]] = [0.0, 0.0, 1.0, -0.0];
-        }
-    });
-}
-
 /// A plain loop, like [`Double`].
 struct Single<'a> {
     mean: &'a [f64],
@@ -147,29 +205,27 @@ struct Single<'a> {
     to: [&'a mut [f32]; 4],
 }
 
-/// What stands for means' low words and biases that are not given, and how many features take it at a time.
-const ZEROS: [f64; 64] = [0.0; 64];
+/// What stands for low words and biases that are not given.
+const ZEROS: [f64; BLOCK] = [0.0; BLOCK];
 
-impl<'a> Job for Single<'a> {
+impl Job for Single<'_> {
     /// Whether every feature is in range.
     type Output = bool;
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> bool {
         let Single { mean, mean_low, scale, bias, to: [highs, lows, scales, biases] } = self;
+        let features = mean.len();
+        let (mean_low, bias) = (mean_low.unwrap_or(&ZEROS[..features]), bias.unwrap_or(&ZEROS[..features]));
         let mut in_range = true;
-        for start in (0..mean.len()).step_by(ZEROS.len()) {
-            let block = start..mean.len().min(start + ZEROS.len());
-            let of = |array: Option<&'a [f64]>| array.map_or(&ZEROS[..block.len()], |array| &array[block.clone()]);
-            let (mean_low, bias) = (of(mean_low), of(bias));
-            let (mean, scale) = (&mean[block.clone()], &scale[block.clone()]);
-            let (highs, lows) = (&mut highs[block.clone()], &mut lows[block.clone()]);
-            let (scales, biases) = (&mut scales[block.clone()], &mut biases[block.clone()]);
-            for feature in 0..block.len() {
-                let of = InSingle::new(mean[feature], mean_low[feature], scale[feature], bias[feature]);
-                [highs[feature], lows[feature], scales[feature], biases[feature]] = of.words;
-                in_range &= of.in_range;
-            }
+        // Of equal lengths, so that the loop has no bounds checks.
+        let (mean_low, scale, bias) = (&mean_low[..features], &scale[..features], &bias[..features]);
+        let (highs, lows) = (&mut highs[..features], &mut lows[..features]);
+        let (scales, biases) = (&mut scales[..features], &mut biases[..features]);
+        for feature in 0..features {
+            let of = InSingle::new(mean[feature], mean_low[feature], scale[feature], bias[feature]);
+            [highs[feature], lows[feature], scales[feature], biases[feature]] = of.words;
+            in_range &= of.in_range;
         }
         in_range
     }

@@ -1,7 +1,10 @@
 //! A training step: by what a batch is normalised, and how it moves the running statistics.
 
-use super::parameters::{self, Statistics};
+use std::ops::Range;
+
+use super::parameters::Needed;
 use super::{BatchNorm, FewValues, Inference, NonFinite};
+use crate::kernels::MomentSlices;
 use crate::{Batch, Element, Error, Moments, Precision, Result};
 
 /// The statistics by which a training batch is normalised.
@@ -27,7 +30,7 @@ impl BatchNorm {
     pub(super) fn train_step<T: Element>(&mut self, x: Batch<'_, T>) -> Result<()> {
         let mut measured = std::mem::take(&mut self.measured);
         self.path.of_training(x.data()).moments_into(x, &mut measured, &mut self.workspace);
-        let done = self.step(&measured, self.computes_in_single::<T>(), Running::Move);
+        let done = self.step(&measured, self.needed::<T>(), Running::Move);
         self.measured = measured;
         if let Ok(By::Batch(_)) = done {
             std::mem::swap(&mut self.batch, &mut self.measured);
@@ -37,7 +40,7 @@ impl BatchNorm {
 
     /// Does the same by given moments.
     pub(super) fn step_with<T: Element>(&mut self, moments: &Moments, running: Running) -> Result<()> {
-        let by = self.step(moments, self.computes_in_single::<T>(), running)?;
+        let by = self.step(moments, self.needed::<T>(), running)?;
         if matches!(by, By::Batch(_)) && running == Running::Move {
             self.batch.copy_from(moments);
         }
@@ -48,35 +51,36 @@ impl BatchNorm {
     pub(super) fn batch_inference<T: Element>(&self, x: Batch<'_, T>) -> Result<Inference> {
         let moments = self.measure(x)?;
         self.choose(&moments, NonFinite::LetThrough)?;
-        let mut variance = vec![0.0; self.num_features];
-        self.path.variances(&moments, moments.uniform_count().unwrap_or(0) as f64, &mut variance);
-        Ok(self.frozen(Statistics::of(&moments, &variance)))
+        let source = self.source(moments.parts().means, Some(moments.parts().means_middle));
+        let (path, count) = (self.path, moments.uniform_count().unwrap_or(0) as f64);
+        Ok(self.frozen(source, |features, to| path.variances(moments.slices().part(features), count, to)))
     }
 
-    fn step(&mut self, moments: &Moments, single: bool, running: Running) -> Result<By> {
+    fn step(&mut self, moments: &Moments, needed: Needed, running: Running) -> Result<By> {
         let by = self.choose(moments, self.non_finite)?;
-        let (mut variance, mut normalization) =
-            (std::mem::take(&mut self.variance), std::mem::take(&mut self.normalization));
-        if let By::Batch(count) = by {
-            variance.resize(self.num_features, 0.0);
-            if self.tracks_running_stats && running == Running::Move {
-                self.path.variances(moments, count as f64 - self.running_ddof, &mut variance);
-                self.move_running(count, moments.means(), &variance);
+        let mut normalization = std::mem::take(&mut self.normalization);
+        match by {
+            By::Nothing => {}
+            By::Batch(count) => {
+                let mut moved = (self.tracks_running_stats && running == Running::Move).then(|| self.start_move(count));
+                let source = self.source(moments.parts().means, Some(moments.parts().means_middle));
+                source.fill(&mut normalization, needed, |features, variance| {
+                    let moments = moments.slices().part(features.clone());
+                    if let Some(moved) = &mut moved {
+                        self.path.variances(moments, count as f64 - self.running_ddof, variance);
+                        moved.towards(features, moments, variance);
+                    }
+                    self.path.variances(moments, count as f64, variance);
+                });
+                if let Some(Moved { mean, var, .. }) = moved {
+                    (self.running_mean, self.running_var) = (mean, var);
+                }
             }
-            self.path.variances(moments, count as f64, &mut variance);
+            By::Running => self.source(&self.running_mean, None).fill(&mut normalization, needed, |features, to| {
+                to.copy_from_slice(&self.running_var[features]);
+            }),
         }
-        let statistics = match by {
-            By::Nothing => None,
-            By::Batch(_) => Some(Statistics::of(moments, &variance)),
-            By::Running => Some(Statistics { mean: &self.running_mean, mean_low: None, variance: &self.running_var }),
-        };
-        if let Some(statistics) = statistics {
-            parameters::fill_double(self.path, &mut normalization, statistics, self.eps, self.weight_bias());
-            if single {
-                parameters::fill_single(self.path, &mut normalization, statistics.mean_low, self.weight_bias());
-            }
-        }
-        (self.variance, self.normalization) = (variance, normalization);
+        self.normalization = normalization;
         Ok(by)
     }
 
@@ -101,22 +105,43 @@ impl BatchNorm {
         Err(Error::TooFewValues { needed, given: usize::try_from(count).unwrap_or(usize::MAX) })
     }
 
-    fn move_running(&mut self, count: u64, mean: &[f64], variance: &[f64]) {
+    /// Counts a batch, and takes the running statistics out of the layer to move them.
+    fn start_move(&mut self, count: u64) -> Moved {
         self.changed();
         self.num_batches_tracked = self.num_batches_tracked.saturating_add(1);
         self.num_values_tracked = self.num_values_tracked.saturating_add(count);
         let share = self.averaging.share(count, self.num_batches_tracked, self.num_values_tracked);
-        let towards = |running: &mut [f64], batch: &[f64]| {
-            for (running, batch) in running.iter_mut().zip(batch) {
-                *running = (1.0 - share) * *running + share * batch;
-            }
-        };
-        towards(&mut self.running_mean, mean);
-        towards(&mut self.running_var, variance);
+        let (mean, var) = (&mut self.running_mean, &mut self.running_var);
+        Moved { share, mean: std::mem::take(mean), var: std::mem::take(var) }
     }
 
-    fn computes_in_single<T: Element>(&self) -> bool {
-        size_of::<T>() == size_of::<f32>() && self.precision == Precision::Single
+    fn needed<T: Element>(&self) -> Needed {
+        match self.precision {
+            Precision::Single if size_of::<T>() == size_of::<f32>() => Needed::Single,
+            _ => Needed::Double,
+        }
+    }
+}
+
+/// Running statistics that move towards a batch.
+struct Moved {
+    /// The share of the batch.
+    share: f64,
+    mean: Vec<f64>,
+    var: Vec<f64>,
+}
+
+impl Moved {
+    /// Moves those of some features.
+    fn towards(&mut self, features: Range<usize>, moments: MomentSlices<'_>, variance: &[f64]) {
+        let Moved { share, mean, var } = self;
+        let towards = |running: &mut [f64], batch: &[f64]| {
+            for (running, batch) in running.iter_mut().zip(batch) {
+                *running = (1.0 - *share) * *running + *share * batch;
+            }
+        };
+        towards(&mut mean[features.clone()], moments.0[0]);
+        towards(&mut var[features], variance);
     }
 }
 

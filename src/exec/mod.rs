@@ -10,12 +10,12 @@ mod parallel;
 mod stream;
 
 pub(crate) use backward::{InputGradients, Means, OfOutputs};
-pub(crate) use normalization::Normalization;
 pub use normalization::Precision;
+pub(crate) use normalization::{Normalization, OnlyDouble};
 
 use crate::element::{ByElement, INTERNAL};
 use crate::kernels::reduce::{BatchMoments, Reduction, Tree};
-use crate::kernels::{Arrays, KernelElement, Variances};
+use crate::kernels::{Arrays, KernelElement, MomentSlices, Variances};
 use crate::lanes::{Isa, Job};
 use crate::layout::Layout;
 use crate::moments::Workspace;
@@ -122,8 +122,7 @@ impl Path {
     }
 
     /// Writes `m2 / degrees_of_freedom` of every feature to `to`. Runs on the calling thread.
-    pub(crate) fn variances(self, moments: &Moments, degrees_of_freedom: f64, to: &mut [f64]) {
-        let moments = moments.slices();
+    pub(crate) fn variances(self, moments: MomentSlices<'_>, degrees_of_freedom: f64, to: &mut [f64]) {
         if self == Path::Scalar {
             for (feature, to) in to.iter_mut().enumerate() {
                 *to = scalar::variance(moments.feature(feature).m2, degrees_of_freedom);

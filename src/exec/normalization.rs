@@ -43,17 +43,25 @@ pub enum Precision {
 /// How the features of a batch are normalised.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Normalization {
-    /// Mean, scale and bias of each feature, for computing in f64.
+    /// Mean, scale and bias of each feature, for computing in f64. Empty where only f32 is needed.
     pub(crate) double: Parameters<f64, 3>,
-    /// High and low word of the mean, scale and bias of each feature, for computing in f32. Not set where only f64 is
+    /// High and low word of the mean, scale and bias of each feature, for computing in f32. Empty where only f64 is
     /// needed.
     pub(crate) single: Parameters<f32, 4>,
     /// The features whose parameters are out of f32's range. The parameters for f32 leave their values as they are.
-    pub(crate) only_double: Vec<usize>,
+    pub(crate) only_double: Vec<OnlyDouble>,
     /// The features whose scale is out of f64's range, too. All parameters leave their values as they are.
     pub(crate) factored: Vec<fallback::FactoredScale>,
     /// The last step of each value.
     pub(crate) activation: Activation,
+}
+
+/// A feature that is computed in f64 among others in f32.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OnlyDouble {
+    pub(crate) feature: usize,
+    /// Mean, scale and bias.
+    pub(crate) parameters: [f64; 3],
 }
 
 /// Compares the parameters for f64, from which the others are made, and the activation.
@@ -70,7 +78,7 @@ impl Normalization {
     /// In place, they are normalised before: the kernel then adds the residual and applies the activation. Out of place,
     /// where it reads `x`, they are written once more after it.
     #[inline(always)]
-    fn run<T: Element>(&self, only_double: &[usize], slices: Slices<'_, T>, kernel: impl FnOnce(Slices<'_, T>)) {
+    fn run<T: Element>(&self, only_double: &[OnlyDouble], slices: Slices<'_, T>, kernel: impl FnOnce(Slices<'_, T>)) {
         if only_double.is_empty() && self.factored.is_empty() {
             return kernel(slices);
         }
@@ -80,7 +88,7 @@ impl Normalization {
             return kernel(Slices { layout, x, residual, y });
         };
         kernel(Slices { layout, x: Some(x), residual, y });
-        let features = || only_double.iter().copied().chain(self.factored.iter().map(|of| of.feature));
+        let features = || only_double.iter().map(|of| of.feature).chain(self.factored.iter().map(|of| of.feature));
         for feature in features() {
             fallback::copy_feature(layout, feature, x, y);
         }
@@ -92,9 +100,9 @@ impl Normalization {
 
     /// Normalises in place, in plain code, the values of the features that the kernels leave as they are: those of
     /// `only_double` and `factored`.
-    fn fall_back<T: Element>(&self, only_double: &[usize], layout: Layout, y: &mut [T]) {
-        for &feature in only_double {
-            fallback::normalize(layout, feature, self.double.feature(feature), y);
+    fn fall_back<T: Element>(&self, only_double: &[OnlyDouble], layout: Layout, y: &mut [T]) {
+        for of in only_double {
+            fallback::normalize(layout, of.feature, of.parameters, y);
         }
         for feature in &self.factored {
             feature.normalize(layout, y);

@@ -1,5 +1,7 @@
 //! Results per feature, in several arrays of the same length.
 
+use std::ops::Range;
+
 use crate::lanes::{F64Lanes, Lanes};
 use crate::spec::{DoubleDouble, FeatureMoments, TripleDouble};
 
@@ -17,6 +19,13 @@ pub(crate) type MomentArrays<'a> = Arrays<'a, MOMENT_WORDS>;
 /// Moments to read, in the same order as [`MomentArrays`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MomentSlices<'a>(pub(crate) [&'a [f64]; MOMENT_WORDS]);
+
+impl MomentSlices<'_> {
+    /// Returns the moments of some of the features.
+    pub(crate) fn part(self, features: Range<usize>) -> Self {
+        MomentSlices(self.0.map(|words| &words[features.clone()]))
+    }
+}
 
 impl<'a, const N: usize> Arrays<'a, N> {
     /// Takes arrays for `features` features from the start of a workspace. Returns them and the rest of the workspace.

@@ -67,7 +67,7 @@ impl BatchNorm {
     pub(super) fn set_inverse_deviations(&self, moments: &Moments, to: &mut Vec<f64>) {
         to.resize(moments.num_features(), 0.0);
         match moments.uniform_count() {
-            Some(count @ 1..) => self.path.variances(moments, count as f64, to),
+            Some(count @ 1..) => self.path.variances(moments.slices(), count as f64, to),
             _ => to.iter_mut().enumerate().for_each(|(feature, to)| *to = moments.variance(feature, 0.0)),
         }
         for to in to {

@@ -65,7 +65,6 @@ impl BatchNorm {
             batch: Moments::try_new(num_features)?,
             measured: Moments::default(),
             workspace: Workspace::default(),
-            variance: Vec::new(),
             normalization: Normalization::default(),
         })
     }
