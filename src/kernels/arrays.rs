@@ -46,6 +46,11 @@ impl<'a, const N: usize> Arrays<'a, N> {
         Arrays(self.0.each_mut().map(|array| &mut **array))
     }
 
+    /// Returns the arrays of some of the features.
+    pub(crate) fn part(&mut self, features: Range<usize>) -> Arrays<'_, N> {
+        Arrays(self.0.each_mut().map(|array| &mut array[features.clone()]))
+    }
+
     pub(crate) fn split_at(self, feature: usize) -> (Self, Self) {
         let mut right: [&'a mut [f64]; N] = std::array::from_fn(|_| &mut [][..]);
         let mut left = self.0;

@@ -46,7 +46,9 @@ impl<C: Copy + Default, const P: usize, const LEN: usize> Expanded<C, P, LEN> {
         len: usize,
     ) {
         let to = self.0.each_mut().map(|to| &mut to[..]);
-        token.outlined(Fill::<L, P> { token, to, from, layout, start, len });
+        let fill = Fill::<L, P> { token, to, from, layout, start, len };
+        // Narrow rows may be all of a small batch, where a call would count.
+        if LEN == WIDE { token.outlined(fill) } else { fill.run() }
     }
 }
 

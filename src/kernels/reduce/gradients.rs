@@ -4,8 +4,10 @@
 use std::ops::Range;
 
 use super::accumulator::{Accumulator, LaneContext};
-use super::planes::{PlaneSums, Planes};
-use super::rows::{self, FeatureSums, Prefetch, RowSums, Rows};
+use super::horizontal::FeatureSums;
+use super::plane_sums::{BLOCK, BLOCK_WORKSPACE, PlaneSums, block_len, blocks, reduced_from_workspace};
+use super::planes::{Planes, sums_of_planes};
+use super::rows::{self, Prefetch, RowSums, Rows};
 use super::term::{Gradients, GradientsThroughRelu, Term};
 use super::tree::Reduction;
 use crate::kernels::double_double::{two_difference, two_sum};
@@ -118,7 +120,7 @@ impl<T: KernelElement> Chunk<'_, T> {
             View::Planes if self.batch.bytes() > THIRD_LEVEL_BYTES && self.range.outer.len() > 1 => {
                 self.planes_side_by_side::<K, L, I>(ctx, inputs);
             }
-            View::Planes => self.planes_one_by_one::<K, L, I>(ctx, inputs),
+            View::Planes => self.planes_in_blocks::<K, L, I>(ctx, inputs),
         }
     }
 
@@ -134,28 +136,24 @@ impl<T: KernelElement> Chunk<'_, T> {
         let prefetch = batch.row_prefetch(features.len());
         let rows = Rows::of(batch.order, inputs, interleave, &features, &range, prefetch);
         let sums = RowSums::<K, L, T, I, 2>::new(ctx, rows, workspace).accumulate(mean);
-        let full = mean.len() - mean.len() % L::LANES;
-        for at in (0..full).step_by(L::LANES) {
-            finalize_feature::<L>(ctx.token, &sums, at, mean, low, &mut out);
-        }
-        for at in full..mean.len() {
-            finalize_feature::<f64>((), &sums, at, mean, low, &mut out);
-        }
+        finalize_features::<L>(ctx.token, &sums, mean, low, &mut out);
     }
 
-    /// Sums each feature on its own: its accumulators stay in registers.
+    /// Sums each feature on its own, so that its accumulators stay in registers. What follows is done for a block of
+    /// features together.
     #[inline(always)]
-    fn planes_one_by_one<K: Term<I, 2>, L: F64Lanes + LoadStore<T>, const I: usize>(
+    fn planes_in_blocks<K: Term<I, 2>, L: F64Lanes + LoadStore<T>, const I: usize>(
         self,
         ctx: LaneContext<L>,
         inputs: [&[T]; I],
     ) {
-        let Chunk { batch, range, features, mut out, .. } = self;
-        for (i, feature) in features.enumerate() {
-            let mean = batch.mean[feature];
-            let sums = Planes::of(batch.order, inputs, feature, &range).accumulate::<K, L, 2>(ctx, mean);
-            let low = batch.mean_low.get(feature).copied().unwrap_or_default();
-            store(&mut out, i, finalize::<f64>((), sums, mean, low));
+        let Chunk { batch, range, features, mut out, workspace } = self;
+        for block in blocks(features.len(), block_len::<T>(I * range.count())) {
+            let given = features.start + block.start..features.start + block.end;
+            let (mean, low) = (&batch.mean[given.clone()], batch.low_words(given.clone()));
+            let planes = |i| Planes::of(batch.order, inputs, given.start + i, &range);
+            let sums = sums_of_planes::<K, L, T, I, 2>(ctx, planes, mean, workspace);
+            finalize_features::<L>(ctx.token, &sums, mean, low, &mut out.part(block));
         }
     }
 
@@ -170,16 +168,34 @@ impl<T: KernelElement> Chunk<'_, T> {
         let mean = &batch.mean[features.clone()];
         let planes = Planes::of(batch.order, inputs, features.start, &range).side_by_side(features.len());
         let progress = planes.accumulate_side_by_side::<K, L, 2>(ctx, mean, workspace);
-        let spaces = workspace.chunks_exact_mut(PlaneSums::<L, 2>::workspace(T::COMPENSATED));
-        for ((i, feature), space) in features.enumerate().zip(spaces) {
-            let sums = PlaneSums::<L, 2>::loaded(ctx, progress, space, T::COMPENSATED).reduced(T::COMPENSATED);
-            let low = batch.mean_low.get(feature).copied().unwrap_or_default();
-            store(&mut out, i, finalize::<f64>((), sums, mean[i], low));
+        let mut space = [0.0; BLOCK_WORKSPACE];
+        for block in blocks(features.len(), BLOCK) {
+            let sums = reduced_from_workspace::<K, L, I, 2>(ctx, progress, block.clone(), workspace, &mut space);
+            let low = batch.low_words(features.start + block.start..features.start + block.end);
+            finalize_features::<L>(ctx.token, &sums, &mean[block.clone()], low, &mut out.part(block));
         }
     }
 }
 
-/// Finalizes one feature per lane in the row view, starting at `at`.
+/// Finalizes all features of some sums.
+#[inline(always)]
+fn finalize_features<L: F64Lanes>(
+    token: L::Token,
+    sums: &FeatureSums<'_, 2>,
+    mean: &[f64],
+    low: &[f64],
+    out: &mut SumArrays<'_>,
+) {
+    let full = mean.len() - mean.len() % L::LANES;
+    for at in (0..full).step_by(L::LANES) {
+        finalize_feature::<L>(token, sums, at, mean, low, out);
+    }
+    for at in full..mean.len() {
+        finalize_feature::<f64>((), sums, at, mean, low, out);
+    }
+}
+
+/// Finalizes one feature per lane, starting at `at`.
 #[inline(always)]
 fn finalize_feature<L: F64Lanes>(
     token: L::Token,

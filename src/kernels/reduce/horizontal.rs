@@ -2,7 +2,7 @@
 //! one.
 
 use super::accumulator::{Accumulator, LaneContext};
-use crate::lanes::{F64Lanes, Outlined, Token};
+use crate::lanes::{F64Lanes, Outlined};
 use crate::spec::order::PLANE_VIEW_INNER;
 
 /// Accumulators in memory, in the order `[interleave][features][inner]`. `compensation` is empty if the sums are not
@@ -23,13 +23,6 @@ impl Columns<'_> {
         features: usize,
         inner: usize,
     ) {
-        if interleave > 1 || inner > 1 {
-            ctx.token.outlined(Reduce { columns: self, ctx, interleave, features, inner });
-        }
-    }
-
-    #[inline(always)]
-    fn reduce_all<L: F64Lanes>(&mut self, ctx: LaneContext<L>, interleave: usize, features: usize, inner: usize) {
         let width = features * inner;
         let mut half = interleave / 2;
         while half > 0 {
@@ -121,13 +114,14 @@ impl Columns<'_> {
     }
 }
 
-/// The work of [`Columns::reduce`].
-struct Reduce<'a, 'b, L: F64Lanes> {
-    columns: &'a mut Columns<'b>,
-    ctx: LaneContext<L>,
-    interleave: usize,
-    features: usize,
-    inner: usize,
+/// [`Columns::reduce`] as a function of its own, for rows: there it is done once per chunk. (Planes need it for each
+/// feature, with constant dimensions.)
+pub(super) struct Reduce<'a, 'b, L: F64Lanes> {
+    pub(super) columns: &'a mut Columns<'b>,
+    pub(super) ctx: LaneContext<L>,
+    pub(super) interleave: usize,
+    pub(super) features: usize,
+    pub(super) inner: usize,
 }
 
 impl<L: F64Lanes> Outlined for Reduce<'_, '_, L> {
@@ -135,6 +129,25 @@ impl<L: F64Lanes> Outlined for Reduce<'_, '_, L> {
 
     #[inline(always)]
     fn run(self) {
-        self.columns.reduce_all(self.ctx, self.interleave, self.features, self.inner);
+        self.columns.reduce(self.ctx, self.interleave, self.features, self.inner);
+    }
+}
+
+/// The result of step 3: one accumulator per feature and sum, at the start of the arrays.
+pub(super) struct FeatureSums<'a, const SUMS: usize>(pub(super) [Columns<'a>; SUMS]);
+
+impl<const SUMS: usize> FeatureSums<'_, SUMS> {
+    /// Loads the accumulators of one feature per lane, starting at `at`.
+    #[inline(always)]
+    pub(super) fn load<L: F64Lanes>(&self, token: L::Token, at: usize) -> [Accumulator<L>; SUMS] {
+        let zero = L::splat(token, 0.0);
+        let mut sums = [Accumulator { sum: zero, compensation: zero }; SUMS];
+        for (to, from) in sums.iter_mut().zip(&self.0) {
+            to.sum = L::load(token, &from.sum[at..]);
+            if !from.compensation.is_empty() {
+                to.compensation = L::load(token, &from.compensation[at..]);
+            }
+        }
+        sums
     }
 }

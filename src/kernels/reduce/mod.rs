@@ -25,6 +25,7 @@ mod merge;
 mod moments;
 #[cfg(any(feature = "rayon", test))]
 mod parts;
+mod plane_sums;
 mod planes;
 mod rows;
 mod term;

@@ -7,9 +7,11 @@ use std::ops::Range;
 use super::accumulator::{Accumulator, LaneContext};
 use super::few::{FewValues, Scratch};
 use super::finalize::{finalize, m2_or_nan, shift};
+use super::horizontal::FeatureSums;
 use super::merge::Merge;
-use super::planes::{PlaneSums, Planes};
-use super::rows::{self, FeatureSums, Prefetch, RowSums, Rows};
+use super::plane_sums::{BLOCK, BLOCK_WORKSPACE, PlaneSums, block_len, blocks, reduced_from_workspace};
+use super::planes::{Planes, sums_of_planes};
+use super::rows::{self, Prefetch, RowSums, Rows};
 use super::term::{Shifted, Unshifted};
 use super::tree::Reduction;
 use crate::kernels::{Arrays, KernelElement, MOMENT_WORDS, MomentArrays};
@@ -200,14 +202,14 @@ impl<T: KernelElement> Sweep<'_, T> {
             let (sums, sample) = sums.accumulate_group(sample_group(rows.rows));
             if shifts_of_sample::<L, T>(token, &sums, sample, out.0[0]) && rows.rows <= GROUP_ROWS {
                 // The sample is the whole chunk.
-                return finalize_rows::<L, T>(token, &sums, count, &mut out);
+                return finalize_features::<L, T>(token, &sums, count, &mut out);
             }
         }
         if prefetch.is_some() {
             rows.prefetch_next_sample();
         }
         let sums = RowSums::<Shifted<T>, L, T, 1, 2>::new(ctx, rows, workspace).accumulate(out.0[0]);
-        finalize_rows::<L, T>(token, &sums, count, &mut out);
+        finalize_features::<L, T>(token, &sums, count, &mut out);
     }
 
     /// Performs all steps for one feature per lane. If there are more features than lanes, the last lanes compute some
@@ -246,29 +248,35 @@ impl<T: KernelElement> Sweep<'_, T> {
         if far && self.shifts == Shifts::OfSample {
             self.planes_side_by_side(ctx);
         } else {
-            self.planes_one_by_one(ctx);
+            self.planes_in_blocks(ctx);
         }
     }
 
-    /// Sums each feature on its own: its accumulators stay in registers.
+    /// Sums each feature on its own, so that its accumulators stay in registers. What follows is done for a block of
+    /// features together.
     #[inline(always)]
-    fn planes_one_by_one<L: F64Lanes + LoadStore<T>>(self, ctx: LaneContext<L>) {
-        let Chunk { batch, range, features, mut out, .. } = self.chunk;
-        let sample_range = range.sample();
-        for (i, feature) in features.enumerate() {
-            let planes = Planes::of(batch.order, [batch.x], feature, &range);
-            let mut shift = out.0[0][i];
+    fn planes_in_blocks<L: F64Lanes + LoadStore<T>>(self, ctx: LaneContext<L>) {
+        let Chunk { batch, range, features, mut out, workspace } = self.chunk;
+        let sample = range.sample();
+        let (count, sample_count) = (range.count() as f64, sample.count() as f64);
+        for block in blocks(features.len(), block_len::<T>(range.count())) {
+            let planes = |range| {
+                let (order, first) = (batch.order, features.start + block.start);
+                move |i| Planes::of(order, [batch.x], first + i, range)
+            };
+            let mut out = out.part(block.clone());
             if self.shifts == Shifts::OfSample {
-                let sample = Planes::of(batch.order, [batch.x], feature, &sample_range);
-                let sums = sample.accumulate::<Unshifted<T>, L, 2>(ctx, 0.0);
-                shift = self::shift::<T, f64>((), sums, sample.count());
-                if is_own_shift::<T>(shift) && sample.count() == planes.count() {
-                    finalize_plane::<T>(planes.count(), shift, sums, &mut out, i);
+                out.0[0].fill(0.0);
+                let sums = sums_of_planes::<Unshifted<T>, L, T, 1, 2>(ctx, planes(&sample), out.0[0], workspace);
+                let own = shifts_of_sample::<L, T>(ctx.token, &sums, sample_count, out.0[0]);
+                if own && sample_count == count {
+                    // The sample is the whole chunk.
+                    finalize_features::<L, T>(ctx.token, &sums, count, &mut out);
                     continue;
                 }
             }
-            let sums = planes.accumulate::<Shifted<T>, L, 2>(ctx, shift);
-            finalize_plane::<T>(planes.count(), shift, sums, &mut out, i);
+            let sums = sums_of_planes::<Shifted<T>, L, T, 1, 2>(ctx, planes(&range), out.0[0], workspace);
+            finalize_features::<L, T>(ctx.token, &sums, count, &mut out);
         }
     }
 
@@ -276,26 +284,26 @@ impl<T: KernelElement> Sweep<'_, T> {
     #[inline(always)]
     fn planes_side_by_side<L: F64Lanes + LoadStore<T>>(self, ctx: LaneContext<L>) {
         let Chunk { batch, range, features, mut out, workspace } = self.chunk;
-        let sample_range = range.sample();
-        for (i, feature) in features.clone().enumerate() {
-            let sample = Planes::of(batch.order, [batch.x], feature, &sample_range);
-            let sums = sample.accumulate::<Unshifted<T>, L, 2>(ctx, 0.0);
-            out.0[0][i] = shift::<T, f64>((), sums, sample.count());
+        let (sample, count) = (range.sample(), range.count() as f64);
+        for block in blocks(features.len(), BLOCK) {
+            let planes = |i| Planes::of(batch.order, [batch.x], features.start + block.start + i, &sample);
+            let shifts = &mut out.0[0][block.clone()];
+            shifts.fill(0.0);
+            let sums = sums_of_planes::<Unshifted<T>, L, T, 1, 2>(ctx, planes, shifts, workspace);
+            shifts_of_sample::<L, T>(ctx.token, &sums, sample.count() as f64, shifts);
         }
-        let first = Planes::of(batch.order, [batch.x], features.start, &range);
-        let count = first.count();
-        let progress =
-            first.side_by_side(features.len()).accumulate_side_by_side::<Shifted<T>, L, 2>(ctx, out.0[0], workspace);
-        let spaces = workspace.chunks_exact_mut(PlaneSums::<L, 2>::workspace(T::COMPENSATED));
-        for (i, space) in (0..features.len()).zip(spaces) {
-            let sums = PlaneSums::<L, 2>::loaded(ctx, progress, space, T::COMPENSATED).reduced(T::COMPENSATED);
-            let shift = out.0[0][i];
-            finalize_plane::<T>(count, shift, sums, &mut out, i);
+        let planes = Planes::of(batch.order, [batch.x], features.start, &range).side_by_side(features.len());
+        let progress = planes.accumulate_side_by_side::<Shifted<T>, L, 2>(ctx, out.0[0], workspace);
+        let mut space = [0.0; BLOCK_WORKSPACE];
+        for block in blocks(features.len(), BLOCK) {
+            let sums =
+                reduced_from_workspace::<Shifted<T>, L, 1, 2>(ctx, progress, block.clone(), workspace, &mut space);
+            finalize_features::<L, T>(ctx.token, &sums, count, &mut out.part(block));
         }
     }
 }
 
-/// Performs step 1 in the row view. Returns whether, for all features, the sums of the sample are also its sums about
+/// Performs step 1. Returns whether, for all features, the sums of the sample are also its sums about
 /// the shift.
 #[inline(always)]
 fn shifts_of_sample<L: F64Lanes + LoadStore<T>, T: KernelElement>(
@@ -323,19 +331,19 @@ fn is_own_shift<T: KernelElement>(shift: f64) -> bool {
     T::SQUARES_EXACT && shift == 0.0
 }
 
-/// Performs steps 4 and 5 in the row view. On entry, the means in `out` are the shifts.
+/// Performs steps 4 and 5. On entry, the means in `out` are the shifts.
 #[inline(always)]
-fn finalize_rows<L: F64Lanes, T: KernelElement>(
+fn finalize_features<L: F64Lanes, T: KernelElement>(
     token: L::Token,
     sums: &FeatureSums<'_, 2>,
     count: f64,
     out: &mut MomentArrays<'_>,
 ) {
-    token.outlined(FinalizeRows::<L, T> { token, sums, count, out, element: PhantomData });
+    token.outlined(FinalizeFeatures::<L, T> { token, sums, count, out, element: PhantomData });
 }
 
-/// The work of [`finalize_rows`].
-struct FinalizeRows<'a, 'b, L: F64Lanes, T> {
+/// The work of [`finalize_features`].
+struct FinalizeFeatures<'a, 'b, L: F64Lanes, T> {
     token: L::Token,
     sums: &'a FeatureSums<'a, 2>,
     count: f64,
@@ -343,12 +351,12 @@ struct FinalizeRows<'a, 'b, L: F64Lanes, T> {
     element: PhantomData<T>,
 }
 
-impl<L: F64Lanes, T: KernelElement> Outlined for FinalizeRows<'_, '_, L, T> {
+impl<L: F64Lanes, T: KernelElement> Outlined for FinalizeFeatures<'_, '_, L, T> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let FinalizeRows { token, sums, count, out, .. } = self;
+        let FinalizeFeatures { token, sums, count, out, .. } = self;
         let features = out.features();
         let full = features - features % L::LANES;
         for at in (0..full).step_by(L::LANES) {
@@ -360,18 +368,6 @@ impl<L: F64Lanes, T: KernelElement> Outlined for FinalizeRows<'_, '_, L, T> {
             out.store(at, checked::<T, f64>((), count, shift, sums.load((), at)));
         }
     }
-}
-
-/// Performs steps 4 and 5 for one feature in the plane view.
-#[inline(always)]
-fn finalize_plane<T: KernelElement>(
-    count: f64,
-    shift: f64,
-    sums: [Accumulator<f64>; 2],
-    out: &mut MomentArrays<'_>,
-    at: usize,
-) {
-    out.store(at, checked::<T, f64>((), count, shift, sums));
 }
 
 /// Performs steps 4 and 5 for one feature per lane.

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::accumulator::{Accumulator, LaneContext};
-use super::horizontal::Columns;
+use super::horizontal::{Columns, FeatureSums, Reduce};
 use super::term::Term;
 use crate::lanes::{F64Lanes, LoadStore, Outlined, Token, prefetch, prefetch_second_level};
 use crate::spec::Order;
@@ -258,8 +258,10 @@ where
     fn reduced(self) -> FeatureSums<'a, SUMS> {
         let Rows { interleave, features, inner, .. } = self.rows;
         let mut sums = self.sums;
-        for sums in sums.iter_mut().take(K::ADDS_TO) {
-            sums.reduce(self.ctx, interleave, features, inner);
+        if interleave > 1 || inner > 1 {
+            for columns in sums.iter_mut().take(K::ADDS_TO) {
+                self.ctx.token.outlined(Reduce { columns, ctx: self.ctx, interleave, features, inner });
+            }
         }
         FeatureSums(sums)
     }
@@ -451,24 +453,5 @@ where
     #[inline(always)]
     fn run(self) {
         self.sums.add_edge(self.groups, self.count, self.at);
-    }
-}
-
-/// The result of step 3: one accumulator per feature and sum, at the start of the arrays.
-pub(super) struct FeatureSums<'a, const SUMS: usize>([Columns<'a>; SUMS]);
-
-impl<const SUMS: usize> FeatureSums<'_, SUMS> {
-    /// Loads the accumulators of one feature per lane, starting at `at`.
-    #[inline(always)]
-    pub(super) fn load<L: F64Lanes>(&self, token: L::Token, at: usize) -> [Accumulator<L>; SUMS] {
-        let zero = L::splat(token, 0.0);
-        let mut sums = [Accumulator { sum: zero, compensation: zero }; SUMS];
-        for (to, from) in sums.iter_mut().zip(&self.0) {
-            to.sum = L::load(token, &from.sum[at..]);
-            if !from.compensation.is_empty() {
-                to.compensation = L::load(token, &from.compensation[at..]);
-            }
-        }
-        sums
     }
 }

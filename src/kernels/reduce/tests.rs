@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use super::accumulator::{Accumulator, LaneContext};
 use super::parts::Size;
-use super::planes::{PlaneSums, Planes};
+use super::plane_sums::{BLOCK, BLOCK_WORKSPACE, PlaneSums, blocks, reduced_from_workspace};
+use super::planes::{Planes, sums_of_planes};
 use super::rows::{self, Prefetch, RowSums, Rows};
 use super::term::Term;
 use super::tree::{Reduction, Tree};
@@ -119,17 +120,26 @@ impl<K: Term<2, SUMS>, const SUMS: usize, const N: usize> Job for ChunkSums<'_, 
             View::Planes if batch.side_by_side && range.positions.len() == batch.order.layout.inner() => {
                 let planes = Planes::of(batch.order, batch.inputs, features.start, &range).side_by_side(features.len());
                 let progress = planes.accumulate_side_by_side::<K, S::F64, SUMS>(ctx, shifts, workspace);
-                let spaces = workspace.chunks_exact_mut(PlaneSums::<S::F64, SUMS>::workspace(K::COMPENSATED));
-                for (feature, space) in (0..features.len()).zip(spaces) {
-                    let sums =
-                        PlaneSums::<S::F64, SUMS>::loaded(ctx, progress, space, K::COMPENSATED).reduced(K::COMPENSATED);
-                    set(&mut out, feature, sums);
+                let mut space = vec![0.0; BLOCK_WORKSPACE * SUMS];
+                for block in blocks(features.len(), BLOCK) {
+                    let first = block.start;
+                    let sums = reduced_from_workspace::<K, S::F64, 2, SUMS>(
+                        ctx,
+                        progress,
+                        block.clone(),
+                        workspace,
+                        &mut space,
+                    );
+                    block.for_each(|i| set(&mut out, i, sums.load::<f64>((), i - first)));
                 }
             }
             View::Planes => {
-                for (i, feature) in features.enumerate() {
-                    let planes = Planes::of(batch.order, batch.inputs, feature, &range);
-                    set(&mut out, i, planes.accumulate::<K, S::F64, SUMS>(ctx, shifts[i]));
+                for block in blocks(features.len(), BLOCK) {
+                    let first = block.start;
+                    let planes = |i| Planes::of(batch.order, batch.inputs, features.start + first + i, &range);
+                    let sums =
+                        sums_of_planes::<K, S::F64, f32, 2, SUMS>(ctx, planes, &shifts[block.clone()], workspace);
+                    block.for_each(|i| set(&mut out, i, sums.load::<f64>((), i - first)));
                 }
             }
         }
