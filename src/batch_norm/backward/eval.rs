@@ -112,7 +112,8 @@ impl BatchNorm {
     ///
     /// # Errors
     /// [`Error::Features`] if the batch has a different number of features from the layer, [`Error::LayoutMismatch`] if
-    /// `dy` has a different layout from `x`.
+    /// `dy` has a different layout from `x`, [`Error::NoReluOutput`] if the layer applies a ReLU and `dy` comes without
+    /// its output, [`Error::NoRunningStats`] if the layer has no running statistics.
     ///
     /// ```
     /// # use batchnorm::{Batch, BatchNorm, Layout};
@@ -165,7 +166,8 @@ impl Inference {
     ///
     /// # Errors
     /// [`Error::Features`] if the batch has a different number of features from the layer, [`Error::LayoutMismatch`] if
-    /// `dx` has a different layout from `dy`.
+    /// `dx` has a different layout from `dy`, [`Error::NoReluOutput`] if a ReLU is applied and `dy` comes without its
+    /// output.
     ///
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
@@ -188,7 +190,8 @@ impl Inference {
     /// Computes the same as [`Inference::backward`], but replaces `dy` by `dx`.
     ///
     /// # Errors
-    /// [`Error::Features`] if the batch has a different number of features from the layer.
+    /// [`Error::Features`] if the batch has a different number of features from the layer, [`Error::NoReluOutput`] if a
+    /// ReLU is applied and `dy` comes without its output.
     ///
     /// ```
     /// # use batchnorm::{BatchMut, BatchNorm, Layout};

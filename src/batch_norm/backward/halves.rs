@@ -15,10 +15,12 @@ impl BatchNorm {
     ///
     /// # Errors
     /// [`Error::Features`] if the batch or the moments have a different number of features from the layer,
-    /// [`Error::LayoutMismatch`] if `dy` has a different layout from `x`.
+    /// [`Error::LayoutMismatch`] if `dy` has a different layout from `x`, [`Error::NoReluOutput`] if the layer applies a
+    /// ReLU and `dy` comes without its output.
     ///
     /// [`Error::Features`]: crate::Error::Features
     /// [`Error::LayoutMismatch`]: crate::Error::LayoutMismatch
+    /// [`Error::NoReluOutput`]: crate::Error::NoReluOutput
     ///
     /// ```
     /// use batchnorm::{Batch, BatchMut, BatchNorm, Layout, moments};
@@ -85,11 +87,13 @@ impl BatchNorm {
     /// # Errors
     /// [`Error::Features`] if the batch, the moments or the sums have a different number of features from the layer,
     /// [`Error::LayoutMismatch`] if `dy` or `dx` has a different layout from `x`, [`Error::Counts`] if the sums are of a
-    /// different number of rows from the moments.
+    /// different number of rows from the moments, [`Error::NoReluOutput`] if the layer applies a ReLU and `dy` comes
+    /// without its output.
     ///
     /// [`Error::Counts`]: crate::Error::Counts
     /// [`Error::Features`]: crate::Error::Features
     /// [`Error::LayoutMismatch`]: crate::Error::LayoutMismatch
+    /// [`Error::NoReluOutput`]: crate::Error::NoReluOutput
     ///
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout, moments};

@@ -42,11 +42,13 @@ impl BatchNorm {
     /// # Errors
     /// [`Error::Features`] if the batch or the moments have a different number of features from the layer,
     /// [`Error::LayoutMismatch`] if `dy` or `dx` has a different layout from `x`, [`Error::Counts`] if the moments are of
-    /// a different number of rows. A failed call writes nothing.
+    /// a different number of rows, [`Error::NoReluOutput`] if the layer applies a ReLU and `dy` comes without its output
+    /// ([`GradOutput::through_relu`](crate::GradOutput::through_relu)). A failed call writes nothing.
     ///
     /// [`Error::Counts`]: crate::Error::Counts
     /// [`Error::Features`]: crate::Error::Features
     /// [`Error::LayoutMismatch`]: crate::Error::LayoutMismatch
+    /// [`Error::NoReluOutput`]: crate::Error::NoReluOutput
     ///
     /// ```
     /// use batchnorm::{Batch, BatchMut, BatchNorm, Layout, moments};
