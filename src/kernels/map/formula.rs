@@ -5,8 +5,26 @@ use crate::lanes::Lanes;
 /// A formula with `P` parameters per feature and `I` inputs of the same layout. An epilogue ([`Residual`],
 /// [`Activated`]) is a formula that wraps another one.
 pub(crate) trait Formula<const P: usize, const I: usize>: Copy {
+    /// The formula without what it leaves out at run time.
+    type Plain: Formula<P, I>;
+
     /// Applies the formula. It performs the same operations in every lane, whatever the number of lanes.
     fn apply<L: Lanes>(self, parameters: [L; P], inputs: [L; I]) -> L;
+
+    /// Returns the plain formula if it computes the same: for loops in which a branch would count.
+    fn plain(self) -> Option<Self::Plain>;
+}
+
+/// A formula without choices at run time.
+macro_rules! plain {
+    () => {
+        type Plain = Self;
+
+        #[inline(always)]
+        fn plain(self) -> Option<Self> {
+            None
+        }
+    };
 }
 
 /// `(x - mean) * scale + bias`. The difference comes first: if the mean were folded into an offset,
@@ -17,6 +35,8 @@ pub(crate) trait Formula<const P: usize, const I: usize>: Copy {
 pub(crate) struct Normalize;
 
 impl Formula<3, 1> for Normalize {
+    plain!();
+
     #[inline(always)]
     fn apply<L: Lanes>(self, [mean, scale, bias]: [L; 3], [x]: [L; 1]) -> L {
         x.sub(mean).mul(scale).add(bias)
@@ -29,6 +49,8 @@ impl Formula<3, 1> for Normalize {
 pub(crate) struct NormalizeSingle;
 
 impl Formula<4, 1> for NormalizeSingle {
+    plain!();
+
     #[inline(always)]
     fn apply<L: Lanes>(self, [mean_high, mean_low, scale, bias]: [L; 4], [x]: [L; 1]) -> L {
         x.sub(mean_high).sub(mean_low).mul(scale).add(bias)
@@ -41,6 +63,8 @@ impl Formula<4, 1> for NormalizeSingle {
 pub(crate) struct Residual<F, const ROUND: bool>(pub(crate) F);
 
 impl<F: Formula<P, 1>, const P: usize, const ROUND: bool> Formula<P, 2> for Residual<F, ROUND> {
+    plain!();
+
     #[inline(always)]
     fn apply<L: Lanes>(self, parameters: [L; P], [x, residual]: [L; 2]) -> L {
         let y = self.0.apply(parameters, [x]);
@@ -49,9 +73,9 @@ impl<F: Formula<P, 1>, const P: usize, const ROUND: bool> Formula<P, 2> for Resi
 }
 
 /// Applies ReLU to the result of a formula, or does not: `relu` is a value, not a type, so that one kernel serves both.
-/// The branch is the same in each iteration of a loop. (Sapphire Rapids, in the first level of the cache, without ReLU:
-/// planes and rows of f32 take as long as without it, rows in f64 5 to 15 % longer. A limit in place of the branch, NaN for
-/// none, took 10 to 20 % longer everywhere.)
+/// Only the inner loop of rows is compiled for each ([`Formula::plain`]): in the first level of the cache, a branch in it
+/// takes up to a third of the time (Sapphire Rapids, AVX2, f32). Planes are as fast with it. (A limit in place of the
+/// branch, NaN for none, took 10 to 20 % longer everywhere.)
 ///
 /// Rounding the result to f32 afterwards gives the same bits as rounding it before: a value above 0 does not become
 /// -0.0, and no other value is left.
@@ -62,10 +86,17 @@ pub(crate) struct Activated<F> {
 }
 
 impl<F: Formula<P, I>, const P: usize, const I: usize> Formula<P, I> for Activated<F> {
+    type Plain = F;
+
     #[inline(always)]
     fn apply<L: Lanes>(self, parameters: [L; P], inputs: [L; I]) -> L {
         let y = self.formula.apply(parameters, inputs);
         if self.relu { y.relu() } else { y }
+    }
+
+    #[inline(always)]
+    fn plain(self) -> Option<F> {
+        if self.relu { None } else { Some(self.formula) }
     }
 }
 
@@ -75,6 +106,8 @@ impl<F: Formula<P, I>, const P: usize, const I: usize> Formula<P, I> for Activat
 pub(crate) struct InputGradient;
 
 impl Formula<4, 2> for InputGradient {
+    plain!();
+
     #[inline(always)]
     fn apply<L: Lanes>(self, [mean, slope, offset, scale]: [L; 4], [dy, x]: [L; 2]) -> L {
         dy.sub(offset).sub(x.sub(mean).mul(slope)).mul(scale)
@@ -86,6 +119,8 @@ impl Formula<4, 2> for InputGradient {
 pub(crate) struct ScaledGradient;
 
 impl Formula<3, 1> for ScaledGradient {
+    plain!();
+
     #[inline(always)]
     fn apply<L: Lanes>(self, [_, scale, _]: [L; 3], [dy]: [L; 1]) -> L {
         dy.mul(scale)
@@ -97,6 +132,8 @@ impl Formula<3, 1> for ScaledGradient {
 pub(crate) struct ThroughRelu<F>(pub(crate) F);
 
 impl<F: Formula<P, 1>, const P: usize> Formula<P, 2> for ThroughRelu<F> {
+    plain!();
+
     #[inline(always)]
     fn apply<L: Lanes>(self, parameters: [L; P], [dy, y]: [L; 2]) -> L {
         self.0.apply(parameters, [dy.zero_where_le_zero(y)])
@@ -104,6 +141,8 @@ impl<F: Formula<P, 1>, const P: usize> Formula<P, 2> for ThroughRelu<F> {
 }
 
 impl<F: Formula<P, 2>, const P: usize> Formula<P, 3> for ThroughRelu<F> {
+    plain!();
+
     #[inline(always)]
     fn apply<L: Lanes>(self, parameters: [L; P], [dy, x, y]: [L; 3]) -> L {
         self.0.apply(parameters, [dy.zero_where_le_zero(y), x])

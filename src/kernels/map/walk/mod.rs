@@ -69,19 +69,26 @@ where
 
     /// Maps two vectors and stores them as the policy says. This is the body of the inner loop.
     #[inline(always)]
-    fn pair(&self, low: [L; P], high: [L; P], run: &mut Run<'_, T, I>, at: usize) {
+    fn pair<G: Formula<P, I>>(&self, formula: G, low: [L; P], high: [L; P], run: &mut Run<'_, T, I>, at: usize) {
         self.store.prefetch(run, at);
         let (low_inputs, high_inputs) = (run.load::<L>(self.token, at), run.load::<L>(self.token, at + L::LANES));
-        let pair = [self.formula.apply(low, low_inputs), self.formula.apply(high, high_inputs)];
+        let pair = [formula.apply(low, low_inputs), formula.apply(high, high_inputs)];
         self.store.pair(pair, &mut run.y[at..]);
     }
 
     /// Maps one vector, or one value, with an ordinary store. This is the body of the inner loop where a step is one
     /// vector, and the body for heads and tails.
     #[inline(always)]
-    fn one<V: LoadStore<T>>(&self, token: V::Token, parameters: [V; P], run: &mut Run<'_, T, I>, at: usize) {
+    fn one<V: LoadStore<T>, G: Formula<P, I>>(
+        &self,
+        formula: G,
+        token: V::Token,
+        parameters: [V; P],
+        run: &mut Run<'_, T, I>,
+        at: usize,
+    ) {
         self.store.prefetch(run, at);
-        let y = self.formula.apply(parameters, run.load::<V>(token, at));
+        let y = formula.apply(parameters, run.load::<V>(token, at));
         y.store_to(&mut run.y[at..]);
     }
 }

@@ -49,10 +49,10 @@ where
                 // This step crosses the end of the plane.
                 let low = blend(here, left, next);
                 if W::VECTORS == 1 {
-                    self.one::<L>(self.token, low, &mut run, at);
+                    self.one::<L, F>(self.formula, self.token, low, &mut run, at);
                 } else {
                     let high = blend(here, left.saturating_sub(L::LANES), next);
-                    self.pair(low, high, &mut run, at);
+                    self.pair(self.formula, low, high, &mut run, at);
                 }
                 at += Self::STEP;
                 plane.advance(Self::STEP);
@@ -79,11 +79,11 @@ where
             let mut whole = run.part(at..at + inner);
             let mut position = 0;
             while inner - position >= L::LANES {
-                self.one::<L>(self.token, here, &mut whole, position);
+                self.one::<L, F>(self.formula, self.token, here, &mut whole, position);
                 position += L::LANES;
             }
             if position < inner {
-                self.one::<L>(self.token, here, &mut whole, inner - L::LANES);
+                self.one::<L, F>(self.formula, self.token, here, &mut whole, inner - L::LANES);
             }
             at += inner;
             plane.feature = plane.next_feature();
@@ -98,11 +98,11 @@ where
         while at < run.len() {
             let done = if plane.left.min(run.len() - at) >= L::LANES {
                 let parameters = parameters.splat::<L>(self.token, plane.feature);
-                self.one::<L>(self.token, parameters, &mut run, at);
+                self.one::<L, F>(self.formula, self.token, parameters, &mut run, at);
                 L::LANES
             } else {
                 let parameters = parameters.splat::<L::Scalar>((), plane.feature);
-                self.one::<L::Scalar>((), parameters, &mut run, at);
+                self.one::<L::Scalar, F>(self.formula, (), parameters, &mut run, at);
                 1
             };
             at += done;
@@ -118,9 +118,9 @@ where
         let mut at = 0;
         while full - at >= Self::STEP {
             if W::VECTORS == 1 {
-                self.one::<L>(self.token, parameters, &mut run, at);
+                self.one::<L, F>(self.formula, self.token, parameters, &mut run, at);
             } else {
-                self.pair(parameters, parameters, &mut run, at);
+                self.pair(self.formula, parameters, parameters, &mut run, at);
             }
             at += Self::STEP;
         }

@@ -26,9 +26,26 @@ where
         self.token.outlined(Rows { walk: self, parameters, width, column, run });
     }
 
-    /// Runs the inner loop over columns, in whole steps. Returns the number of columns mapped.
+    /// Maps columns in whole steps. Returns the number of columns mapped.
     #[inline(always)]
-    fn row(&self, parameters: Columns<'_, L::Scalar, P>, mut run: Run<'_, T, I>) -> usize {
+    fn row(&self, parameters: Columns<'_, L::Scalar, P>, run: Run<'_, T, I>) -> usize {
+        // A loop for each case that is common in a cache, where tests in the loop would take a third of the time.
+        match (self.formula.plain(), run.in_place, run.next_row) {
+            (Some(plain), false, None) => self.row_by(plain, parameters, Run { in_place: false, next_row: None, ..run }),
+            (Some(plain), true, None) => self.row_by(plain, parameters, Run { in_place: true, next_row: None, ..run }),
+            (Some(plain), ..) => self.row_by(plain, parameters, run),
+            (None, ..) => self.row_by(self.formula, parameters, run),
+        }
+    }
+
+    /// Runs the inner loop over columns by a formula.
+    #[inline(always)]
+    fn row_by<G: Formula<P, I>>(
+        &self,
+        formula: G,
+        parameters: Columns<'_, L::Scalar, P>,
+        mut run: Run<'_, T, I>,
+    ) -> usize {
         // Cut to one length, a multiple of a step, so that the loop needs no other bounds checks.
         let full = run.len() - run.len() % Self::STEP;
         let (parameters, mut run) = (parameters.part(0, full), run.part(0..full));
@@ -36,10 +53,10 @@ where
         while full - at >= Self::STEP {
             let low = parameters.load::<L>(self.token, at);
             if W::VECTORS == 1 {
-                self.one::<L>(self.token, low, &mut run, at);
+                self.one::<L, G>(formula, self.token, low, &mut run, at);
             } else {
                 let high = parameters.load::<L>(self.token, at + L::LANES);
-                self.pair(low, high, &mut run, at);
+                self.pair(formula, low, high, &mut run, at);
             }
             at += Self::STEP;
         }
@@ -59,11 +76,11 @@ where
         while at < run.len() {
             let done = if run.len() - at >= L::LANES {
                 let parameters = parameters.load::<L>(self.token, column);
-                self.one::<L>(self.token, parameters, &mut run, at);
+                self.one::<L, F>(self.formula, self.token, parameters, &mut run, at);
                 L::LANES
             } else {
                 let parameters = parameters.load::<L::Scalar>((), column);
-                self.one::<L::Scalar>((), parameters, &mut run, at);
+                self.one::<L::Scalar, F>(self.formula, (), parameters, &mut run, at);
                 1
             };
             at += done;
