@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::accumulator::{Accumulator, LaneContext};
 use super::horizontal::FeatureSums;
 use super::plane_sums::{BLOCK, BLOCK_WORKSPACE, PlaneSums, block_len, blocks, reduced_from_workspace};
-use super::planes::{Planes, sums_of_planes};
+use super::planes::{PlaneBlock, Planes};
 use super::rows::{self, Prefetch, RowSums, Rows};
 use super::term::{Gradients, GradientsThroughRelu, Term};
 use super::tree::Reduction;
@@ -151,8 +151,8 @@ impl<T: KernelElement> Chunk<'_, T> {
         for block in blocks(features.len(), block_len::<T>(I * range.count())) {
             let given = features.start + block.start..features.start + block.end;
             let (mean, low) = (&batch.mean[given.clone()], batch.low_words(given.clone()));
-            let planes = |i| Planes::of(batch.order, inputs, given.start + i, &range);
-            let sums = sums_of_planes::<K, L, T, I, 2>(ctx, planes, mean, workspace);
+            let planes = PlaneBlock { order: batch.order, inputs, first_feature: given.start, range: &range };
+            let sums = planes.sums::<K, L, 2>(ctx, mean, workspace);
             finalize_features::<L>(ctx.token, &sums, mean, low, &mut out.part(block));
         }
     }

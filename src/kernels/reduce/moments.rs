@@ -10,7 +10,7 @@ use super::finalize::{finalize, m2_or_nan, shift};
 use super::horizontal::FeatureSums;
 use super::merge::Merge;
 use super::plane_sums::{BLOCK, BLOCK_WORKSPACE, PlaneSums, block_len, blocks, reduced_from_workspace};
-use super::planes::{Planes, sums_of_planes};
+use super::planes::{PlaneBlock, Planes};
 use super::rows::{self, Prefetch, RowSums, Rows};
 use super::term::{Shifted, Unshifted};
 use super::tree::Reduction;
@@ -261,13 +261,13 @@ impl<T: KernelElement> Sweep<'_, T> {
         let (count, sample_count) = (range.count() as f64, sample.count() as f64);
         for block in blocks(features.len(), block_len::<T>(range.count())) {
             let planes = |range| {
-                let (order, first) = (batch.order, features.start + block.start);
-                move |i| Planes::of(order, [batch.x], first + i, range)
+                let first_feature = features.start + block.start;
+                PlaneBlock { order: batch.order, inputs: [batch.x], first_feature, range }
             };
             let mut out = out.part(block.clone());
             if self.shifts == Shifts::OfSample {
                 out.0[0].fill(0.0);
-                let sums = sums_of_planes::<Unshifted<T>, L, T, 1, 2>(ctx, planes(&sample), out.0[0], workspace);
+                let sums = planes(&sample).sums::<Unshifted<T>, L, 2>(ctx, out.0[0], workspace);
                 let own = shifts_of_sample::<L, T>(ctx.token, &sums, sample_count, out.0[0]);
                 if own && sample_count == count {
                     // The sample is the whole chunk.
@@ -275,7 +275,7 @@ impl<T: KernelElement> Sweep<'_, T> {
                     continue;
                 }
             }
-            let sums = sums_of_planes::<Shifted<T>, L, T, 1, 2>(ctx, planes(&range), out.0[0], workspace);
+            let sums = planes(&range).sums::<Shifted<T>, L, 2>(ctx, out.0[0], workspace);
             finalize_features::<L, T>(ctx.token, &sums, count, &mut out);
         }
     }
@@ -286,10 +286,11 @@ impl<T: KernelElement> Sweep<'_, T> {
         let Chunk { batch, range, features, mut out, workspace } = self.chunk;
         let (sample, count) = (range.sample(), range.count() as f64);
         for block in blocks(features.len(), BLOCK) {
-            let planes = |i| Planes::of(batch.order, [batch.x], features.start + block.start + i, &sample);
+            let first_feature = features.start + block.start;
+            let planes = PlaneBlock { order: batch.order, inputs: [batch.x], first_feature, range: &sample };
             let shifts = &mut out.0[0][block.clone()];
             shifts.fill(0.0);
-            let sums = sums_of_planes::<Unshifted<T>, L, T, 1, 2>(ctx, planes, shifts, workspace);
+            let sums = planes.sums::<Unshifted<T>, L, 2>(ctx, shifts, workspace);
             shifts_of_sample::<L, T>(ctx.token, &sums, sample.count() as f64, shifts);
         }
         let planes = Planes::of(batch.order, [batch.x], features.start, &range).side_by_side(features.len());

@@ -182,17 +182,18 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
         joined
     }
 
-    /// Ends step 2: writes the accumulators to the columns of the `index`-th feature.
+    /// Ends step 2: writes the accumulators to the columns of the `index`-th feature. (If they are two vectors, performs
+    /// the first halving of step 3, too.)
     #[inline(always)]
     pub(super) fn finish<K: Term<I, SUMS>, const I: usize>(&self, to: &mut [Columns<'_>; SUMS], index: usize) {
-        let joined = self.joined(K::COMPENSATED);
-        for (sum, to) in to.iter_mut().enumerate().take(K::ADDS_TO) {
-            for (i, vector) in joined.iter().take(Self::VECTORS).enumerate() {
-                let at = index * PLANE_ACCUMULATORS + i * L::LANES;
-                vector[sum].sum.store(&mut to.sum[at..]);
-                if K::COMPENSATED {
-                    vector[sum].compensation.store(&mut to.compensation[at..]);
-                }
+        let [mut sums, upper] = self.joined(K::COMPENSATED);
+        for ((sum, upper), to) in sums.iter_mut().zip(&upper).zip(to).take(K::ADDS_TO) {
+            if Self::VECTORS == 2 {
+                sum.join(upper, K::COMPENSATED);
+            }
+            sum.sum.store(&mut to.sum[index * L::LANES..]);
+            if K::COMPENSATED {
+                sum.compensation.store(&mut to.compensation[index * L::LANES..]);
             }
         }
     }
@@ -230,15 +231,15 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
 /// f64 values in a cache line.
 const LINE: usize = CACHE_LINE / size_of::<f64>();
 
-/// Places the accumulators of some features in a workspace of [`PlaneSums::workspace`] values per feature, whose
+/// Places the accumulators of some features, one vector for each, in a workspace of [`PlaneSums::workspace`] values per feature, whose
 /// contents do not matter. (It has room for twice as many, so they can start at a cache line.)
 #[inline(always)]
-pub(super) fn columns<const SUMS: usize>(
+pub(super) fn columns<L: F64Lanes, const SUMS: usize>(
     workspace: &mut [f64],
     features: usize,
     compensated: bool,
 ) -> [Columns<'_>; SUMS] {
-    let len = features * PLANE_ACCUMULATORS;
+    let len = features * L::LANES;
     let before = workspace.as_ptr().align_offset(CACHE_LINE).min(LINE);
     let (_, mut workspace) = workspace.split_at_mut(before);
     std::array::from_fn(|_| {
@@ -251,7 +252,7 @@ pub(super) fn columns<const SUMS: usize>(
     })
 }
 
-/// Performs step 3 for some features, with one feature per lane.
+/// Performs step 3 for some features, or what [`PlaneSums::finish`] has left of it, with one feature per lane.
 #[inline(always)]
 pub(super) fn reduced<'a, L: F64Lanes, const SUMS: usize>(
     ctx: LaneContext<L>,
@@ -288,7 +289,7 @@ pub(super) fn reduced_from_workspace<'a, K: Term<I, SUMS>, L: F64Lanes, const I:
     workspace: &mut [f64],
     to: &'a mut [f64],
 ) -> FeatureSums<'a, SUMS> {
-    let mut columns = columns::<SUMS>(to, features.len(), K::COMPENSATED);
+    let mut columns = columns::<L, SUMS>(to, features.len(), K::COMPENSATED);
     let len = PlaneSums::<L, SUMS>::workspace(K::COMPENSATED);
     for (index, from) in workspace.chunks_exact_mut(len).skip(features.start).take(features.len()).enumerate() {
         PlaneSums::loaded(ctx, progress, from, K::COMPENSATED).finish::<K, I>(&mut columns, index);
@@ -310,7 +311,7 @@ impl<'a, L: F64Lanes, const SUMS: usize> Outlined for Reduced<'a, L, SUMS> {
     #[inline(always)]
     fn run(mut self) -> FeatureSums<'a, SUMS> {
         for columns in self.columns.iter_mut().take(self.adds_to) {
-            columns.reduce(self.ctx, 1, self.features, PLANE_ACCUMULATORS);
+            columns.reduce(self.ctx, 1, self.features, L::LANES);
         }
         FeatureSums(self.columns)
     }

@@ -71,26 +71,19 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
         }
     }
 
-    /// Performs step 2 for one feature. Writes its accumulators to the columns of the `index`-th feature.
+    /// Performs step 2 for one feature.
     #[inline(always)]
-    pub(super) fn accumulate<K: Term<INPUTS, SUMS>, L: F64Lanes + LoadStore<T>, const SUMS: usize>(
+    fn accumulate<K: Term<INPUTS, SUMS>, L: F64Lanes + LoadStore<T>, const SUMS: usize>(
         &self,
         ctx: LaneContext<L>,
         shift: f64,
-        to: &mut [Columns<'_>; SUMS],
-        index: usize,
-    ) {
-        if K::UNSHIFTED_IS_CHEAPER && shift == 0.0 {
-            return self.accumulate::<K::Unshifted, L, SUMS>(ctx, shift, to, index);
+    ) -> PlaneSums<L, SUMS> {
+        let mut sums = PlaneSums::new(ctx);
+        for plane in 0..self.planes {
+            let values = self.plane(self.start_of(plane), self.positions);
+            sums.add_plane::<K, T, INPUTS>(values, L::splat(ctx.token, shift), self, None);
         }
-        ctx.token.outlined(Accumulate::<K, L, T, INPUTS, SUMS> {
-            planes: self,
-            ctx,
-            shift,
-            to,
-            index,
-            term: PhantomData,
-        });
+        sums
     }
 
     /// Performs step 2 for all features of an outer block, then for the next block. Memory is read in order, at the
@@ -139,13 +132,55 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
     }
 }
 
-/// The work of [`Planes::accumulate`] by one term.
+/// The part of a chunk for consecutive features, whose planes are summed one feature after the other.
+#[derive(Clone, Copy)]
+pub(super) struct PlaneBlock<'a, T, const INPUTS: usize> {
+    pub(super) order: &'a Order,
+    /// The whole batches.
+    pub(super) inputs: [&'a [T]; INPUTS],
+    pub(super) first_feature: usize,
+    pub(super) range: &'a ChunkRange,
+}
+
+impl<T, const INPUTS: usize> PlaneBlock<'_, T, INPUTS> {
+    /// Performs steps 2 and 3 about the shift of each feature. Uses [`PlaneSums::workspace`] values of the workspace for
+    /// each.
+    #[inline(always)]
+    pub(super) fn sums<'w, K, L, const SUMS: usize>(
+        self,
+        ctx: LaneContext<L>,
+        shifts: &[f64],
+        workspace: &'w mut [f64],
+    ) -> FeatureSums<'w, SUMS>
+    where
+        K: Term<INPUTS, SUMS>,
+        L: F64Lanes + LoadStore<T>,
+    {
+        let mut columns = columns::<L, SUMS>(workspace, shifts.len(), K::COMPENSATED);
+        if K::UNSHIFTED_IS_CHEAPER && shifts.iter().all(|shift| *shift == 0.0) {
+            self.accumulate::<K::Unshifted, L, SUMS>(ctx, shifts, &mut columns);
+        } else {
+            self.accumulate::<K, L, SUMS>(ctx, shifts, &mut columns);
+        }
+        reduced::<L, SUMS>(ctx, columns, K::ADDS_TO, shifts.len())
+    }
+
+    #[inline(always)]
+    fn accumulate<K, L, const SUMS: usize>(self, ctx: LaneContext<L>, shifts: &[f64], to: &mut [Columns<'_>; SUMS])
+    where
+        K: Term<INPUTS, SUMS>,
+        L: F64Lanes + LoadStore<T>,
+    {
+        ctx.token.outlined(Accumulate::<K, L, T, INPUTS, SUMS> { block: self, ctx, shifts, to, term: PhantomData });
+    }
+}
+
+/// The work of [`PlaneBlock::accumulate`].
 struct Accumulate<'a, 'b, K, L: F64Lanes, T, const INPUTS: usize, const SUMS: usize> {
-    planes: &'a Planes<'a, T, INPUTS>,
+    block: PlaneBlock<'a, T, INPUTS>,
     ctx: LaneContext<L>,
-    shift: f64,
+    shifts: &'a [f64],
     to: &'a mut [Columns<'b>; SUMS],
-    index: usize,
     term: PhantomData<K>,
 }
 
@@ -158,36 +193,12 @@ where
 
     #[inline(always)]
     fn run(self) {
-        let Accumulate { planes, ctx, shift, to, index, .. } = self;
-        let mut sums = PlaneSums::new(ctx);
-        for plane in 0..planes.planes {
-            let values = planes.plane(planes.start_of(plane), planes.positions);
-            sums.add_plane::<K, T, INPUTS>(values, L::splat(ctx.token, shift), planes, None);
+        let Accumulate { block: PlaneBlock { order, inputs, first_feature, range }, ctx, shifts, to, .. } = self;
+        for (i, shift) in shifts.iter().enumerate() {
+            let planes = Planes::of(order, inputs, first_feature + i, range);
+            planes.accumulate::<K, L, SUMS>(ctx, *shift).finish::<K, INPUTS>(to, i);
         }
-        sums.finish::<K, INPUTS>(to, index);
     }
-}
-
-/// Performs steps 2 and 3 for features whose planes are summed one after the other: step 3 for all of them together,
-/// with one feature per lane. `planes_of` returns the planes of the `i`-th feature. Uses [`PlaneSums::workspace`] values
-/// of the workspace per feature.
-#[inline(always)]
-pub(super) fn sums_of_planes<'a, 'x, K, L, T, const INPUTS: usize, const SUMS: usize>(
-    ctx: LaneContext<L>,
-    planes_of: impl Fn(usize) -> Planes<'x, T, INPUTS>,
-    shifts: &[f64],
-    workspace: &'a mut [f64],
-) -> FeatureSums<'a, SUMS>
-where
-    K: Term<INPUTS, SUMS>,
-    L: F64Lanes + LoadStore<T>,
-    T: 'x,
-{
-    let mut columns = columns::<SUMS>(workspace, shifts.len(), K::COMPENSATED);
-    for (i, shift) in shifts.iter().enumerate() {
-        planes_of(i).accumulate::<K, L, SUMS>(ctx, *shift, &mut columns, i);
-    }
-    reduced::<L, SUMS>(ctx, columns, K::ADDS_TO, shifts.len())
 }
 
 /// What to prefetch while a plane is read.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::accumulator::{Accumulator, LaneContext};
 use super::parts::Size;
 use super::plane_sums::{BLOCK, BLOCK_WORKSPACE, PlaneSums, blocks, reduced_from_workspace};
-use super::planes::{Planes, sums_of_planes};
+use super::planes::{PlaneBlock, Planes};
 use super::rows::{self, Prefetch, RowSums, Rows};
 use super::term::Term;
 use super::tree::{Reduction, Tree};
@@ -136,9 +136,9 @@ impl<K: Term<2, SUMS>, const SUMS: usize, const N: usize> Job for ChunkSums<'_, 
             View::Planes => {
                 for block in blocks(features.len(), BLOCK) {
                     let first = block.start;
-                    let planes = |i| Planes::of(batch.order, batch.inputs, features.start + first + i, &range);
-                    let sums =
-                        sums_of_planes::<K, S::F64, f32, 2, SUMS>(ctx, planes, &shifts[block.clone()], workspace);
+                    let first_feature = features.start + first;
+                    let planes = PlaneBlock { order: batch.order, inputs: batch.inputs, first_feature, range: &range };
+                    let sums = planes.sums::<K, S::F64, SUMS>(ctx, &shifts[block.clone()], workspace);
                     block.for_each(|i| set(&mut out, i, sums.load::<f64>((), i - first)));
                 }
             }

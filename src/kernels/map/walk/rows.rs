@@ -31,7 +31,9 @@ where
     fn row(&self, parameters: Columns<'_, L::Scalar, P>, run: Run<'_, T, I>) -> usize {
         // A loop for each case that is common in a cache, where tests in the loop would take a third of the time.
         match (self.formula.plain(), run.in_place, run.next_row) {
-            (Some(plain), false, None) => self.row_by(plain, parameters, Run { in_place: false, next_row: None, ..run }),
+            (Some(plain), false, None) => {
+                self.row_by(plain, parameters, Run { in_place: false, next_row: None, ..run })
+            }
             (Some(plain), true, None) => self.row_by(plain, parameters, Run { in_place: true, next_row: None, ..run }),
             (Some(plain), ..) => self.row_by(plain, parameters, run),
             (None, ..) => self.row_by(self.formula, parameters, run),
