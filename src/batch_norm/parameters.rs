@@ -22,7 +22,7 @@ pub(super) struct Source<'a> {
 
 /// Features whose parameters are computed together: what one loop has written is then in the first-level cache for the
 /// next. (A batch may have a million features with few values each.)
-const BLOCK: usize = 256;
+const BLOCK: usize = 64;
 
 /// The arithmetic for which parameters are needed.
 #[derive(Clone, Copy, PartialEq)]
@@ -43,29 +43,30 @@ impl<'a> Source<'a> {
     ) {
         let Normalization { double, single, only_double, factored, .. } = to;
         let features = self.mean.len();
-        let features_unless = |other| if needed == other { 0 } else { features };
+        let mut variance = [0.0; BLOCK];
         only_double.clear();
         factored.clear();
-        double.set(features_unless(Needed::Single), |mut double| {
-            single.set(features_unless(Needed::Double), |mut single| {
-                let (mut variance, mut own) = ([0.0; BLOCK], [[0.0; BLOCK]; 3]);
-                for start in (0..features).step_by(BLOCK) {
-                    let block = start..features.min(start + BLOCK);
-                    let variance = &mut variance[..block.len()];
-                    variances(block.clone(), variance);
-                    let source = Block { start, source: self.part(block.clone()), variance };
-                    let mut double = match needed {
-                        Needed::Single => own.each_mut().map(|array| &mut array[..block.len()]),
-                        _ => double.each_mut().map(|array| &mut array[block.clone()]),
-                    };
-                    source.fill_double(double.each_mut().map(|array| &mut **array), factored);
-                    if needed != Needed::Double {
-                        let single = single.each_mut().map(|array| &mut array[block.clone()]);
-                        source.fill_single(double.map(|array| &*array), single, only_double, factored);
-                    }
+        let mut fill = |mut double: [&mut [f64]; 3], mut single: Option<[&mut [f32]; 4]>| {
+            for start in (0..features).step_by(BLOCK) {
+                let block = start..features.min(start + BLOCK);
+                let variance = &mut variance[..block.len()];
+                variances(block.clone(), variance);
+                let source = Block { start, source: self.part(block.clone()), variance };
+                let at = if needed == Needed::Single { 0..block.len() } else { block.clone() };
+                let mut double = double.each_mut().map(|array| &mut array[at.clone()]);
+                source.fill_double(double.each_mut().map(|array| &mut **array), factored);
+                if let Some(single) = &mut single {
+                    let single = single.each_mut().map(|array| &mut array[block.clone()]);
+                    source.fill_single(double.map(|array| &*array), single, only_double, factored);
                 }
-            });
-        });
+            }
+        };
+        match needed {
+            Needed::Double => double.set(features, |double| fill(double, None)),
+            Needed::Both => double.set(features, |double| single.set(features, |single| fill(double, Some(single)))),
+            // Those for f32 are made of those for f64, which are then kept for one block alone.
+            Needed::Single => single.set(features, |single| fill(double.resized(features.min(BLOCK)), Some(single))),
+        }
     }
 
     fn part(self, features: Range<usize>) -> Self {
@@ -155,11 +156,15 @@ impl Block<'_> {
     }
 }
 
-/// Plain loops, which the compiler vectorises for the instruction set that runs them.
+/// A plain loop, which the compiler vectorises for the instruction set that runs it.
 struct Double<'a> {
     block: Block<'a>,
     to: [&'a mut [f64]; 3],
 }
+
+/// What stands for weights, biases and low words that are not given.
+const ONES: [f64; BLOCK] = [1.0; BLOCK];
+const ZEROS: [f64; BLOCK] = [0.0; BLOCK];
 
 impl Job for Double<'_> {
     /// Whether every scale is in range, or not for want of finite factors other than 0.
@@ -167,27 +172,24 @@ impl Job for Double<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> bool {
-        let Double { block: Block { source, variance, .. }, to: [to_mean, scales, biases] } = self;
-        to_mean.copy_from_slice(source.mean);
-        for (scale, variance) in scales.iter_mut().zip(variance) {
-            *scale = inverse_deviation(*variance, source.eps);
-        }
-        let mut in_range = true;
-        if let Some(weight) = source.weight {
-            for (scale, weight) in scales.iter_mut().zip(weight) {
-                let factor = *scale;
-                *scale *= weight;
-                in_range &= is_normal(*scale) | !is_factor(factor) | !is_factor(*weight);
-            }
-        }
-        match source.bias {
-            Some(bias) => biases.copy_from_slice(bias),
-            None => biases.fill(0.0),
-        }
-        for ((bias, scale), mean_low) in biases.iter_mut().zip(scales).zip(source.mean_low.unwrap_or_default()) {
-            let correction = mean_low * *scale;
+        let Double { block: Block { source, variance, .. }, to: [to_mean, to_scale, to_bias] } = self;
+        let Source { mean, mean_low, weight, bias, eps, .. } = source;
+        // Of equal lengths, so that the loop has no bounds checks.
+        let features = variance.len();
+        let (mean, mean_low) = (&mean[..features], &mean_low.unwrap_or(&ZEROS)[..features]);
+        let (weight, bias) = (&weight.unwrap_or(&ONES)[..features], &bias.unwrap_or(&ZEROS)[..features]);
+        let (to_mean, to_scale) = (&mut to_mean[..features], &mut to_scale[..features]);
+        let (to_bias, mut in_range) = (&mut to_bias[..features], true);
+        for feature in 0..features {
+            let inverse = inverse_deviation(variance[feature], eps);
+            let scale = inverse * weight[feature];
+            in_range &= is_normal(scale) | !is_factor(inverse) | !is_factor(weight[feature]);
+            let correction = mean_low[feature] * scale;
             // With an infinite scale the correction is not finite; the scale alone then determines the output.
-            *bias -= if correction.is_finite() { correction } else { 0.0 };
+            let corrects = correction.is_finite() & (mean_low[feature] != 0.0);
+            to_mean[feature] = mean[feature];
+            to_scale[feature] = scale;
+            to_bias[feature] = bias[feature] - if corrects { correction } else { 0.0 };
         }
         in_range
     }
@@ -205,9 +207,6 @@ struct Single<'a> {
     to: [&'a mut [f32]; 4],
 }
 
-/// What stands for low words and biases that are not given.
-const ZEROS: [f64; BLOCK] = [0.0; BLOCK];
-
 impl Job for Single<'_> {
     /// Whether every feature is in range.
     type Output = bool;
@@ -216,10 +215,10 @@ impl Job for Single<'_> {
     fn run<S: Simd>(self, _: S) -> bool {
         let Single { mean, mean_low, scale, bias, to: [highs, lows, scales, biases] } = self;
         let features = mean.len();
-        let (mean_low, bias) = (mean_low.unwrap_or(&ZEROS[..features]), bias.unwrap_or(&ZEROS[..features]));
         let mut in_range = true;
         // Of equal lengths, so that the loop has no bounds checks.
-        let (mean_low, scale, bias) = (&mean_low[..features], &scale[..features], &bias[..features]);
+        let (mean_low, scale) = (&mean_low.unwrap_or(&ZEROS)[..features], &scale[..features]);
+        let bias = &bias.unwrap_or(&ZEROS)[..features];
         let (highs, lows) = (&mut highs[..features], &mut lows[..features]);
         let (scales, biases) = (&mut scales[..features], &mut biases[..features]);
         for feature in 0..features {

@@ -43,7 +43,7 @@ pub enum Precision {
 /// How the features of a batch are normalised.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Normalization {
-    /// Mean, scale and bias of each feature, for computing in f64. Empty where only f32 is needed.
+    /// Mean, scale and bias of each feature, for computing in f64. Not of all features where only f32 is needed.
     pub(crate) double: Parameters<f64, 3>,
     /// High and low word of the mean, scale and bias of each feature, for computing in f32. Empty where only f64 is
     /// needed.

@@ -2,7 +2,8 @@
 
 use super::double_double::quotient;
 use super::{KernelElement, MomentSlices};
-use crate::lanes::{F64Lanes, Job, LoadStore, Simd};
+use crate::lanes::{F64Lanes, Job, LoadStore, MOST_F64_LANES, Simd};
+use crate::spec::DoubleDouble;
 use crate::spec::scalar::{VARIANCE_RANGE, variance};
 use crate::tuning::VARIANCE_BLOCK;
 
@@ -33,14 +34,26 @@ impl<T: KernelElement> Variances<'_, T> {
             for m2 in &m2s[start..end] {
                 in_range &= *m2 <= VARIANCE_RANGE;
             }
-            let full = if in_range { end - (end - start) % L::LANES } else { start };
+            if !in_range {
+                for (feature, to) in (start..end).zip(&mut to[start..end]) {
+                    *to = T::from_f64(variance(moments.feature(feature).m2, degrees_of_freedom));
+                }
+                continue;
+            }
+            let divisor = L::splat(token, degrees_of_freedom);
+            let full = end - (end - start) % L::LANES;
             for at in (start..full).step_by(L::LANES) {
-                let m2 = moments.load::<L>(token, at).m2;
-                let quotient = quotient(token, m2, L::splat(token, degrees_of_freedom));
+                let quotient = quotient(token, moments.load::<L>(token, at).m2, divisor);
                 quotient.high.add(quotient.low).store_to(&mut to[at..]);
             }
-            for (feature, to) in (full..end).zip(&mut to[full..end]) {
-                *to = T::from_f64(variance(moments.feature(feature).m2, degrees_of_freedom));
+            if full < end {
+                let zero = L::splat(token, 0.0);
+                let load = |words: &[f64]| L::load_partial(token, &words[full..end], zero);
+                let [.., high, low] = moments.0;
+                let quotient = quotient(token, DoubleDouble { high: load(high), low: load(low) }, divisor);
+                let mut last = [T::from_f64(0.0); MOST_F64_LANES];
+                quotient.high.add(quotient.low).store_to(&mut last);
+                to[full..end].copy_from_slice(&last[..end - full]);
             }
         }
     }

@@ -44,19 +44,25 @@ impl<C: Copy + Default, const P: usize> Parameters<C, P> {
 
     /// Resizes the arrays, lets `fill` set one value per feature in each, and repeats their beginnings.
     pub(crate) fn set(&mut self, features: usize, fill: impl FnOnce([&mut [C]; P])) {
+        let mut arrays = self.resized(features);
+        fill(arrays.each_mut().map(|array| &mut array[..features]));
+        for array in arrays {
+            repeat(array, features);
+        }
+    }
+
+    /// Resizes the arrays for so many features. What they hold is not yet defined.
+    pub(crate) fn resized(&mut self, features: usize) -> [&mut [C]; P] {
         self.features = features;
         let len = self.len();
         self.values.resize(P * len + Self::LINE, C::default());
         self.start = self.values.as_ptr().align_offset(CACHE_LINE).min(Self::LINE);
         let mut values = &mut self.values[self.start..];
-        let mut arrays = std::array::from_fn(|_| &mut [][..]);
-        for array in &mut arrays {
-            (*array, values) = std::mem::take(&mut values).split_at_mut(len);
-        }
-        fill(arrays.each_mut().map(|array| &mut array[..features]));
-        for array in arrays {
-            repeat(array, features);
-        }
+        std::array::from_fn(|_| {
+            let (array, others) = std::mem::take(&mut values).split_at_mut(len);
+            values = others;
+            array
+        })
     }
 
     /// Returns the arrays, with one value per feature.
@@ -101,11 +107,13 @@ impl<const P: usize> PartialEq for Parameters<f64, P> {
     }
 }
 
-/// Fills an array from `period` on by repeating its first `period` values.
+/// Fills an array from `period` on by repeating its first `period` values. (Of a layer with few features, this is a good
+/// part of a training step. Longer copies are slower: they read what several stores have just written.)
 #[inline(always)]
 fn repeat<C: Copy>(array: &mut [C], period: usize) {
-    for at in period..array.len() {
-        array[at] = array[at - period];
+    let (first, others) = array.split_at_mut(period);
+    for (to, from) in others.iter_mut().zip(first.iter().cycle()) {
+        *to = *from;
     }
 }
 

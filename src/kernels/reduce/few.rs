@@ -90,6 +90,9 @@ impl<'a, T: Element> FewValues<'a, T> {
         shift: L,
         scratch: &mut Scratch<'_>,
     ) -> [Accumulator<L>; SUMS] {
+        if !K::COMPENSATED && self.one_each() {
+            return self.accumulate_one_each::<K, L, SUMS>(ctx, shift, scratch.values);
+        }
         // Accumulators without values are 0 and change nothing in what they are added to.
         let (mut all, mut kept) = (self.accumulators, self.accumulators.min(self.count));
         while all > 1 && self.half(all) >= kept {
@@ -118,6 +121,43 @@ impl<'a, T: Element> FewValues<'a, T> {
             (all, kept) = (half, half);
         }
         load::<K, L, SUMS>(ctx, 0, scratch.sums)
+    }
+
+    /// Returns whether no accumulator has more than one value, and their halves begin at powers of two.
+    #[inline(always)]
+    fn one_each(&self) -> bool {
+        let in_halves = self.accumulators == self.inner || self.inner.is_power_of_two();
+        in_halves && self.count <= GROUP_ROWS.min(self.accumulators)
+    }
+
+    /// Performs steps 2 and 3 for [`FewValues::one_each`]. The accumulators, eight at most, stay in registers; those
+    /// without a value get a neutral one.
+    #[inline(always)]
+    fn accumulate_one_each<K: Term<1, SUMS>, L: F64Lanes, const SUMS: usize>(
+        &self,
+        ctx: LaneContext<L>,
+        shift: L,
+        values: &[f64],
+    ) -> [Accumulator<L>; SUMS] {
+        let [neutral] = K::neutral(ctx, shift);
+        let mut sums = [[Accumulator::zero(ctx); SUMS]; GROUP_ROWS];
+        for (at, sums) in sums.iter_mut().enumerate() {
+            let mut group = [neutral; GROUP_ROWS];
+            if at < self.count {
+                group[0] = L::load(ctx.token, &values[at * L::LANES..]);
+            }
+            K::add(ctx, [group], shift, 1, sums);
+        }
+        let mut half = GROUP_ROWS / 2;
+        while half > 0 {
+            let (lower, upper) = sums.split_at_mut(half);
+            for (lower, upper) in lower.iter_mut().zip(upper) {
+                join::<K, L, SUMS>(lower, upper);
+            }
+            half /= 2;
+        }
+        let [first, ..] = sums;
+        first
     }
 
     /// Returns where the upper half of `all > 1` accumulators begins: over the outer blocks of a row first, then over
