@@ -27,7 +27,8 @@ SHAPES = [
     (64, 256), (1024, 512), (65536, 128), (1_000_000, 5), (6, 5), (64, 65536),
     (8, 64, 56, 56), (8, 256, 14, 14), (8, 512, 7, 7),
 ]  # fmt: skip
-MOMENTS, INFERENCE, TRAINING = OPS = "moments", "inference", "training"
+# Fused: inference, a residual added, and a ReLU. Backward: training's gradients of inputs, weight and bias.
+MOMENTS, INFERENCE, TRAINING, FUSED, BACKWARD = OPS = "moments", "inference", "training", "fused", "backward"
 EPS, MOMENTUM = 1e-5, 0.1
 ROUND_SECONDS = 2e-3
 
@@ -42,7 +43,10 @@ class Case:
         self.axes = tuple(axis for axis in range(len(shape)) if axis != 1)
         self.count = np.prod([shape[axis] for axis in self.axes])
         # A small mean: libraries that add up in f32 come close to the answer, so that only a wrong call is far off.
-        self.x = np.random.default_rng(1).random(shape, dtype=np.float32) * 2 - np.float32(0.5)
+        random = np.random.default_rng(1)
+        self.x = random.random(shape, dtype=np.float32) * 2 - np.float32(0.5)
+        # The residual, or the gradients of outputs.
+        self.other = random.random(shape, dtype=np.float32) * 2 - np.float32(0.5)
         t = (np.arange(self.features, dtype=np.float32) % 8) / 8
         self.weight, self.bias, self.mean, self.variance = 0.5 + t, t - 0.5, 0.25 * t, 0.5 + t
 
@@ -59,7 +63,7 @@ class This:
         os.environ["RAYON_NUM_THREADS"] = str(options.threads)
         self.library = ctypes.CDLL(options.library or build())
         self.library.layer_new.restype = ctypes.c_void_p
-        for name in "layer_moments", "layer_eval", "layer_train":
+        for name in "layer_moments", "layer_eval", "layer_train", "layer_fused", "layer_backward":
             getattr(self.library, name).restype = ctypes.c_bool
         manifest = (HERE / "../../Cargo.toml").read_text()
         self.version = "batchnorm " + re.search(r'^version = "(.+)"', manifest, re.MULTILINE)[1]
@@ -71,12 +75,18 @@ class This:
         layer = ctypes.c_void_p(self.library.layer_new(features, *parameters))
         outer, inner = ctypes.c_size_t(case.shape[0]), ctypes.c_size_t(case.count // case.shape[0])
         batch = layer, pointer(case.x), outer, inner
+        mean, variance = np.empty((2, case.features), np.float32)
+        moments = functools.partial(self.library.layer_moments, *batch, pointer(mean), pointer(variance))
+        y = np.empty_like(case.x)
         if op == MOMENTS:
-            mean, variance = np.empty((2, case.features), np.float32)
-            run = functools.partial(self.library.layer_moments, *batch, pointer(mean), pointer(variance))
-            yield "this", run, functools.partial(self.accepted, [mean, variance])
+            yield "this", moments, functools.partial(self.accepted, [mean, variance])
+        elif op in (FUSED, BACKWARD):
+            # The backward pass uses the moments of the forward one.
+            moments()
+            function = self.library.layer_fused if op == FUSED else self.library.layer_backward
+            run = functools.partial(function, *batch, pointer(case.other), pointer(y))
+            yield "this", run, functools.partial(self.accepted, [y])
         else:
-            y = np.empty_like(case.x)
             function = self.library.layer_eval if op == INFERENCE else self.library.layer_train
             yield "this", functools.partial(function, *batch, pointer(y)), functools.partial(self.accepted, [y])
 
@@ -118,10 +128,17 @@ class Numpy:
 
         if op == MOMENTS:
             yield "numpy", moments, lambda _: [mean, variance]
-        elif op == INFERENCE:
+        elif op in (INFERENCE, FUSED):
             scale = weight / np.sqrt(running_var + np.float32(EPS))
-            yield "numpy", functools.partial(normalize, scale, bias - running_mean * scale), lambda _: [y]
-        else:
+            shift = bias - running_mean * scale
+
+            def fused():
+                normalize(scale, shift)
+                np.add(y, case.other, out=y)
+                np.maximum(y, 0, out=y)
+
+            yield "numpy", fused if op == FUSED else functools.partial(normalize, scale, shift), lambda _: [y]
+        elif op == TRAINING:
             yield "numpy", training, lambda _: [y]
 
 
@@ -147,6 +164,12 @@ class Torch:
         # Copies: training changes them.
         mean, variance = torch.tensor(case.mean), torch.tensor(case.variance)
         training = op == TRAINING
+        if op == FUSED:
+            yield from self.fused(case, x, (mean, variance, weight, bias))
+            return
+        if op == BACKWARD:
+            yield from self.backward(case, x, (weight, bias, mean, variance))
+            return
         run = functools.partial(
             torch.nn.functional.batch_norm, x, mean, variance, weight, bias,
             training=training, momentum=MOMENTUM, eps=EPS,
@@ -161,8 +184,38 @@ class Torch:
         yield "torch out=", run, lambda result: [result[0].numpy()]
 
 
+    def fused(self, case, x, parameters):
+        torch, residual = self.torch, self.torch.from_numpy(case.other)
+        y = torch.empty_like(x)
+        mean, variance, weight, bias = parameters
+
+        def functions():
+            return torch.nn.functional.batch_norm(x, *parameters, eps=EPS).add_(residual).relu_()
+
+        def into():
+            saved = torch.empty(0), torch.empty(0)
+            torch.native_batch_norm(x, weight, bias, mean, variance, False, MOMENTUM, EPS, out=(y, *saved))
+            return y.add_(residual).relu_()
+
+        yield "torch", functions, lambda y: [y.numpy()]
+        yield "torch out=", into, lambda y: [y.numpy()]
+
+    def backward(self, case, x, parameters):
+        """Its kernel alone, without autograd's bookkeeping."""
+        torch, dy = self.torch, self.torch.from_numpy(case.other)
+        weight, bias, mean, variance = parameters
+        _, *saved = torch.native_batch_norm(x, weight, bias, mean, variance, True, MOMENTUM, EPS)
+        arguments = dy, x, weight, mean, variance, *saved, True, EPS, [True, True, True]
+        run = functools.partial(torch.ops.aten.native_batch_norm_backward, *arguments)
+        yield "torch", run, lambda result: [result[0].numpy()]
+        out = dict(out0=torch.empty_like(x), out1=torch.empty_like(weight), out2=torch.empty_like(bias))
+        run = functools.partial(torch.ops.aten.native_batch_norm_backward.out, *arguments, **out)
+        yield "torch out=", run, lambda result: [result[0].numpy()]
+
+
 class OnnxRuntime:
-    """onnxruntime: a model of one node (of four for moments), with inputs and outputs bound beforehand."""
+    """onnxruntime: a model of one node (of four for moments, of three fused), with inputs and outputs bound beforehand.
+    No backward pass."""
 
     def __init__(self, options):
         import onnx
@@ -177,6 +230,8 @@ class OnnxRuntime:
         self.version = f"onnxruntime {onnxruntime.__version__}"
 
     def contenders(self, case, op):
+        if op == BACKWARD:
+            return
         if op == MOMENTS:
             outputs = {name: np.empty_like(case.spread(case.mean)) for name in ("mean", "variance")}
         else:
@@ -186,13 +241,17 @@ class OnnxRuntime:
         providers = ["CPUExecutionProvider"]
         session = self.ort.InferenceSession(self.model(case, op, outputs), self.options, providers=providers)
         binding = session.io_binding()
-        binding.bind_ortvalue_input("x", self.ort.OrtValue.ortvalue_from_numpy(case.x))
+        inputs = {"x": case.x} | ({"residual": case.other} if op == FUSED else {})
+        # Kept in a variable, because a binding does not keep what is bound.
+        bound_inputs = {name: self.ort.OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
+        for name, value in bound_inputs.items():
+            binding.bind_ortvalue_input(name, value)
         bound = {name: self.ort.OrtValue.ortvalue_from_numpy(array) for name, array in outputs.items()}
         for name, value in bound.items():
             binding.bind_ortvalue_output(name, value)
         run = functools.partial(session.run_with_iobinding, binding)
         results = ("mean", "variance") if op == MOMENTS else ("y",)
-        yield "onnxruntime", run, lambda _: [bound[name].numpy() for name in results]
+        yield "onnxruntime", run, lambda _, keep=bound_inputs: [bound[name].numpy() for name in results]
 
     def model(self, case, op, outputs):
         helper, kind = self.onnx.helper, self.onnx.TensorProto.FLOAT
@@ -209,11 +268,15 @@ class OnnxRuntime:
             constants = dict(weight=case.weight, bias=case.bias, mean=case.mean, variance=case.variance)
             # ONNX has momentum the other way round.
             attributes = dict(epsilon=EPS, momentum=1 - MOMENTUM, training_mode=int(op == TRAINING))
-            nodes = [helper.make_node("BatchNormalization", ["x", *constants], list(outputs), **attributes)]
+            normalized = ["normalized"] if op == FUSED else list(outputs)
+            nodes = [helper.make_node("BatchNormalization", ["x", *constants], normalized, **attributes)]
+            if op == FUSED:
+                nodes.append(helper.make_node("Add", ["normalized", "residual"], ["sum"]))
+                nodes.append(helper.make_node("Relu", ["sum"], ["y"]))
         graph = helper.make_graph(
             nodes,
             "peer",
-            [helper.make_tensor_value_info("x", kind, case.shape)],
+            [helper.make_tensor_value_info(n, kind, case.shape) for n in ["x", "residual"][: 1 + (op == FUSED)]],
             [helper.make_tensor_value_info(name, kind, array.shape) for name, array in outputs.items()],
             [self.onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
         )
@@ -235,7 +298,7 @@ class OneDal:
         self.version = f"oneDAL {importlib.metadata.version('scikit-learn-intelex')}"
 
     def contenders(self, case, op):
-        if len(case.shape) > 2 or op == INFERENCE:
+        if len(case.shape) > 2 or op not in (MOMENTS, TRAINING):
             return
         # Both take the unbiased variance.
         biased = (case.count - 1) / case.count
@@ -263,7 +326,7 @@ class ScikitLearn:
         self.version = f"scikit-learn {sklearn.__version__}"
 
     def contenders(self, case, op):
-        if len(case.shape) > 2:
+        if len(case.shape) > 2 or op in (FUSED, BACKWARD):
             return
         scaler = self.scaler()
         if op == MOMENTS:

@@ -29,10 +29,14 @@ pub enum Op {
     Inference,
     /// Normalisation by the batch's statistics, with weight and bias.
     Training,
+    /// Inference, a residual added, and a ReLU.
+    Fused,
+    /// The gradients of training with respect to inputs, weight and bias.
+    Backward,
 }
 
 impl Op {
-    pub const ALL: [Op; 3] = [Op::Moments, Op::Inference, Op::Training];
+    pub const ALL: [Op; 5] = [Op::Moments, Op::Inference, Op::Training, Op::Fused, Op::Backward];
 }
 
 impl fmt::Display for Op {
@@ -41,6 +45,8 @@ impl fmt::Display for Op {
             Op::Moments => "moments",
             Op::Inference => "inference",
             Op::Training => "training",
+            Op::Fused => "fused",
+            Op::Backward => "backward",
         })
     }
 }
@@ -49,6 +55,8 @@ impl fmt::Display for Op {
 pub struct Case {
     pub shape: &'static [usize],
     pub x: Vec<f32>,
+    /// A second batch: the residual, or the gradients with respect to outputs.
+    pub other: Vec<f32>,
     pub weight: Vec<f32>,
     pub bias: Vec<f32>,
     pub mean: Vec<f32>,
@@ -60,9 +68,11 @@ impl Case {
         let features = shape[1];
         let per_feature = |at: fn(f32) -> f32| (0..features).map(|f| at((f % 8) as f32 / 8.0)).collect();
         let mut state = 1u64;
+        let mut values = || (0..shape.iter().product()).map(|_| uniform(&mut state)).collect();
         Case {
             shape,
-            x: (0..shape.iter().product()).map(|_| uniform(&mut state)).collect(),
+            x: values(),
+            other: values(),
             weight: per_feature(|t| 0.5 + t),
             bias: per_feature(|t| t - 0.5),
             mean: per_feature(|t| 0.25 * t),
@@ -76,6 +86,10 @@ impl Case {
 
     pub fn batch(&self) -> Batch<'_, f32> {
         Batch::new(&self.x, self.layout()).expect("the data fill the shape")
+    }
+
+    pub fn other(&self) -> Batch<'_, f32> {
+        Batch::new(&self.other, self.layout()).expect("the data fill the shape")
     }
 
     pub fn features(&self) -> usize {

@@ -6,13 +6,18 @@
 
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
-use batchnorm::{Batch, BatchMut, BatchNorm, Inference, Layout, Moments, Path, Result, Workspace};
+use batchnorm::{
+    Activation, Batch, BatchMut, BatchNorm, Gradients, Inference, Layout, Moments, Path, Result, Workspace,
+};
 
 /// A layer, and the memory that its calls reuse.
 pub struct Layer {
     norm: BatchNorm,
     inference: Inference,
+    /// The same, followed by a ReLU.
+    relu: Inference,
     moments: Moments,
+    gradients: Gradients,
     workspace: Workspace,
 }
 
@@ -23,7 +28,14 @@ impl Layer {
         norm.set_bias(bias)?;
         norm.set_running_mean(mean)?;
         norm.set_running_var(variance)?;
-        Ok(Layer { inference: norm.to_inference(), norm, moments: Moments::default(), workspace: Workspace::default() })
+        Ok(Layer {
+            inference: norm.to_inference(),
+            relu: norm.to_inference().with_activation(Activation::Relu),
+            norm,
+            moments: Moments::default(),
+            gradients: Gradients::default(),
+            workspace: Workspace::default(),
+        })
     }
 
     fn layout(&self, outer: usize, inner: usize) -> Layout {
@@ -132,6 +144,60 @@ pub unsafe extern "C" fn layer_train(
         Ok((x, y)) => layer.norm.forward_train(x, y).is_ok(),
         Err(_) => false,
     }
+}
+
+/// Normalises by the running statistics, adds a residual and applies a ReLU.
+///
+/// # Safety
+/// As described in the crate's documentation; `layer` came from [`layer_new`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn layer_fused(
+    layer: *const Layer,
+    x: *const f32,
+    outer: usize,
+    inner: usize,
+    residual: *const f32,
+    y: *mut f32,
+) -> bool {
+    // SAFETY: the caller promises a live layer that nothing changes at the same time.
+    let layer = unsafe { &*layer };
+    let layout = layer.layout(outer, inner);
+    // SAFETY: the caller promises batches of this shape, of which `y` overlaps none.
+    match unsafe { (batches(layout, x, y), batch(layout, residual)) } {
+        (Ok((x, y)), Ok(residual)) => layer.relu.forward_add(x, residual, y).is_ok(),
+        _ => false,
+    }
+}
+
+/// Computes the gradients of training with respect to inputs, weight and bias, given those with respect to outputs.
+/// [`layer_moments`] must have been called with the same batch.
+///
+/// # Safety
+/// As described in the crate's documentation; `layer` came from [`layer_new`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn layer_backward(
+    layer: *mut Layer,
+    x: *const f32,
+    outer: usize,
+    inner: usize,
+    dy: *const f32,
+    dx: *mut f32,
+) -> bool {
+    // SAFETY: the caller promises a live layer that nothing else uses at the same time.
+    let Layer { norm, moments, gradients, .. } = unsafe { &mut *layer };
+    let layout = Layout::new(outer, norm.num_features(), inner);
+    // SAFETY: the caller promises batches of this shape, of which `dx` overlaps none.
+    match unsafe { (batches(layout, x, dx), batch(layout, dy)) } {
+        (Ok((x, dx)), Ok(dy)) => norm.backward_train_into(moments, x, dy, dx, gradients).is_ok(),
+        _ => false,
+    }
+}
+
+/// # Safety
+/// The pointer is valid for the layout for as long as the view is used.
+unsafe fn batch<'a>(layout: Layout, x: *const f32) -> Result<Batch<'a, f32>> {
+    // SAFETY: this function's caller guarantees it.
+    Batch::new(unsafe { from_raw_parts(x, layout.checked_len().unwrap_or(0)) }, layout)
 }
 
 /// # Safety

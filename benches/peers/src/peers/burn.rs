@@ -1,19 +1,26 @@
 //! burn on its CPU backend (flex), with the functions that its layer calls. Its operations allocate their results.
 
+use burn::tensor::activation::relu;
 use burn::tensor::module::{batch_norm, batch_norm_train};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::Run;
 use crate::case::{Case, EPS, MOMENTUM, Op};
 
-pub fn run(case: &Case, op: Op) -> Run<'_> {
-    if case.shape.len() == 2 { ranked::<2>(case, op) } else { ranked::<4>(case, op) }
+pub fn run(case: &Case, op: Op) -> Option<Run<'_>> {
+    match (op, case.shape.len()) {
+        // Its backward pass needs another backend, and takes the graph of one forward pass with it.
+        (Op::Backward, _) => None,
+        (_, 2) => Some(ranked::<2>(case, op)),
+        _ => Some(ranked::<4>(case, op)),
+    }
 }
 
 fn ranked<const D: usize>(case: &Case, op: Op) -> Run<'_> {
     let device = Device::flex();
     let per_feature = |values: &[f32]| Tensor::<1>::from_data(TensorData::from(values), &device);
     let x = Tensor::<D>::from_data(TensorData::new(case.x.clone(), case.shape.to_vec()), &device);
+    let residual = Tensor::<D>::from_data(TensorData::new(case.other.clone(), case.shape.to_vec()), &device);
     let [weight, bias] = [&case.weight, &case.bias].map(|values| per_feature(values));
     let [mut mean, mut variance] = [&case.mean, &case.variance].map(|values| per_feature(values));
     let eps = EPS.into();
@@ -29,7 +36,11 @@ fn ranked<const D: usize>(case: &Case, op: Op) -> Run<'_> {
             let y = batch_norm(x.clone(), weight.clone(), bias.clone(), mean.clone(), variance.clone(), eps);
             give(y, result);
         }
-        Op::Training => {
+        Op::Fused => {
+            let y = batch_norm(x.clone(), weight.clone(), bias.clone(), mean.clone(), variance.clone(), eps);
+            give(relu(y.add(residual.clone())), result);
+        }
+        Op::Training | Op::Backward => {
             let out = batch_norm_train(x.clone(), weight.clone(), bias.clone(), eps);
             // The layer does the same, but trains on autodiff devices only.
             mean = mean.clone().mul_scalar(1.0 - MOMENTUM).add(out.mean.mul_scalar(MOMENTUM));

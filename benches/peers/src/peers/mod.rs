@@ -9,7 +9,8 @@ mod this;
 
 use crate::case::{Case, Op};
 
-/// One call. If given a vector, it also appends its result: means, then variances; or the normalised batch.
+/// One call. If given a vector, it also appends its result: means, then variances; or the normalised batch;
+/// or the gradients with respect to inputs.
 pub type Run<'a> = Box<dyn FnMut(Option<&mut Vec<f32>>) + 'a>;
 
 pub struct Contender<'a> {
@@ -19,15 +20,13 @@ pub struct Contender<'a> {
 
 /// Returns this crate first, then the peers that support the operation.
 pub fn contenders(case: &Case, op: Op) -> Vec<Contender<'_>> {
-    let mut contenders = vec![
-        Contender { name: "this", run: this::run(case, op) },
-        Contender { name: "ndarray", run: ndarray::run(case, op) },
-        Contender { name: "candle-nn", run: candle::run(case, op) },
-    ];
+    let mut contenders = vec![Contender { name: "this", run: this::run(case, op) }];
+    contenders.extend(ndarray::run(case, op).map(|run| Contender { name: "ndarray", run }));
+    contenders.push(Contender { name: "candle-nn", run: candle::run(case, op) });
     contenders.extend(ndarray::preallocated(case, op).map(|run| Contender { name: "ndarray Zip", run }));
     contenders.extend(faer::run(case, op).map(|run| Contender { name: "faer", run }));
     #[cfg(feature = "burn")]
-    contenders.push(Contender { name: "burn (flex)", run: burn::run(case, op) });
+    contenders.extend(burn::run(case, op).map(|run| Contender { name: "burn (flex)", run }));
     contenders
 }
 

@@ -7,13 +7,17 @@ use ndarray::{Array, Array1, ArrayView, Axis, Dimension, Ix2, Ix3, Zip, aview1};
 use super::Run;
 use crate::case::{Case, EPS, MOMENTUM, Op};
 
-pub fn run(case: &Case, op: Op) -> Run<'_> {
-    if case.shape.len() == 2 { expression(case, columns(case), op) } else { expression(case, planes(case), op) }
+pub fn run(case: &Case, op: Op) -> Option<Run<'_>> {
+    match (op, case.shape.len()) {
+        (Op::Fused | Op::Backward, _) => None,
+        (_, 2) => Some(expression(case, columns(case), op)),
+        _ => Some(expression(case, planes(case), op)),
+    }
 }
 
 pub fn preallocated(case: &Case, op: Op) -> Option<Run<'_>> {
     match (op, case.shape.len()) {
-        (Op::Moments, _) => None,
+        (Op::Moments | Op::Fused | Op::Backward, _) => None,
         (_, 2) => Some(zip(case, columns(case), op)),
         _ => Some(zip(case, planes(case), op)),
     }

@@ -1,6 +1,6 @@
 //! This crate, reusing its memory.
 
-use batchnorm::{BatchMut, BatchNorm, Moments, Path, Workspace};
+use batchnorm::{Activation, BatchMut, BatchNorm, Gradients, Moments, Path, Workspace};
 
 use super::Run;
 use crate::case::{Case, Op};
@@ -37,6 +37,22 @@ pub fn run(case: &Case, op: Op) -> Run<'_> {
             norm.forward_train(x, out).expect("same layout");
             result.into_iter().for_each(|result| result.extend(&y));
         }),
+        Op::Fused => {
+            let inference = norm.to_inference().with_activation(Activation::Relu);
+            Box::new(move |result| {
+                let out = BatchMut::new(&mut y, layout).expect("as long as the input");
+                inference.forward_add(x, case.other(), out).expect("same layout");
+                result.into_iter().for_each(|result| result.extend(&y));
+            })
+        }
+        Op::Backward => {
+            let (moments, mut gradients) = (norm.measure(x).expect("same features"), Gradients::default());
+            Box::new(move |result| {
+                let out = BatchMut::new(&mut y, layout).expect("as long as the input");
+                norm.backward_train_into(&moments, x, case.other(), out, &mut gradients).expect("same layout");
+                result.into_iter().for_each(|result| result.extend(&y));
+            })
+        }
     }
 }
 
