@@ -132,8 +132,8 @@ impl Path {
         }
     }
 
-    /// Returns the path of both halves of a training step. Threads that are awake from the first half pay off sooner in
-    /// the second.
+    /// Returns the path of both halves of a training step, or of its backward pass. Threads that are awake from the first
+    /// half pay off sooner in the second.
     #[cfg_attr(not(feature = "rayon"), expect(unused_variables, reason = "one thread, whatever the size"))]
     pub(crate) fn of_training<T>(self, x: &[T]) -> Path {
         match self {

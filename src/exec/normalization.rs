@@ -232,7 +232,8 @@ where
     for<'a> Map<'a, F, C, T, P, I>: Job<Output = ()>,
 {
     #[cfg(feature = "rayon")]
-    if path.forks(size_of_val(map.y), PARALLEL_NORMALIZE) {
+    // The constant is for one input.
+    if path.forks(size_of_val(map.y) * (I + 1) / 2, PARALLEL_NORMALIZE) {
         return super::parallel::map(path.isa(), map);
     }
     path.isa().run(map);

@@ -49,7 +49,7 @@ impl BatchNorm {
         workspace: &mut Workspace,
     ) {
         let out = sums.resize(self.num_features(), count_of(x));
-        self.path.gradient_sums(x.layout(), inputs, means, out, workspace);
+        self.path.of_training(x.data()).gradient_sums(x.layout(), inputs, means, out, workspace);
     }
 
     /// Returns the parameters of `dx`.

@@ -129,7 +129,8 @@ impl BatchNorm {
         let (dy, y) = dy.slices();
         self.sum_and_fill(moments, x, Inputs { dy, x: x.data(), y }, gradients);
         let of_outputs = OfOutputs { dy: Some(dy), y };
-        self.path.input_gradient(&gradients.scratch.of_inputs, x.layout(), of_outputs, x.data(), dx.data_mut());
+        let path = self.path.of_training(x.data());
+        path.input_gradient(&gradients.scratch.of_inputs, x.layout(), of_outputs, x.data(), dx.data_mut());
         Ok(())
     }
 
@@ -160,7 +161,8 @@ impl BatchNorm {
         let (dy, y) = dy.slices();
         self.sum_and_fill(moments, x, Inputs { dy, x: x.data(), y }, gradients);
         let of_outputs = OfOutputs { dy: None, y };
-        self.path.input_gradient(&gradients.scratch.of_inputs, x.layout(), of_outputs, x.data(), dy);
+        let path = self.path.of_training(x.data());
+        path.input_gradient(&gradients.scratch.of_inputs, x.layout(), of_outputs, x.data(), dy);
         Ok(())
     }
 }

@@ -33,9 +33,10 @@ where
     /// Values per step.
     const STEP: usize = W::VECTORS * L::LANES;
 
-    /// Whether wide rows are mapped in tiles, whose parameters stay in the first level of the cache. Not with a second
-    /// input: memory bounds these maps sooner, and each traversal is compiled for each formula and instruction set.
-    const TILES: bool = I == 1;
+    /// Whether wide rows of small planes are mapped in tiles, whose parameters stay in the first level of the cache. Not
+    /// with a second input: memory bounds these maps sooner, and each traversal is compiled for each formula and
+    /// instruction set.
+    const EXPANDED_TILES: bool = I == 1;
 
     #[inline(always)]
     pub(super) fn new(token: L::Token, formula: F, store: W) -> Self {
@@ -54,13 +55,16 @@ where
         let (inner, width) = (layout.inner(), layout.features() * layout.inner());
         if inner >= SPLAT_INNER.max(Self::STEP) {
             self.planes(parameters, layout, start, run);
-        } else if Self::TILES && inner == 1 && width > MAP_TILE_COLUMNS && run.len() > width {
+        } else if inner == 1 && width > MAP_TILE_COLUMNS && run.len() > width {
             self.tiles(parameters, width, start, run);
         } else if inner == 1 && (width >= EXPANDED_COLUMNS || run.len() <= FEW_VALUES) {
             self.rows(parameters, width, start % width, run);
         } else if width <= EXPANDED_COLUMNS {
             self.side_by_side(parameters, layout, start, run);
-        } else if Self::TILES && run.len() >= FEW_ROWS * width && (width <= MAP_TILE_COLUMNS || W::VECTORS == 1) {
+        } else if Self::EXPANDED_TILES
+            && run.len() >= FEW_ROWS * width
+            && (width <= MAP_TILE_COLUMNS || W::VECTORS == 1)
+        {
             self.expanded_tiles(parameters, layout, start, run);
         } else {
             self.expanded_in_order(parameters, layout, start, run);
