@@ -231,8 +231,8 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
 /// f64 values in a cache line.
 const LINE: usize = CACHE_LINE / size_of::<f64>();
 
-/// Places the accumulators of some features, one vector for each, in a workspace of [`PlaneSums::workspace`] values per feature, whose
-/// contents do not matter. (It has room for twice as many, so they can start at a cache line.)
+/// Places the accumulators of some features, one vector for each sum, in a workspace of [`PlaneSums::workspace`] values
+/// per feature, whose contents do not matter. (It has room for twice as many, so they can start at a cache line.)
 #[inline(always)]
 pub(super) fn columns<L: F64Lanes, const SUMS: usize>(
     workspace: &mut [f64],
