@@ -184,3 +184,20 @@ fn powers_of_two_scale_results_exactly() {
         }
     }
 }
+
+/// Deviations whose squares are nearly subnormal are left to the fallback. The mean lies a third of a unit in the last
+/// place above the nearest f64, so m2 depends on what the shift leaves over.
+#[test]
+fn tiny_deviations_of_one_unit_in_the_last_place() {
+    let (a, unit) = (2f64.powi(-432), 2f64.powi(-484));
+    let m2 = rational(unit) * rational(unit) * ratio(2, 3);
+    let expected = 2.0 * unit * unit / 3.0;
+    assert_eq!(exact([a, a, a + unit].into_iter()).m2, m2);
+    let data = [a, a, a + unit];
+    let x = Batch::new(&data, Layout::nc(3, 1)).expect("three values");
+    let mut results = by_every_path(|path| path.moments(x));
+    results.push(("scalar".into(), Path::Scalar.moments(x)));
+    for (path, m) in results {
+        assert_eq!((m.mean(0), m.m2(0)), (a, expected), "{path}");
+    }
+}
