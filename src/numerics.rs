@@ -72,12 +72,13 @@
 //!   that is not 0 and lies outside of 2^-125 to 2^125, and a mean that f32's smallest numbers do not hold well enough
 //!   for its scale.
 //!
-//! *Gradients* have their bounds beside [`BatchNorm::backward_train`]. Unlike those above, they are not proven by Gappa:
-//! `tests/backward_accuracy.rs` checks them against exact arithmetic. The sums of `dy` and of `dy * (x - mean)` run in
+//! *Gradients* have their bounds beside [`BatchNorm::backward_train`]. Those of `dx` in f32 are proven by Gappa, the others
+//! are not: `tests/backward_accuracy.rs` checks them against exact arithmetic. The sums of `dy` and of `dy * (x - mean)` run in
 //! the canonical order, about the batch's own mean, which is known by then. So they need neither a shift nor a
 //! condition, and are relative to the sums of absolute values: nothing helps where the gradients themselves cancel. What
 //! the low word of the mean adds to the second sum, `mean_low * sum(dy)`, is subtracted at the end of each chunk. So the
-//! gradient of the weight does not lose digits at a large mean.
+//! gradient of the weight does not lose digits at a large mean. In f32, `dx` has the means of `x` and of `dy` as pairs,
+//! both subtracted first: what `dy` has in common with its mean costs no digits either.
 //!
 //! *Residuals and activations* have the bits of the separate steps. A residual adds one rounding, that of the sum, to
 //! the bounds of a normalised value; a ReLU adds none, and never increases an error.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use batchnorm::{Batch, BatchMut, BatchNorm, Layout, moments};
+use batchnorm::{Batch, BatchMut, BatchNorm, Layout, Precision, moments};
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{Signed, Zero};
@@ -25,9 +25,20 @@ struct Bounds {
     mean_sd: f64,
     /// Of `1 / sqrt(variance + eps)`, relative.
     inverse: f64,
-    /// Of `dx`: a factor of its three terms.
+    /// Of `dx` in f64: a factor of its three terms.
     inputs: f64,
 }
+
+/// The errors allowed for `dx` in f32: factors of `|dy - sum(dy) / n|` and `|(x - mean) * slope|`, both times the scale,
+/// and of `|dx|`.
+const SINGLE_BOUNDS: [f64; 3] = [
+    2.001 * U32, // GRADIENT_SINGLE_DY
+    4.001 * U32, // GRADIENT_SINGLE_X
+    3.001 * U32, // GRADIENT_SINGLE_DX
+];
+
+/// The unit roundoff of f32.
+const U32: f64 = 1.0 / (1u64 << 24) as f64;
 
 const F32_BOUNDS: Bounds = Bounds {
     sum: 128.0 * U,      // GRADIENT_SUM_F32
@@ -108,8 +119,13 @@ pub fn check<T: FromBits>(
     let [x, dy_batch] = [data, dy].map(|data| Batch::new(data, layout).expect("a batch"));
     let (m, mut dx) = (moments(x), dy.to_vec());
     let sums = bn.backward_sums(&m, x, dy_batch).expect("sums");
-    let dx_batch = BatchMut::new(&mut dx, layout).expect("dx");
-    let gradients = bn.backward_train(&m, x, dy_batch, dx_batch).expect("gradients");
+    let mut run = |precision| {
+        let bn = bn.clone().with_precision(precision);
+        let dx_batch = BatchMut::new(&mut dx, layout).expect("dx");
+        let gradients = bn.backward_train(&m, x, dy_batch, dx_batch).expect("gradients");
+        (gradients, dx.clone())
+    };
+    let [(gradients, dx), (_, single)] = [Precision::Double, Precision::Single].map(&mut run);
 
     let expected = Sums::of(pairs, &exact.mean);
     let variance = exact.variance() + rational(eps);
@@ -125,7 +141,9 @@ pub fn check<T: FromBits>(
         let planes = values.chunks_exact(layout.inner()).skip(features - 1).step_by(features);
         planes.flatten().map(|value| value.to_f64()).collect::<Vec<f64>>()
     };
-    column.check_inputs::<T>(&expected, layout.count(), [&last(data), &last(dy), &last(&dx)]);
+    for (dx, precision) in [(dx, Precision::Double), (single, Precision::Single)] {
+        column.check_inputs::<T>(&expected, layout.count(), [&last(data), &last(dy), &last(&dx)], precision);
+    }
 }
 
 /// A column and how its layer scales it.
@@ -165,7 +183,7 @@ impl Checked<'_> {
     }
 
     /// Checks the gradients of a feature's first values that differ.
-    fn check_inputs<T: FromBits>(&self, sums: &Sums, count: usize, [x, dy, dx]: [&[f64]; 3]) {
+    fn check_inputs<T: FromBits>(&self, sums: &Sums, count: usize, [x, dy, dx]: [&[f64]; 3], precision: Precision) {
         let (n, [allowed_sum, allowed_products]) = (count as f64, self.allowed(sums));
         let mean_dy = &sums.dy / rational(n);
         let slope = &sums.products / (rational(n) * &self.variance);
@@ -186,8 +204,19 @@ impl Checked<'_> {
             }
             let of_sums = allowed_sum / n + nearest(&d.abs()) * allowed_products / (n * nearest(&self.variance));
             let of_mean = self.bounds.mean_sd * self.exact.sd() * nearest(&slope.abs());
-            let rounding = if T::SIZE == 4 { 0.5 * ulp_f32(near) } else { 0.0 };
-            let allowed = rounding + (self.bounds.inputs * parts + of_sums + of_mean) * scale_near;
+            let in_double =
+                if T::SIZE == 4 { 0.5 * ulp_f32(near) } else { 0.0 } + self.bounds.inputs * parts * scale_near;
+            let allowed = if T::SIZE == 4 && precision == Precision::Single {
+                let [of_dy, of_x, of_dx] = SINGLE_BOUNDS;
+                let least = 2f64.powi(-38) * (nearest(&mean_dy).abs() + nearest(&(&slope / &self.inverse)).abs());
+                let terms =
+                    of_dy * nearest(&(rational(dy[at]) - &mean_dy)).abs() + of_x * nearest(&through_variance).abs();
+                // A feature that f32 does not hold is computed in f64.
+                ((terms + least) * scale_near + of_dx * near.abs() + 2f64.powi(-149)).max(in_double)
+            } else {
+                in_double
+            };
+            let allowed = allowed + (of_sums + of_mean) * scale_near;
             let error = error_in(dx[at], &expected, allowed);
             let (name, x, dy, dx) = (self.name, x[at], dy[at], dx[at]);
             assert!(error <= 1.0, "{name}: dx of {x:e}, {dy:e} is {dx:e}, {error} of what is allowed off {near:e}");

@@ -131,7 +131,7 @@ impl Block<'_> {
         self,
         [mean, scale, double_bias]: [&[f64]; 3],
         [high, low, to_scale, to_bias]: [&mut [f32]; 4],
-        only_double: &mut Vec<OnlyDouble>,
+        only_double: &mut Vec<OnlyDouble<3>>,
         factored: &[FactoredScale],
     ) {
         let Block { start, source: Source { path, mean_low, bias, .. }, .. } = self;
@@ -231,11 +231,13 @@ impl Job for Single<'_> {
 }
 
 /// The parameters of a feature, rounded to f32.
-struct InSingle {
+pub(super) struct InSingle {
     /// High and low word of the mean, scale and bias.
-    words: [f32; 4],
+    pub(super) words: [f32; 4],
+    /// The bias before it was rounded.
+    pub(super) bias: f64,
     /// Whether the bounds that [`numerics`](crate::numerics) states for f32 hold with these parameters.
-    in_range: bool,
+    pub(super) in_range: bool,
 }
 
 /// Largest mean for f32. The largest f32, `2^128 - 2^104`, is rounded down where it is less than 2^103 too large, so
@@ -267,7 +269,7 @@ impl InSingle {
     /// negligible.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is what this does")]
-    fn new(mean: f64, mean_low: f64, scale: f64, bias: f64) -> Self {
+    pub(super) fn new(mean: f64, mean_low: f64, scale: f64, bias: f64) -> Self {
         let high = mean as f32;
         // An infinite mean leaves nothing over (infinity - infinity would be NaN).
         let rest = if mean.is_finite() { mean - f64::from(high) + mean_low } else { 0.0 };
@@ -279,13 +281,17 @@ impl InSingle {
         // Parameters that are not finite give the same outputs in f32 as in f64, except for an infinite bias: the
         // product before it may overflow.
         let mean_fits = !mean.is_finite() | (mean.abs() <= LARGEST_MEAN);
-        let scale_fits =
-            (scale == 0.0) | !scale.is_finite() | (scale.abs() >= SMALLEST_SCALE) & (scale.abs() <= LARGEST_SCALE);
         let bias_fits = bias.is_nan() | (bias.abs() <= LARGEST_BIAS);
         let low_fits = (left.abs() <= power_of_two(-24) * f64::from(low).abs()) | (correction.abs() <= NEGLIGIBLE);
-        let in_range = mean_fits & scale_fits & bias_fits & low_fits;
-        InSingle { words: [high, low, scale as f32, bias as f32], in_range }
+        let in_range = mean_fits & scale_fits(scale) & bias_fits & low_fits;
+        InSingle { words: [high, low, scale as f32, bias as f32], bias, in_range }
     }
+}
+
+/// Whether a factor is 0 or a normal f32, also after rounding, or not finite.
+#[inline(always)]
+pub(super) fn scale_fits(scale: f64) -> bool {
+    (scale == 0.0) | !scale.is_finite() | (scale.abs() >= SMALLEST_SCALE) & (scale.abs() <= LARGEST_SCALE)
 }
 
 #[inline(always)]
@@ -302,6 +308,6 @@ pub(super) fn is_factor(x: f64) -> bool {
 
 /// [`f64::is_normal`], in comparisons that vectorise.
 #[inline(always)]
-fn is_normal(x: f64) -> bool {
+pub(super) fn is_normal(x: f64) -> bool {
     (x.abs() >= f64::MIN_POSITIVE) & x.is_finite()
 }

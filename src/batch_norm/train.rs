@@ -115,7 +115,7 @@ impl BatchNorm {
         Moved { share, mean: std::mem::take(mean), var: std::mem::take(var) }
     }
 
-    fn needed<T: Element>(&self) -> Needed {
+    pub(super) fn needed<T: Element>(&self) -> Needed {
         match self.precision {
             Precision::Single if size_of::<T>() == size_of::<f32>() => Needed::Single,
             _ => Needed::Double,

@@ -2,24 +2,32 @@
 
 use super::reduce;
 use crate::element::{ByElement, INTERNAL};
-use crate::exec::Normalization;
-use crate::kernels::map::{Formula, InputGradient, Map, Parameters, ScaledGradient, StorePolicy, ThroughRelu};
+use crate::exec::{Normalization, OnlyDouble, Precision};
+use crate::kernels::map::{
+    Formula, InputGradient, InputGradientSingle, Map, Parameters, ScaledGradient, StorePolicy, ThroughRelu,
+};
 use crate::kernels::reduce::{BatchGradients, SUM_WORDS};
 use crate::kernels::{Arrays, KernelElement};
 use crate::lanes::Job;
 use crate::layout::Layout;
 use crate::moments::Workspace;
 use crate::spec::backward::{self, Inputs};
-use crate::spec::fallback::FactoredGradient;
+use crate::spec::fallback::{self, FactoredGradient};
 use crate::spec::{DoubleDouble, Order};
 use crate::{Element, Path};
 
 /// How the gradients of a batch's values follow from those of its outputs, where mean and variance are the batch's own.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InputGradients {
-    /// Mean, slope, offset and scale of each feature: `dx = ((dy - offset) - (x - mean) * slope) * scale`.
-    pub(crate) parameters: Parameters<f64, 4>,
-    /// The features whose slope or scale is out of f64's range. The kernels leave their `dy` as they are.
+    /// Mean, slope, offset and scale of each feature, for computing in f64: `dx = ((dy - offset) - (x - mean) * slope) *
+    /// scale`. Empty where only f32 is needed.
+    pub(crate) double: Parameters<f64, 4>,
+    /// High and low word of the mean, slope, high and low word of the offset, and scale of each feature, for computing in
+    /// f32. Empty where only f64 is needed.
+    pub(crate) single: Parameters<f32, 6>,
+    /// The features whose parameters are out of f32's range. The parameters for f32 leave their `dy` as they are.
+    pub(crate) only_double: Vec<OnlyDouble<4>>,
+    /// The features whose slope or scale is out of f64's range, too. All parameters leave their `dy` as they are.
     pub(crate) factored: Vec<FactoredGradient>,
 }
 
@@ -68,6 +76,7 @@ impl Path {
     pub(crate) fn input_gradient<T: Element>(
         self,
         gradients: &InputGradients,
+        precision: Precision,
         layout: Layout,
         OfOutputs { dy, y }: OfOutputs<'_, T>,
         x: &[T],
@@ -77,9 +86,10 @@ impl Path {
             return;
         }
         match T::in_out([dy, Some(x), y], dx, INTERNAL) {
-            ByElement::F32(([dy, Some(x), y], dx)) => {
-                gradient_f32(self, gradients, layout, OfOutputs { dy, y }, x, dx);
-            }
+            ByElement::F32(([dy, Some(x), y], dx)) => match precision {
+                Precision::Single => gradient_single(self, gradients, layout, OfOutputs { dy, y }, x, dx),
+                Precision::Double => gradient_f32(self, gradients, layout, OfOutputs { dy, y }, x, dx),
+            },
             ByElement::F64(([dy, Some(x), y], dx)) => {
                 gradient_f64(self, gradients, layout, OfOutputs { dy, y }, x, dx);
             }
@@ -181,13 +191,39 @@ fn input_gradient<T: KernelElement>(
     x: &[T],
     dx: &mut [T],
 ) {
-    let InputGradients { parameters, factored } = gradients;
+    let InputGradients { double: parameters, factored, .. } = gradients;
     if path == Path::Scalar {
         backward::input_gradient(layout, |feature| parameters.feature(feature), dy, x, y, dx);
     } else if y.is_some() {
         map(path, ThroughRelu(InputGradient), parameters, layout, [dy, Some(x), y], dx);
     } else {
         map(path, InputGradient, parameters, layout, [dy, Some(x)], dx);
+    }
+    for feature in factored {
+        feature.apply(layout, x, dx);
+    }
+}
+
+/// Computes the gradients of f32 values in f32, and in f64 those of the features that f32 cannot hold.
+#[inline(never)]
+fn gradient_single(
+    path: Path,
+    gradients: &InputGradients,
+    layout: Layout,
+    OfOutputs { dy, y }: OfOutputs<'_, f32>,
+    x: &[f32],
+    dx: &mut [f32],
+) {
+    let InputGradients { single: parameters, only_double, factored, .. } = gradients;
+    if path == Path::Scalar {
+        backward::input_gradient_single(layout, |feature| parameters.feature(feature), dy, x, y, dx);
+    } else if y.is_some() {
+        map(path, ThroughRelu(InputGradientSingle), parameters, layout, [dy, Some(x), y], dx);
+    } else {
+        map(path, InputGradientSingle, parameters, layout, [dy, Some(x)], dx);
+    }
+    for of in only_double {
+        fallback::input_gradient(layout, of.feature, of.parameters, x, dx);
     }
     for feature in factored {
         feature.apply(layout, x, dx);
@@ -219,17 +255,18 @@ fn scaled_gradient<T: KernelElement>(
 }
 
 /// Maps a whole batch by one formula.
-fn map<F, T, const P: usize, const I: usize>(
+fn map<F, C, T, const P: usize, const I: usize>(
     path: Path,
     formula: F,
-    parameters: &Parameters<f64, P>,
+    parameters: &Parameters<C, P>,
     layout: Layout,
     inputs: [Option<&[T]>; I],
     y: &mut [T],
 ) where
     F: Formula<P, I> + Sync,
+    C: Sync,
     T: KernelElement,
-    for<'a> Map<'a, F, f64, T, P, I>: Job<Output = ()>,
+    for<'a> Map<'a, F, C, T, P, I>: Job<Output = ()>,
 {
     let store = StorePolicy::choose(inputs[0].is_none(), y);
     super::normalization::on_threads(path, Map { formula, parameters, layout, start: 0, inputs, y, store });

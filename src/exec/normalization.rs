@@ -10,8 +10,8 @@ use crate::spec::{Epilogue, fallback, scalar};
 use crate::tuning::PARALLEL_NORMALIZE;
 use crate::{Activation, Element, Path};
 
-/// The arithmetic in which f32 batches are normalised. f64 batches are always normalised in f64, and mean and variance
-/// are always computed in f64.
+/// The arithmetic in which f32 batches are normalised, and in which the gradients of a training step with respect to
+/// them are computed. For f64 batches this is always f64, and so it is for mean, variance and the other sums.
 ///
 /// Both precisions subtract the mean first, so neither loses digits at a large mean, and both give bit-identical
 /// results on all paths. [`numerics`](crate::numerics) has their error bounds.
@@ -49,7 +49,7 @@ pub(crate) struct Normalization {
     /// needed.
     pub(crate) single: Parameters<f32, 4>,
     /// The features whose parameters are out of f32's range. The parameters for f32 leave their values as they are.
-    pub(crate) only_double: Vec<OnlyDouble>,
+    pub(crate) only_double: Vec<OnlyDouble<3>>,
     /// The features whose scale is out of f64's range, too. All parameters leave their values as they are.
     pub(crate) factored: Vec<fallback::FactoredScale>,
     /// The last step of each value.
@@ -58,10 +58,9 @@ pub(crate) struct Normalization {
 
 /// A feature that is computed in f64 among others in f32.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct OnlyDouble {
+pub(crate) struct OnlyDouble<const P: usize> {
     pub(crate) feature: usize,
-    /// Mean, scale and bias.
-    pub(crate) parameters: [f64; 3],
+    pub(crate) parameters: [f64; P],
 }
 
 /// Compares the parameters for f64, from which the others are made, and the activation.
@@ -78,7 +77,12 @@ impl Normalization {
     /// In place, they are normalised before: the kernel then adds the residual and applies the activation. Out of place,
     /// where it reads `x`, they are written once more after it.
     #[inline(always)]
-    fn run<T: Element>(&self, only_double: &[OnlyDouble], slices: Slices<'_, T>, kernel: impl FnOnce(Slices<'_, T>)) {
+    fn run<T: Element>(
+        &self,
+        only_double: &[OnlyDouble<3>],
+        slices: Slices<'_, T>,
+        kernel: impl FnOnce(Slices<'_, T>),
+    ) {
         if only_double.is_empty() && self.factored.is_empty() {
             return kernel(slices);
         }
@@ -100,7 +104,7 @@ impl Normalization {
 
     /// Normalises in place, in plain code, the values of the features that the kernels leave as they are: those of
     /// `only_double` and `factored`.
-    fn fall_back<T: Element>(&self, only_double: &[OnlyDouble], layout: Layout, y: &mut [T]) {
+    fn fall_back<T: Element>(&self, only_double: &[OnlyDouble<3>], layout: Layout, y: &mut [T]) {
         for of in only_double {
             fallback::normalize(layout, of.feature, of.parameters, y);
         }

@@ -152,6 +152,25 @@ pub(crate) fn input_gradient<T: Element>(
     }
 }
 
+/// Does the same in f32, with mean and offset as pairs. `parameters` returns high and low word of the mean, the slope,
+/// high and low word of the offset, and the scale.
+pub(crate) fn input_gradient_single(
+    layout: Layout,
+    parameters: impl Fn(usize) -> [f32; 6],
+    dy: Option<&[f32]>,
+    x: &[f32],
+    y: Option<&[f32]>,
+    dx: &mut [f32],
+) {
+    for at in 0..dx.len() {
+        let [mean_high, mean_low, slope, offset_high, offset_low, scale] =
+            parameters(at / layout.inner() % layout.features());
+        let dy = dy.map_or(dx[at], |dy| dy[at]);
+        let dy = if y.is_some_and(|y| y[at] <= 0.0) { 0.0 } else { dy };
+        dx[at] = (((dy - offset_high) - offset_low) - ((x[at] - mean_high) - mean_low) * slope) * scale;
+    }
+}
+
 /// Computes `dx = dy * scale` for every value: the gradient where mean and variance are constants.
 pub(crate) fn scaled_gradient<T: Element>(
     layout: Layout,

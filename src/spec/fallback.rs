@@ -192,6 +192,18 @@ pub(crate) fn normalize<T: Element>(layout: Layout, feature: usize, [mean, scale
     map_feature(layout, feature, y, |x| (x - mean) * scale + bias);
 }
 
+/// Replaces each `dy` of a feature by the gradient with respect to its `x`, in f64, because its parameters are out of
+/// f32's range.
+pub(crate) fn input_gradient<T: Element>(
+    layout: Layout,
+    feature: usize,
+    [mean, slope, offset, scale]: [f64; 4],
+    x: &[T],
+    dy: &mut [T],
+) {
+    map_feature_with(layout, feature, x, dy, |x, dy| ((dy - offset) - (x - mean) * slope) * scale);
+}
+
 /// Copies the values of one feature of a batch that has values.
 pub(crate) fn copy_feature<T: Element>(layout: Layout, feature: usize, x: &[T], y: &mut [T]) {
     for range in ranges(layout, feature, y.len()) {

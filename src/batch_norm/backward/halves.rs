@@ -116,10 +116,10 @@ impl BatchNorm {
         dy.check(self.activation())?;
         self.check_backward(x, dy.layout())?;
         check_same(x.layout(), dx.layout())?;
-        let of_inputs = self.input_gradients(moments, sums)?;
+        let of_inputs = self.input_gradients::<T>(moments, sums)?;
         let (dy, y) = dy.slices();
         let of_outputs = OfOutputs { dy: Some(dy), y };
-        self.path.input_gradient(&of_inputs, x.layout(), of_outputs, x.data(), dx.data_mut());
+        self.path.input_gradient(&of_inputs, self.precision, x.layout(), of_outputs, x.data(), dx.data_mut());
         Ok(())
     }
 
@@ -148,9 +148,9 @@ impl BatchNorm {
         let mut dy = dy.into();
         dy.check(self.activation())?;
         self.check_backward(x, dy.layout())?;
-        let of_inputs = self.input_gradients(moments, sums)?;
+        let of_inputs = self.input_gradients::<T>(moments, sums)?;
         let (dy, y) = dy.slices();
-        self.path.input_gradient(&of_inputs, x.layout(), OfOutputs { dy: None, y }, x.data(), dy);
+        self.path.input_gradient(&of_inputs, self.precision, x.layout(), OfOutputs { dy: None, y }, x.data(), dy);
         Ok(())
     }
 

@@ -3,17 +3,18 @@
 
 mod eval;
 mod halves;
+mod parameters;
 mod train;
 
 use super::BatchNorm;
 use super::checks::{check_features, check_same};
-use super::parameters::{inverse_deviation, is_factor};
+use super::parameters::{Needed, inverse_deviation};
 use crate::exec::{InputGradients, Means};
 use crate::gradients::{GradientSums, Gradients, Scratch};
 use crate::moments::Workspace;
 use crate::spec::backward::Inputs;
-use crate::spec::fallback::FactoredGradient;
 use crate::{Batch, Element, Error, Layout, Moments, Result};
+use parameters::Source;
 
 impl BatchNorm {
     /// Adds up a batch and computes everything but `dx` from the sums.
@@ -27,7 +28,7 @@ impl BatchNorm {
         let Scratch { sums, workspace, inverse_deviation, of_inputs } = &mut gradients.scratch;
         self.sum(means_of(moments), x, inputs, sums, workspace);
         self.set_inverse_deviations(moments, inverse_deviation);
-        self.fill(of_inputs, moments, sums, inverse_deviation);
+        self.fill(of_inputs, self.needed::<T>(), moments, sums, inverse_deviation);
         gradients.set_from_scratch();
     }
 
@@ -53,13 +54,13 @@ impl BatchNorm {
     }
 
     /// Returns the parameters of `dx`.
-    pub(super) fn input_gradients(&self, moments: &Moments, sums: &GradientSums) -> Result<InputGradients> {
+    pub(super) fn input_gradients<T: Element>(&self, moments: &Moments, sums: &GradientSums) -> Result<InputGradients> {
         self.check_moments(moments)?;
         self.check_sums(sums)?;
         check_counts(moments, sums.counts().iter().copied())?;
         let (mut of_inputs, mut inverse_deviation) = (InputGradients::default(), Vec::new());
         self.set_inverse_deviations(moments, &mut inverse_deviation);
-        self.fill(&mut of_inputs, moments, sums, &inverse_deviation);
+        self.fill(&mut of_inputs, self.needed::<T>(), moments, sums, &inverse_deviation);
         Ok(of_inputs)
     }
 
@@ -75,38 +76,27 @@ impl BatchNorm {
         }
     }
 
-    /// Sets the parameters of `dx`. What is left of the mean after rounding it to f64, times the slope, goes into the
-    /// offset: it is at most as large as any deviation from the mean.
-    pub(super) fn fill(
+    /// Sets the parameters of `dx`.
+    fn fill(
         &self,
         to: &mut InputGradients,
+        needed: Needed,
         moments: &Moments,
         sums: &GradientSums,
         inverse_deviation: &[f64],
     ) {
-        let InputGradients { parameters, factored } = to;
         let (means, sums) = (moments.parts(), sums.parts());
-        factored.clear();
-        parameters.set(inverse_deviation.len(), |[mean, slope, offset, scale]| {
-            for feature in 0..mean.len() {
-                let count = means.counts[feature] as f64;
-                let factors = FactoredGradient {
-                    feature,
-                    mean: means.means[feature],
-                    mean_low: means.means_middle[feature],
-                    mean_dy: sums.sum_dy[feature] / count,
-                    projection: sums.sum_dy_xmu[feature] * inverse_deviation[feature] / count,
-                    inverse_deviation: inverse_deviation[feature],
-                    weight: self.weight.as_ref().map_or(1.0, |weight| weight[feature]),
-                };
-                let of_this = parameters_of(&factors);
-                let [a, b, c, d] = of_this.unwrap_or(IDENTITY);
-                (mean[feature], slope[feature], offset[feature], scale[feature]) = (a, b, c, d);
-                if of_this.is_none() {
-                    factored.push(factors);
-                }
-            }
-        });
+        let source = Source {
+            path: self.path,
+            counts: means.counts,
+            mean: means.means,
+            mean_low: means.means_middle,
+            sum_dy: sums.sum_dy,
+            products: sums.sum_dy_xmu,
+            inverse_deviation,
+            weight: self.weight.as_deref(),
+        };
+        source.fill(to, needed);
     }
 
     pub(super) fn check_train_backward<T: Element>(
@@ -154,21 +144,6 @@ impl Gradients {
             |((count, product), inverse_deviation)| if *count == 0 { 0.0 } else { product * inverse_deviation },
         ));
     }
-}
-
-/// Mean, slope, offset and scale that leave every `dy` as it is.
-const IDENTITY: [f64; 4] = [0.0, 0.0, 0.0, 1.0];
-
-/// Returns mean, slope, offset and scale of a feature, or `None` if the slope or the scale is no normal f64 although its
-/// factors are finite and not 0.
-fn parameters_of(factors: &FactoredGradient) -> Option<[f64; 4]> {
-    let FactoredGradient { mean, mean_low, mean_dy, projection, inverse_deviation, weight, .. } = *factors;
-    let (slope, scale) = (projection * inverse_deviation, inverse_deviation * weight);
-    let in_range = |product: f64, factor| product.is_normal() || !is_factor(factor) || !is_factor(inverse_deviation);
-    if !in_range(slope, projection) || !in_range(scale, weight) {
-        return None;
-    }
-    Some([mean, slope, mean_dy - mean_low * slope, scale])
 }
 
 pub(super) fn means_of(moments: &Moments) -> Means<'_> {

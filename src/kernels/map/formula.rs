@@ -114,6 +114,25 @@ impl Formula<4, 2> for InputGradient {
     }
 }
 
+/// The same for computing in f32, with mean and offset as pairs, as in [`NormalizeSingle`]: `(((dy - offset_high) -
+/// offset_low) - ((x - mean_high) - mean_low) * slope) * scale`.
+#[derive(Clone, Copy)]
+pub(crate) struct InputGradientSingle;
+
+impl Formula<6, 2> for InputGradientSingle {
+    plain!();
+
+    #[inline(always)]
+    fn apply<L: Lanes>(
+        self,
+        [mean_high, mean_low, slope, offset_high, offset_low, scale]: [L; 6],
+        [dy, x]: [L; 2],
+    ) -> L {
+        let through_variance = x.sub(mean_high).sub(mean_low).mul(slope);
+        dy.sub(offset_high).sub(offset_low).sub(through_variance).mul(scale)
+    }
+}
+
 /// `dy * scale`, with the parameters of [`Normalize`]: the gradient where mean and variance are constants.
 #[derive(Clone, Copy)]
 pub(crate) struct ScaledGradient;

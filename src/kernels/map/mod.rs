@@ -28,7 +28,8 @@ use store::{Cached, NonTemporalStore};
 use walk::Walk;
 
 pub(crate) use formula::{
-    Activated, Formula, InputGradient, Normalize, NormalizeSingle, Residual, ScaledGradient, ThroughRelu,
+    Activated, Formula, InputGradient, InputGradientSingle, Normalize, NormalizeSingle, Residual, ScaledGradient,
+    ThroughRelu,
 };
 pub(crate) use parameters::Parameters;
 pub(crate) use store::StorePolicy;

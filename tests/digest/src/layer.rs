@@ -8,7 +8,8 @@ use batchnorm::{
 
 use crate::outputs::{Hash, LARGE, affine, x, y};
 
-/// Hashes gradients: of a training step through a ReLU whose output is `out`, and of an evaluation, in place.
+/// Hashes gradients: of a training step through a ReLU whose output is `out`, in either precision, and of an
+/// evaluation, in place.
 pub(crate) fn differentiate<T: Element>(path: Path, [data, dy, out]: [&[T]; 3], layout: Layout, hash: &mut Hash) {
     let bn = running(path, layout.features());
     let (batch, moments, mut dx) = (x(data, layout), path.moments(x(data, layout)), dy.to_vec());
@@ -16,6 +17,11 @@ pub(crate) fn differentiate<T: Element>(path: Path, [data, dy, out]: [&[T]; 3], 
     hash.sums(&bn.backward_sums(&moments, batch, x(dy, layout)).expect("sums"));
     hash.gradients(&bn.backward_train(&moments, batch, through, y(&mut dx, layout)).expect("gradients"));
     hash.values(&dx);
+    if size_of::<T>() == size_of::<f32>() && dx.len() <= LARGE {
+        let bn = bn.clone().with_precision(Precision::Double);
+        hash.gradients(&bn.backward_train(&moments, batch, x(dy, layout), y(&mut dx, layout)).expect("gradients"));
+        hash.values(&dx);
+    }
 
     dx.copy_from_slice(dy);
     let in_place = GradOutputMut::from(y(&mut dx, layout));
