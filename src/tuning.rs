@@ -63,6 +63,17 @@ pub(crate) const PLANE_PREFETCH: usize = tuned(option_env!("BATCHNORM_PLANE_PREF
 /// computed one feature at a time.
 pub(crate) const VARIANCE_BLOCK: usize = 64;
 
+// Both halves of a training step.
+
+/// Bytes of a block of features that goes through both halves of a training step together: it should stay in the
+/// second-level cache between them.
+pub(crate) const FEATURE_BLOCK_BYTES: usize =
+    tuned(option_env!("BATCHNORM_FEATURE_BLOCK_BYTES"), batch_size(384 << 10));
+
+/// Largest planes of one feature, in bytes, that do.
+pub(crate) const LARGEST_FEATURE_BYTES: usize =
+    tuned(option_env!("BATCHNORM_LARGEST_FEATURE_BYTES"), batch_size(1 << 20));
+
 // Streams.
 
 /// Most rows that are added to some features before the next features. (Xeon 6: up to 32 rows, times are within a
@@ -108,6 +119,9 @@ pub(crate) const NON_TEMPORAL_BYTES: usize = batch_size(12 << 20);
 
 /// Prefetch distance in bytes when stores are non-temporal. Such stores hinder the processor's own prefetching. (Xeon.)
 pub(crate) const NON_TEMPORAL_PREFETCH: usize = 4096;
+
+/// Prefetch distance in bytes for outputs in planes: a store to a line that is not in the first-level cache waits for it.
+pub(crate) const OUTPUT_PREFETCH: usize = tuned(option_env!("BATCHNORM_OUTPUT_PREFETCH"), 1024);
 
 // Threads.
 

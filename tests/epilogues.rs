@@ -6,7 +6,7 @@ use batchnorm::{Activation, Batch, BatchMut, BatchNorm, Element, Error, Inferenc
 use common::{assert_same_bits, by_every_path};
 
 /// One layout for each traversal, some with odd lengths, and two large enough for non-temporal stores.
-const LAYOUTS: [Layout; 16] = [
+const LAYOUTS: [Layout; 17] = [
     Layout::nc(1, 1),
     Layout::nc(6, 5),
     Layout::nc(9, 65),
@@ -21,6 +21,8 @@ const LAYOUTS: [Layout; 16] = [
     Layout::nchw(5, 64, 7, 7),
     Layout::ncl(1, 2, 131),
     Layout::ncl(2, 2, 1001),
+    // Trained block by block of features.
+    Layout::nchw(12, 20, 31, 33),
     Layout::nc(4501, 701),
     Layout::ncl(4, 7, 112_501),
 ];

@@ -227,15 +227,27 @@ fn features_out_of_range_have_the_bits_of_f64() {
 /// The same in training: features of large and of tiny values, between ordinary ones.
 #[test]
 fn trained_features_out_of_range_have_the_bits_of_f64() {
+    trained_out_of_range(4, 3);
+    // Block by block of features.
+    trained_out_of_range(12, 5000);
+}
+
+fn trained_out_of_range(outer: usize, inner: usize) {
     let sizes = [1.0f32, 1e-40, 3e38, 1e-37, 1.0, 1e37];
-    let (features, layout) = (sizes.len(), Layout::ncl(4, sizes.len(), 3));
-    let of = |at: usize| at / 3 % features;
-    let x: Vec<f32> = (0..4 * features * 3).map(|at| sizes[of(at)] * (1.0 - (at * 7 % 11) as f32 / 8.0)).collect();
+    let (features, layout) = (sizes.len(), Layout::ncl(outer, sizes.len(), inner));
+    let of = |at: usize| at / inner % features;
+    let x: Vec<f32> =
+        (0..outer * features * inner).map(|at| sizes[of(at)] * (1.0 - (at * 7 % 11) as f32 / 8.0)).collect();
     let trained = |path: Path, precision| {
         let mut bn = BatchNorm::new(features).with_eps(0.0).expect("an eps").with_path(path).with_precision(precision);
         bn.set_bias(&vec![0.3; features]).expect("biases");
         let mut y = x.clone();
-        bn.forward_train_in_place(BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+        if path == Path::Scalar {
+            bn.forward_train_in_place(BatchMut::new(&mut y, layout).expect("y")).expect("trains");
+        } else {
+            let (x, y) = (Batch::new(&x, layout).expect("x"), BatchMut::new(&mut y, layout).expect("y"));
+            bn.forward_train(x, y).expect("trains");
+        }
         y
     };
     let single = trained(Path::Scalar, Precision::Single);

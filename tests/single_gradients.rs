@@ -221,6 +221,42 @@ fn out_of_range() -> Vec<Case> {
     ]
 }
 
+/// The same in a whole step, block by block of features: with tiny and large features between ordinary ones.
+#[test]
+fn trained_features_out_of_range_have_the_bits_of_f64() {
+    let sizes = [1.0f32, 1e-40, 3e38, 1e-37, 1.0, 1e37];
+    let (features, layout) = (sizes.len(), Layout::ncl(12, sizes.len(), 5000));
+    let of = |at: usize| at / 5000 % features;
+    let x: Vec<f32> = (0..12 * features * 5000).map(|at| sizes[of(at)] * (1.0 - (at * 7 % 11) as f32 / 8.0)).collect();
+    let dy: Vec<f32> = (0..x.len()).map(|at| (at * 5 % 13) as f32 - 6.0).collect();
+    let moments = batchnorm::moments(Batch::new(&x, layout).expect("x"));
+    let gradient = |path: Path, precision, in_place: bool| {
+        let bn = BatchNorm::new(features).with_eps(0.0).expect("an eps").with_path(path).with_precision(precision);
+        let (x, mut dx) = (Batch::new(&x, layout).expect("x"), dy.clone());
+        if in_place {
+            let dy = BatchMut::new(&mut dx, layout).expect("dy");
+            bn.backward_train_in_place(&moments, x, dy).expect("gradients");
+        } else {
+            let (dy, dx) = (Batch::new(&dy, layout).expect("dy"), BatchMut::new(&mut dx, layout).expect("dx"));
+            bn.backward_train(&moments, x, dy, dx).expect("gradients");
+        }
+        dx
+    };
+    let single = gradient(Path::Scalar, Precision::Single, false);
+    let double = gradient(Path::Scalar, Precision::Double, false);
+    for at in 0..x.len() {
+        if [1e-40, 3e38].contains(&sizes[of(at)]) {
+            assert_eq!(single[at].to_bits(), double[at].to_bits(), "value {at} of {:e}", sizes[of(at)]);
+        }
+    }
+    assert_ne!(single, double, "some features were to be computed in f32");
+    for in_place in [false, true] {
+        for (name, dx) in by_every_path(|path| gradient(path, Precision::Single, in_place)) {
+            assert_same_bits(&format!("{name}, in place: {in_place}"), &single, &dx);
+        }
+    }
+}
+
 /// Those features have the bits of f64, others do not change them, and they do not change others.
 #[test]
 fn features_out_of_range_have_the_bits_of_f64() {

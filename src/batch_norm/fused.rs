@@ -58,11 +58,7 @@ impl BatchNorm {
         check_features(self.num_features, layout)?;
         check_same(layout, residual.layout())?;
         check_same(layout, y.layout())?;
-        self.train_step(x)?;
-        let path = self.path.of_training(x.data());
-        let (x, residual) = (Some(x.data()), Some(residual.data()));
-        path.normalize(&self.normalization, self.precision, layout, x, residual, y.data_mut());
-        Ok(())
+        self.train(layout, Some(x.data()), Some(residual.data()), y.data_mut())
     }
 
     /// Trains on a batch like [`BatchNorm::forward_train_add`], but in place: `x` becomes the output.
@@ -86,10 +82,7 @@ impl BatchNorm {
         let layout = x.layout();
         check_features(self.num_features, layout)?;
         check_same(layout, residual.layout())?;
-        self.train_step(x.as_batch())?;
-        let (path, residual) = (self.path.of_training(x.data()), Some(residual.data()));
-        path.normalize(&self.normalization, self.precision, layout, None, residual, x.data_mut());
-        Ok(())
+        self.train(layout, None, Some(residual.data()), x.data_mut())
     }
 
     /// Evaluates a batch like [`BatchNorm::forward_eval`], and adds a residual: `y = activation(normalised +

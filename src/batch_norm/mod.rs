@@ -138,10 +138,7 @@ impl BatchNorm {
     pub fn forward_train<T: Element>(&mut self, x: Batch<'_, T>, mut y: BatchMut<'_, T>) -> Result<()> {
         check_features(self.num_features, x.layout())?;
         check_same(x.layout(), y.layout())?;
-        self.train_step(x)?;
-        let path = self.path.of_training(x.data());
-        path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), None, y.data_mut());
-        Ok(())
+        self.train(x.layout(), Some(x.data()), None, y.data_mut())
     }
 
     /// Trains on a batch like [`BatchNorm::forward_train`], but in place.
@@ -159,10 +156,7 @@ impl BatchNorm {
     /// ```
     pub fn forward_train_in_place<T: Element>(&mut self, mut x: BatchMut<'_, T>) -> Result<()> {
         check_features(self.num_features, x.layout())?;
-        self.train_step(x.as_batch())?;
-        let path = self.path.of_training(x.data());
-        path.normalize(&self.normalization, self.precision, x.layout(), None, None, x.data_mut());
-        Ok(())
+        self.train(x.layout(), None, None, x.data_mut())
     }
 
     /// Normalises the batch by the running statistics and writes the result to `y`.
@@ -276,7 +270,12 @@ impl BatchNorm {
 
     /// Returns what the parameters of the layer are made of, with these means and their low words.
     fn source<'a>(&'a self, mean: &'a [f64], mean_low: Option<&'a [f64]>) -> Source<'a> {
-        let (weight, bias) = (self.weight.as_deref(), self.bias.as_deref());
-        Source { path: self.path, mean, mean_low, weight, bias, eps: self.eps }
+        self.source_of(0..mean.len(), mean, mean_low)
+    }
+
+    /// Returns what the parameters of some features are made of, with their means.
+    fn source_of<'a>(&'a self, features: Range<usize>, mean: &'a [f64], mean_low: Option<&'a [f64]>) -> Source<'a> {
+        let part = |array: &'a Option<Vec<f64>>| array.as_deref().map(|array| &array[features.clone()]);
+        Source { path: self.path, mean, mean_low, weight: part(&self.weight), bias: part(&self.bias), eps: self.eps }
     }
 }

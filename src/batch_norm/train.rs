@@ -4,8 +4,11 @@ use std::ops::Range;
 
 use super::parameters::Needed;
 use super::{BatchNorm, FewValues, Inference, NonFinite};
-use crate::kernels::MomentSlices;
-use crate::{Batch, Element, Error, Moments, Precision, Result};
+use crate::exec::{FeatureBlocks, Normalization};
+use crate::kernels::{MomentArrays, MomentSlices};
+use crate::moments::Workspace;
+use crate::tuning::VARIANCE_BLOCK;
+use crate::{Batch, Element, Error, Layout, Moments, Precision, Result};
 
 /// The statistics by which a training batch is normalised.
 enum By {
@@ -25,17 +28,122 @@ pub(super) enum Running {
 }
 
 impl BatchNorm {
-    /// Computes the moments of the batch, moves the running statistics and sets `self.normalization` to that which
-    /// normalises the batch.
-    pub(super) fn train_step<T: Element>(&mut self, x: Batch<'_, T>) -> Result<()> {
+    /// Trains on a batch: as a whole, or block by block of features. Without `x`, it is in `y`, in place.
+    pub(super) fn train<T: Element>(
+        &mut self,
+        layout: Layout,
+        x: Option<&[T]>,
+        residual: Option<&[T]>,
+        y: &mut [T],
+    ) -> Result<()> {
+        let path = self.path.of_training(y);
+        // A policy that refuses a batch needs all of its moments.
+        if !y.is_empty() && self.non_finite == NonFinite::LetThrough {
+            let blocks = FeatureBlocks::of(path, layout, size_of::<T>());
+            // Threads cannot share a batch that they read and write.
+            if let Some(blocks) = blocks.filter(|blocks| !blocks.shared || x.is_some())
+                && let By::Batch(count) = self.choose_by_count(layout.count() as u64)?
+            {
+                self.train_in_blocks(&blocks, count, (x, residual), y);
+                return Ok(());
+            }
+        }
         let mut measured = std::mem::take(&mut self.measured);
-        self.path.of_training(x.data()).moments_into(x, &mut measured, &mut self.workspace);
+        path.moments_into(Batch::new(x.unwrap_or(&*y), layout)?, &mut measured, &mut self.workspace);
         let done = self.step(&measured, self.needed::<T>(), Running::Move);
         self.measured = measured;
-        if let Ok(By::Batch(_)) = done {
+        if let By::Batch(_) = done? {
             std::mem::swap(&mut self.batch, &mut self.measured);
         }
-        done.map(|_| ())
+        path.normalize(&self.normalization, self.precision, layout, x, residual, y);
+        Ok(())
+    }
+
+    /// Computes the moments of each block of features and normalises the block; then moves the running statistics.
+    fn train_in_blocks<T: Element>(
+        &mut self,
+        blocks: &FeatureBlocks,
+        count: u64,
+        (x, residual): (Option<&[T]>, Option<&[T]>),
+        y: &mut [T],
+    ) {
+        let (mut measured, workspace) = (std::mem::take(&mut self.measured), std::mem::take(&mut self.workspace));
+        let mut state = (std::mem::take(&mut self.normalization), workspace);
+        let mut out = measured.resize(self.num_features, count);
+        match x {
+            #[cfg(feature = "rayon")]
+            Some(x) if blocks.shared => {
+                let activation = state.0.activation;
+                let new = || (Normalization { activation, ..Normalization::default() }, Workspace::default());
+                blocks.on_threads(&mut state, new, out, y, |(normalization, workspace), features, out, places| {
+                    self.measure_block(blocks, features.clone(), x, out, normalization, workspace);
+                    for (place, y) in blocks.places(&features).zip(places) {
+                        self.normalize_place(blocks, &features, normalization, (Some(x), residual), place, y);
+                    }
+                });
+            }
+            _ => {
+                let (normalization, workspace) = &mut state;
+                for features in blocks.iter() {
+                    let (input, out) = (x.unwrap_or(&*y), out.part(features.clone()));
+                    self.measure_block(blocks, features.clone(), input, out, normalization, workspace);
+                    for place in blocks.places(&features) {
+                        let y = &mut y[place.clone()];
+                        self.normalize_place(blocks, &features, normalization, (x, residual), place, y);
+                    }
+                }
+            }
+        }
+        (self.normalization, self.workspace) = state;
+        self.measured = std::mem::replace(&mut self.batch, measured);
+        if self.tracks_running_stats {
+            self.move_towards_batch(count);
+        }
+    }
+
+    /// Computes the moments of a block of features, and the parameters that normalise it.
+    fn measure_block<T: Element>(
+        &self,
+        blocks: &FeatureBlocks,
+        features: Range<usize>,
+        x: &[T],
+        mut out: MomentArrays<'_>,
+        normalization: &mut Normalization,
+        workspace: &mut Workspace,
+    ) {
+        blocks.path.moments_of(features.clone(), &blocks.order, x, out.reborrow(), workspace);
+        let moments = out.as_moments();
+        let source = self.source_of(features, moments.0[0], Some(moments.0[1]));
+        let count = blocks.order.layout.count() as f64;
+        source.fill(normalization, self.needed::<T>(), |part, to| self.path.variances(moments.part(part), count, to));
+    }
+
+    /// Normalises one place of a block of features.
+    fn normalize_place<T: Element>(
+        &self,
+        blocks: &FeatureBlocks,
+        features: &Range<usize>,
+        normalization: &Normalization,
+        (x, residual): (Option<&[T]>, Option<&[T]>),
+        place: Range<usize>,
+        y: &mut [T],
+    ) {
+        let part = |values: Option<_>| values.map(|values: &[T]| &values[place.clone()]);
+        let layout = blocks.layout(features);
+        blocks.path.normalize(normalization, self.precision, layout, part(x), part(residual), y);
+    }
+
+    /// Moves the running statistics towards those of the last batch.
+    fn move_towards_batch(&mut self, count: u64) {
+        let mut moved = self.start_move(count);
+        let mut variance = [0.0; VARIANCE_BLOCK];
+        for start in (0..self.num_features).step_by(VARIANCE_BLOCK) {
+            let features = start..self.num_features.min(start + VARIANCE_BLOCK);
+            let (moments, variance) = (self.batch.slices().part(features.clone()), &mut variance[..features.len()]);
+            self.path.variances(moments, count as f64 - self.running_ddof, variance);
+            moved.towards(features, moments, variance);
+        }
+        (self.running_mean, self.running_var) = (moved.mean, moved.var);
     }
 
     /// Does the same by given moments.
@@ -94,6 +202,11 @@ impl BatchNorm {
         if non_finite == NonFinite::Refuse {
             check_finite(moments)?;
         }
+        self.choose_by_count(count)
+    }
+
+    /// The same for a batch that has values, whatever they are.
+    fn choose_by_count(&self, count: u64) -> Result<By> {
         if count as f64 > self.running_ddof {
             return Ok(By::Batch(count));
         }

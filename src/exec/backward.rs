@@ -1,12 +1,14 @@
 //! The backward pass: sums over a batch, and the gradient of each input value, by each path.
 
+use std::ops::Range;
+
 use super::reduce;
 use crate::element::{ByElement, INTERNAL};
 use crate::exec::{Normalization, OnlyDouble, Precision};
 use crate::kernels::map::{
     Formula, InputGradient, InputGradientSingle, Map, Parameters, ScaledGradient, StorePolicy, ThroughRelu,
 };
-use crate::kernels::reduce::{BatchGradients, SUM_WORDS};
+use crate::kernels::reduce::{BatchGradients, SUM_WORDS, Tree};
 use crate::kernels::{Arrays, KernelElement};
 use crate::lanes::Job;
 use crate::layout::Layout;
@@ -47,6 +49,14 @@ pub(crate) struct OfOutputs<'a, T> {
     pub(crate) y: Option<&'a [T]>,
 }
 
+impl<T> OfOutputs<'_, T> {
+    /// Returns those at one place of the batch.
+    pub(crate) fn part(self, place: &Range<usize>) -> Self {
+        let part = |values: Option<_>| values.map(|values: &[T]| &values[place.clone()]);
+        OfOutputs { dy: part(self.dy), y: part(self.y) }
+    }
+}
+
 impl Path {
     /// Computes the sums of `dy` and of `dy * (x - mean)` of each feature.
     pub(crate) fn gradient_sums<T: Element>(
@@ -66,6 +76,28 @@ impl Path {
             }
             ByElement::F64([Some(dy), Some(x), y]) => {
                 sums_f64(self, layout, Inputs { dy, x, y }, means, out, workspace);
+            }
+            // Wrapping leaves nothing out.
+            _ => {}
+        }
+    }
+
+    /// Computes the sums of some features, on the calling thread. The batch must have values.
+    pub(crate) fn gradient_sums_of<T: Element>(
+        self,
+        features: Range<usize>,
+        order: &Order,
+        Inputs { dy, x, y }: Inputs<'_, T>,
+        means: Means<'_>,
+        out: Arrays<'_, SUM_WORDS>,
+        workspace: &mut Workspace,
+    ) {
+        match T::inputs([Some(dy), Some(x), y], INTERNAL) {
+            ByElement::F32([Some(dy), Some(x), y]) => {
+                sums_of_f32(self, features, order, Inputs { dy, x, y }, means, out, workspace);
+            }
+            ByElement::F64([Some(dy), Some(x), y]) => {
+                sums_of_f64(self, features, order, Inputs { dy, x, y }, means, out, workspace);
             }
             // Wrapping leaves nothing out.
             _ => {}
@@ -118,7 +150,21 @@ impl Path {
 
 /// Functions of one element type: see `concrete!` in `exec`.
 macro_rules! concrete {
-    ($element:ty, $sums:ident, $gradient:ident, $scaled:ident) => {
+    ($element:ty, $sums:ident, $sums_of:ident, $gradient:ident, $scaled:ident) => {
+        #[inline(never)]
+        fn $sums_of(
+            path: Path,
+            features: Range<usize>,
+            order: &Order,
+            inputs: Inputs<'_, $element>,
+            Means { high: mean, low: mean_low }: Means<'_>,
+            out: Arrays<'_, SUM_WORDS>,
+            workspace: &mut Workspace,
+        ) {
+            let tree = Tree { reduction: BatchGradients { isa: path.isa(), order, inputs, mean, mean_low } };
+            tree.run_features(features, out, workspace.of(tree.workspace()));
+        }
+
         #[inline(never)]
         fn $sums(
             path: Path,
@@ -156,8 +202,8 @@ macro_rules! concrete {
     };
 }
 
-concrete!(f32, sums_f32, gradient_f32, scaled_f32);
-concrete!(f64, sums_f64, gradient_f64, scaled_f64);
+concrete!(f32, sums_f32, sums_of_f32, gradient_f32, scaled_f32);
+concrete!(f64, sums_f64, sums_of_f64, gradient_f64, scaled_f64);
 
 fn sums<T: KernelElement>(
     path: Path,

@@ -4,18 +4,22 @@
 //! element type.
 
 mod backward;
+mod blocks;
 mod normalization;
 #[cfg(feature = "rayon")]
 mod parallel;
 mod stream;
 
+use std::ops::Range;
+
 pub(crate) use backward::{InputGradients, Means, OfOutputs};
+pub(crate) use blocks::FeatureBlocks;
 pub use normalization::Precision;
 pub(crate) use normalization::{Normalization, OnlyDouble};
 
 use crate::element::{ByElement, INTERNAL};
 use crate::kernels::reduce::{BatchMoments, Reduction, Tree};
-use crate::kernels::{Arrays, KernelElement, MomentSlices, Variances};
+use crate::kernels::{Arrays, KernelElement, MomentArrays, MomentSlices, Variances};
 use crate::lanes::{Isa, Job};
 use crate::layout::Layout;
 use crate::moments::Workspace;
@@ -91,6 +95,21 @@ impl Path {
         match T::input(x.data(), INTERNAL) {
             ByElement::F32(values) => moments_f32(self, values, x.layout(), moments, workspace),
             ByElement::F64(values) => moments_f64(self, values, x.layout(), moments, workspace),
+        }
+    }
+
+    /// Computes the moments of some features of a batch, on the calling thread.
+    pub(crate) fn moments_of<T: Element>(
+        self,
+        features: Range<usize>,
+        order: &Order,
+        x: &[T],
+        out: MomentArrays<'_>,
+        workspace: &mut Workspace,
+    ) {
+        match T::input(x, INTERNAL) {
+            ByElement::F32(x) => moments_of_f32(self, features, order, x, out, workspace),
+            ByElement::F64(x) => moments_of_f64(self, features, order, x, out, workspace),
         }
     }
 
@@ -173,16 +192,29 @@ impl Path {
 /// optimisation level: a generic function, even one that is called with a known type, is compiled in the caller's
 /// crate.
 macro_rules! concrete {
-    ($element:ty, $moments:ident) => {
+    ($element:ty, $moments:ident, $moments_of:ident) => {
         #[inline(never)]
         fn $moments(path: Path, x: &[$element], layout: Layout, to: &mut Moments, workspace: &mut Workspace) {
             moments(path, x, layout, to, workspace);
         }
+
+        #[inline(never)]
+        fn $moments_of(
+            path: Path,
+            features: Range<usize>,
+            order: &Order,
+            x: &[$element],
+            out: MomentArrays<'_>,
+            workspace: &mut Workspace,
+        ) {
+            let tree = Tree { reduction: BatchMoments { isa: path.isa(), order, x } };
+            tree.run_features(features, out, workspace.of(tree.workspace()));
+        }
     };
 }
 
-concrete!(f32, moments_f32);
-concrete!(f64, moments_f64);
+concrete!(f32, moments_f32, moments_of_f32);
+concrete!(f64, moments_f64, moments_of_f64);
 
 /// Computes the moments of all features by a path.
 fn moments<T: KernelElement>(path: Path, x: &[T], layout: Layout, to: &mut Moments, workspace: &mut Workspace) {

@@ -1,6 +1,7 @@
 //! Work on the threads of rayon's current pool. Results do not depend on the threads: the tree merges the same parts in
 //! the same order, and each value is mapped on its own.
 
+use std::borrow::BorrowMut;
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -50,21 +51,21 @@ where
     }
     let helpers = y.len().div_ceil(size).saturating_sub(1);
     let pieces = y.chunks_mut(size).enumerate();
-    share(pieces, helpers, &mut [], Vec::new, |_, (index, y)| run(head + index * size, y));
+    share(pieces, helpers, &mut (), || (), |(), (index, y)| run(head + index * size, y));
 }
 
 /// Does pieces of work on the calling thread and on as many as `helpers` other threads of the current pool. Each thread
-/// takes one piece after another, with a workspace of its own.
+/// takes one piece after another, with a workspace of its own: the calling thread with `own`, others with `new` ones.
 ///
 /// The calling thread works from the start, because the others may take longer to wake than the work takes: some 50 us.
 /// [`rayon::join`] puts a thread that is not of the pool to sleep instead. For the same reason the calling thread waits
 /// awake for the last pieces of the others. A thread of the pool need not: rayon gives it other work.
-fn share<P: Send>(
+pub(super) fn share<P: Send, O: ?Sized, N: BorrowMut<O>>(
     pieces: impl Iterator<Item = P> + Send,
     helpers: usize,
-    own: &mut [f64],
-    new_workspace: impl Fn() -> Vec<f64> + Sync,
-    work: impl Fn(&mut [f64], P) + Sync,
+    own: &mut O,
+    new: impl Fn() -> N + Sync,
+    work: impl Fn(&mut O, P) + Sync,
 ) {
     let helpers = helpers.min(rayon::current_num_threads() - 1);
     let (pieces, finished) = (Mutex::new(pieces), AtomicUsize::new(0));
@@ -74,10 +75,10 @@ fn share<P: Send>(
         for _ in 0..helpers {
             scope.spawn(|_| {
                 if let Some(first) = next() {
-                    let mut own = new_workspace();
-                    work(&mut own, first);
+                    let mut own = new();
+                    work(own.borrow_mut(), first);
                     while let Some(piece) = next() {
-                        work(&mut own, piece);
+                        work(own.borrow_mut(), piece);
                     }
                 }
                 finished.fetch_add(1, Ordering::Release);

@@ -6,9 +6,11 @@ mod halves;
 mod parameters;
 mod train;
 
+use std::ops::Range;
+
 use super::BatchNorm;
 use super::checks::{check_features, check_same};
-use super::parameters::{Needed, inverse_deviation};
+use super::parameters::inverse_deviation;
 use crate::exec::{InputGradients, Means};
 use crate::gradients::{GradientSums, Gradients, Scratch};
 use crate::moments::Workspace;
@@ -28,7 +30,7 @@ impl BatchNorm {
         let Scratch { sums, workspace, inverse_deviation, of_inputs } = &mut gradients.scratch;
         self.sum(means_of(moments), x, inputs, sums, workspace);
         self.set_inverse_deviations(moments, inverse_deviation);
-        self.fill(of_inputs, self.needed::<T>(), moments, sums, inverse_deviation);
+        self.fill::<T>(of_inputs, moments, sums, inverse_deviation);
         gradients.set_from_scratch();
     }
 
@@ -60,8 +62,19 @@ impl BatchNorm {
         check_counts(moments, sums.counts().iter().copied())?;
         let (mut of_inputs, mut inverse_deviation) = (InputGradients::default(), Vec::new());
         self.set_inverse_deviations(moments, &mut inverse_deviation);
-        self.fill(&mut of_inputs, self.needed::<T>(), moments, sums, &inverse_deviation);
+        self.fill::<T>(&mut of_inputs, moments, sums, &inverse_deviation);
         Ok(of_inputs)
+    }
+
+    fn fill<T: Element>(
+        &self,
+        to: &mut InputGradients,
+        moments: &Moments,
+        sums: &GradientSums,
+        inverse_deviation: &[f64],
+    ) {
+        let (all, sums) = (0..self.num_features(), [sums.sum_dy(), sums.sum_dy_xmu()]);
+        self.gradient_source(all, moments, sums, inverse_deviation).fill(to, self.needed::<T>());
     }
 
     /// Sets `to` to `1 / sqrt(variance + eps)` of each feature.
@@ -76,27 +89,25 @@ impl BatchNorm {
         }
     }
 
-    /// Sets the parameters of `dx`.
-    fn fill(
-        &self,
-        to: &mut InputGradients,
-        needed: Needed,
-        moments: &Moments,
-        sums: &GradientSums,
-        inverse_deviation: &[f64],
-    ) {
-        let (means, sums) = (moments.parts(), sums.parts());
-        let source = Source {
+    /// Returns what the parameters of `dx` are made of, for some features and their sums.
+    fn gradient_source<'a>(
+        &'a self,
+        features: Range<usize>,
+        moments: &'a Moments,
+        [sum_dy, products]: [&'a [f64]; 2],
+        inverse_deviation: &'a [f64],
+    ) -> Source<'a> {
+        let moments = moments.parts();
+        Source {
             path: self.path,
-            counts: means.counts,
-            mean: means.means,
-            mean_low: means.means_middle,
-            sum_dy: sums.sum_dy,
-            products: sums.sum_dy_xmu,
-            inverse_deviation,
-            weight: self.weight.as_deref(),
-        };
-        source.fill(to, needed);
+            counts: &moments.counts[features.clone()],
+            mean: &moments.means[features.clone()],
+            mean_low: &moments.means_middle[features.clone()],
+            sum_dy,
+            products,
+            inverse_deviation: &inverse_deviation[features.clone()],
+            weight: self.weight.as_deref().map(|weight| &weight[features]),
+        }
     }
 
     pub(super) fn check_train_backward<T: Element>(
@@ -127,7 +138,7 @@ impl BatchNorm {
 }
 
 impl Gradients {
-    fn set_from_scratch(&mut self) {
+    pub(super) fn set_from_scratch(&mut self) {
         let sums = std::mem::take(&mut self.scratch.sums);
         self.set(&sums);
         self.scratch.sums = sums;
@@ -152,7 +163,7 @@ pub(super) fn means_of(moments: &Moments) -> Means<'_> {
 }
 
 /// Returns the number of values per feature. (The other dimensions of an empty batch may be any numbers.)
-fn count_of<T>(x: Batch<'_, T>) -> u64 {
+pub(super) fn count_of<T>(x: Batch<'_, T>) -> u64 {
     if x.data().is_empty() { 0 } else { x.layout().count() as u64 }
 }
 

@@ -1,9 +1,15 @@
 //! The gradients of a training step.
 
+use std::ops::Range;
+
+use super::{count_of, means_of};
 use crate::batch_norm::BatchNorm;
 use crate::batch_norm::checks::check_same;
-use crate::exec::OfOutputs;
-use crate::gradients::{GradOutput, GradOutputMut, Gradients};
+use crate::exec::{FeatureBlocks, InputGradients, OfOutputs};
+use crate::gradients::{GradOutput, GradOutputMut, Gradients, Scratch};
+use crate::kernels::Arrays;
+use crate::kernels::reduce::SUM_WORDS;
+use crate::moments::Workspace;
 use crate::spec::backward::Inputs;
 use crate::{Batch, BatchMut, Element, Moments, Result};
 
@@ -135,17 +141,7 @@ impl BatchNorm {
         self.check_train_backward(moments, x, dy.layout())?;
         check_same(x.layout(), dx.layout())?;
         let (dy, y) = dy.slices();
-        self.sum_and_fill(moments, x, Inputs { dy, x: x.data(), y }, gradients);
-        let of_outputs = OfOutputs { dy: Some(dy), y };
-        let path = self.path.of_training(x.data());
-        path.input_gradient(
-            &gradients.scratch.of_inputs,
-            self.precision,
-            x.layout(),
-            of_outputs,
-            x.data(),
-            dx.data_mut(),
-        );
+        self.both_halves(moments, x, OfOutputs { dy: Some(dy), y }, dx.data_mut(), gradients);
         Ok(())
     }
 
@@ -174,10 +170,98 @@ impl BatchNorm {
         dy.check(self.activation())?;
         self.check_train_backward(moments, x, dy.layout())?;
         let (dy, y) = dy.slices();
-        self.sum_and_fill(moments, x, Inputs { dy, x: x.data(), y }, gradients);
-        let of_outputs = OfOutputs { dy: None, y };
-        let path = self.path.of_training(x.data());
-        path.input_gradient(&gradients.scratch.of_inputs, self.precision, x.layout(), of_outputs, x.data(), dy);
+        self.both_halves(moments, x, OfOutputs { dy: None, y }, dy, gradients);
         Ok(())
+    }
+
+    /// Adds up the batch and maps it: as a whole, or block by block of features.
+    fn both_halves<T: Element>(
+        &self,
+        moments: &Moments,
+        x: Batch<'_, T>,
+        of_outputs: OfOutputs<'_, T>,
+        dx: &mut [T],
+        gradients: &mut Gradients,
+    ) {
+        let (path, OfOutputs { dy, y }) = (self.path.of_training(x.data()), of_outputs);
+        let bytes = if y.is_some() { 3 } else { 2 } * size_of::<T>();
+        let blocks = if dx.is_empty() { None } else { FeatureBlocks::of(path, x.layout(), bytes) };
+        // Threads cannot share gradients that they read and write.
+        let blocks = blocks.filter(|blocks| !blocks.shared || dy.is_some());
+        let Some(blocks) = blocks else {
+            self.sum_and_fill(moments, x, Inputs { dy: dy.unwrap_or(&*dx), x: x.data(), y }, gradients);
+            let of_inputs = &gradients.scratch.of_inputs;
+            return path.input_gradient(of_inputs, self.precision, x.layout(), of_outputs, x.data(), dx);
+        };
+        let Scratch { sums, workspace, inverse_deviation, of_inputs } = &mut gradients.scratch;
+        self.set_inverse_deviations(moments, inverse_deviation);
+        let (x, mut out) = (x.data(), sums.resize(self.num_features(), count_of(x)));
+        let step = Step { bn: self, blocks: &blocks, moments, inverse_deviation, x };
+        match dy {
+            #[cfg(feature = "rayon")]
+            Some(dy) if blocks.shared => {
+                let mut state = (std::mem::take(of_inputs), std::mem::take(workspace));
+                blocks.on_threads(&mut state, Default::default, out, dx, |state, features, out, places| {
+                    step.sum(features.clone(), Inputs { dy, x, y }, out, state);
+                    for (place, dx) in blocks.places(&features).zip(places) {
+                        step.map(&features, &state.0, of_outputs, place, dx);
+                    }
+                });
+                (*of_inputs, *workspace) = state;
+            }
+            _ => {
+                let mut state = (std::mem::take(of_inputs), std::mem::take(workspace));
+                for features in blocks.iter() {
+                    let inputs = Inputs { dy: dy.unwrap_or(&*dx), x, y };
+                    step.sum(features.clone(), inputs, out.part(features.clone()), &mut state);
+                    for place in blocks.places(&features) {
+                        step.map(&features, &state.0, of_outputs, place.clone(), &mut dx[place]);
+                    }
+                }
+                (*of_inputs, *workspace) = state;
+            }
+        }
+        gradients.set_from_scratch();
+    }
+}
+
+/// A backward pass, block by block of features.
+struct Step<'a, T> {
+    bn: &'a BatchNorm,
+    blocks: &'a FeatureBlocks,
+    moments: &'a Moments,
+    inverse_deviation: &'a [f64],
+    x: &'a [T],
+}
+
+impl<T: Element> Step<'_, T> {
+    /// Adds up a block, and sets the parameters of its `dx`.
+    fn sum(
+        &self,
+        features: Range<usize>,
+        inputs: Inputs<'_, T>,
+        mut out: Arrays<'_, SUM_WORDS>,
+        (of_inputs, workspace): &mut (InputGradients, Workspace),
+    ) {
+        let Step { bn, blocks, moments, inverse_deviation, .. } = *self;
+        let means = means_of(moments);
+        blocks.path.gradient_sums_of(features.clone(), &blocks.order, inputs, means, out.reborrow(), workspace);
+        let [sum_dy, _, products, _] = out.as_slices();
+        let source = bn.gradient_source(features, moments, [sum_dy, products], inverse_deviation);
+        source.fill(of_inputs, bn.needed::<T>());
+    }
+
+    /// Computes `dx` of one place of a block.
+    fn map(
+        &self,
+        features: &Range<usize>,
+        of_inputs: &InputGradients,
+        of_outputs: OfOutputs<'_, T>,
+        place: Range<usize>,
+        dx: &mut [T],
+    ) {
+        let Step { bn, blocks, x, .. } = *self;
+        let (layout, of_outputs) = (blocks.layout(features), of_outputs.part(&place));
+        blocks.path.input_gradient(of_inputs, bn.precision, layout, of_outputs, &x[place], dx);
     }
 }

@@ -8,7 +8,7 @@
 
 use super::run::Run;
 use crate::lanes::{LoadStore, NonTemporal, prefetch};
-use crate::tuning::{CACHE_LINE, NON_TEMPORAL_BYTES, NON_TEMPORAL_PREFETCH};
+use crate::tuning::{CACHE_LINE, NON_TEMPORAL_BYTES, NON_TEMPORAL_PREFETCH, OUTPUT_PREFETCH};
 
 /// How the outputs of one call are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,9 @@ pub(super) trait Store {
 
     /// Prefetches what is read next, at the prefetch distance from `at`.
     fn prefetch<T, const I: usize>(&self, run: &Run<'_, T, I>, at: usize);
+
+    /// Prefetches what is written next, at the prefetch distance from `at`.
+    fn prefetch_output<T, const I: usize>(&self, run: &Run<'_, T, I>, at: usize);
 }
 
 pub(super) struct Cached;
@@ -65,6 +68,11 @@ impl Store for Cached {
             }
             prefetch(run.y, at + next_row);
         }
+    }
+
+    #[inline(always)]
+    fn prefetch_output<T, const I: usize>(&self, run: &Run<'_, T, I>, at: usize) {
+        prefetch(run.y, at + OUTPUT_PREFETCH / size_of::<T>());
     }
 }
 
@@ -99,4 +107,7 @@ impl Store for NonTemporalStore {
             prefetch(run.input(index), at + distance);
         }
     }
+
+    #[inline(always)]
+    fn prefetch_output<T, const I: usize>(&self, _: &Run<'_, T, I>, _: usize) {}
 }

@@ -73,8 +73,12 @@ impl<R: Reduction<N>, const N: usize> Tree<R, N> {
 
     /// Computes the results of all features.
     pub(crate) fn run(&self, out: Arrays<'_, N>, workspace: &mut [f64]) {
-        let order = self.reduction.order();
-        self.run_part(Part { features: 0..order.layout.features(), span: order.root(), out }, workspace);
+        self.run_features(0..self.reduction.order().layout.features(), out, workspace);
+    }
+
+    /// Computes the results of some features.
+    pub(crate) fn run_features(&self, features: Range<usize>, out: Arrays<'_, N>, workspace: &mut [f64]) {
+        self.run_part(Part { features, span: self.reduction.order().root(), out }, workspace);
     }
 
     /// Computes one part, tile after tile.

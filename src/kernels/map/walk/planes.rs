@@ -7,6 +7,7 @@ use crate::kernels::map::run::Run;
 use crate::kernels::map::store::Store;
 use crate::lanes::{Lanes, LoadStore};
 use crate::layout::Layout;
+use crate::tuning::CACHE_LINE;
 
 impl<F, L, W, T, const P: usize, const I: usize> Walk<F, L, W, T, P, I>
 where
@@ -15,6 +16,9 @@ where
     L::Scalar: LoadStore<T, Scalar = L::Scalar, Token = ()>,
     W: Store,
 {
+    /// Values in a cache line, or in a vector if that is longer.
+    const LINE: usize = if CACHE_LINE / size_of::<T>() > L::LANES { CACHE_LINE / size_of::<T>() } else { L::LANES };
+
     /// Maps planes one after the other, each with the parameters of its feature.
     #[inline(always)]
     pub(super) fn planes(
@@ -78,6 +82,13 @@ where
             let here = parameters.splat::<L>(self.token, plane.feature);
             let mut whole = run.part(at..at + inner);
             let mut position = 0;
+            while inner - position >= Self::LINE {
+                self.store.prefetch_output(&whole, position);
+                for vector in 0..Self::LINE / L::LANES {
+                    self.one::<L, F>(self.formula, self.token, here, &mut whole, position + vector * L::LANES);
+                }
+                position += Self::LINE;
+            }
             while inner - position >= L::LANES {
                 self.one::<L, F>(self.formula, self.token, here, &mut whole, position);
                 position += L::LANES;
