@@ -4,13 +4,12 @@
 use std::ops::Range;
 
 use super::Path;
-use crate::kernels::Arrays;
 use crate::layout::Layout;
 use crate::spec::Order;
 use crate::spec::order::View;
-#[cfg(feature = "rayon")]
-use crate::tuning::PIECES_PER_THREAD;
 use crate::tuning::{FEATURE_BLOCK_BYTES, LARGEST_FEATURE_BYTES};
+#[cfg(feature = "rayon")]
+use crate::{kernels::Arrays, tuning::PIECES_PER_THREAD};
 
 /// The features of a batch of planes, block by block.
 #[derive(Debug)]
