@@ -27,14 +27,14 @@ use crate::{Batch, Element, Error, Layout, Moments, Path, Result};
 #[must_use]
 pub struct Accumulator<T> {
     path: Path,
-    features: usize,
-    inner: usize,
+    pub(crate) features: usize,
+    pub(crate) inner: usize,
     /// Outer blocks per chunk.
-    chunk_outer: usize,
+    pub(crate) chunk_outer: usize,
     /// Values of the outer blocks after the last complete chunk: fewer than a chunk.
-    pending: Vec<T>,
+    pub(crate) pending: Vec<T>,
     /// Complete subtrees, largest first: their number of chunks (a power of two) and their moments.
-    subtrees: Vec<(usize, Moments)>,
+    pub(crate) subtrees: Vec<(usize, Moments)>,
 }
 
 impl<T: Element> Accumulator<T> {
@@ -186,7 +186,7 @@ impl<T: Element> Accumulator<T> {
         Batch::new(rows, layout).expect("whole outer blocks")
     }
 
-    fn chunk_values(&self) -> usize {
+    pub(crate) fn chunk_values(&self) -> usize {
         self.chunk_outer.saturating_mul(self.features * self.inner)
     }
 }

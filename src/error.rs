@@ -205,10 +205,10 @@ impl fmt::Display for Error {
                 write!(f, "the input is {input}, but the output is {output}")
             }
             Error::Features { expected, given } => {
-                write!(f, "expected {expected} features, but {given} were given")
+                write!(f, "expected {expected} features, but got {given}")
             }
             Error::ParameterLength { name, expected, given } => {
-                write!(f, "{name} needs {expected} values, one per feature, but {given} were given")
+                write!(f, "{name} needs {expected} values, one per feature, but got {given}")
             }
             Error::TooFewValues { needed, given } => {
                 let values = if needed == 1 { "value" } else { "values" };

@@ -91,6 +91,7 @@ mod element;
 mod error;
 mod exec;
 mod gradients;
+mod interop;
 mod kernels;
 mod lanes;
 mod layout;
@@ -108,6 +109,8 @@ pub use element::Element;
 pub use error::{Error, Result};
 pub use exec::{Path, Precision};
 pub use gradients::{GradOutput, GradOutputMut, GradientSums, GradientSumsParts, Gradients};
+#[cfg(feature = "safetensors")]
+pub use interop::safetensors;
 pub use lanes::Isa;
 pub use layout::Layout;
 pub use moments::{Moments, MomentsParts, Workspace};

@@ -246,7 +246,7 @@ fn errors_name_both_numbers_and_leave_everything_unchanged() {
     let conv: Call = |bn, w, b| bn.fold_into_following_conv(w, b, 2);
     let cases: [(Call, usize, usize, &str); 8] = [
         (linear, 29, 4, "the number of values of the weight must be a multiple of 4, but is 29"),
-        (linear, 28, 3, "bias needs 4 values, one per feature, but 3 were given"),
+        (linear, 28, 3, "bias needs 4 values, one per feature, but got 3"),
         (transposed, 9, 4, "the number of values of the weight must be a multiple of 8, but is 9"),
         (groups, 8, 4, "3 channels cannot be split into 2 groups"),
         (following, 7, 2, "the weight needs 8 values, but has 7"),

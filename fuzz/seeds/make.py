@@ -5,6 +5,7 @@ The order of bytes is that of the targets' `Header` types, as `arbitrary` reads 
 little-endian; an enum as the u32 that picks its variant.
 """
 
+import json
 import struct
 from pathlib import Path
 
@@ -297,5 +298,31 @@ def exam_csv():
     }
 
 
-for make in (paths_agree, oracle, split_and_merge, merges, streams, shapes, exam_csv):
+def state():
+    def file(data=b"", **tensors):
+        header, places = {}, b""
+        for name, (dtype, shape, values) in tensors.items():
+            header[name.replace("__", ".")] = {"dtype": dtype, "shape": shape, "data_offsets": [len(places), len(places) + len(values)]}
+            places += values
+        text = json.dumps(header).encode()
+        return struct.pack("<Q", len(text)) + text + places + data
+
+    ones, batches = ("F32", [2], f32(1.0, 1.0)), ("I64", [], struct.pack("<q", 3))
+    statistics = {"running_mean": ones, "running_var": ones, "num_batches_tracked": batches}
+    return {
+        "layer": file(weight=ones, bias=ones, **statistics),
+        "plain": file(**{f"bn__{name}": tensor for name, tensor in statistics.items()}),
+        "types": file(
+            **{"1__weight": ("F16", [3], 3 * b"\0\x3c"), "1__bias": ("BF16", [3], 3 * b"\x80\x3f")},
+            **{"1__running_mean": ("F64", [3], f64(0.0, NAN, 1.0)), "1__running_var": ("F32", [3], f32(1.0, 0.0, 2.0))},
+        ),
+        "negative": file(running_mean=ones, running_var=("F32", [2], f32(-1.0, 1.0)), num_batches_tracked=batches),
+        "no_features": file(weight=("F32", [0], b""), bias=("F32", [0], b"")),
+        "billion": file(running_mean=("F32", [10**9], b""), running_var=("F32", [10**9], b"")),
+        "cut": file(**statistics)[:-1],
+        "longer": file(data=b"\0", **statistics),
+    }
+
+
+for make in (paths_agree, oracle, split_and_merge, merges, streams, shapes, exam_csv, state):
     write(make.__name__, make())

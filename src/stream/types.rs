@@ -225,6 +225,22 @@ impl Welford {
     }
 }
 
+#[cfg(feature = "serde")]
+impl Welford {
+    /// Returns the state of a feature.
+    pub(crate) fn running(&self, feature: usize) -> Running<f64> {
+        self.state.feature(feature)
+    }
+
+    pub(crate) fn set_running(&mut self, feature: usize, to: Running<f64>) {
+        self.state.set_feature(feature, to);
+    }
+
+    pub(crate) fn set_count(&mut self, count: u64) {
+        self.state.weights.set_count(count);
+    }
+}
+
 impl Ewm {
     /// Creates a stream without rows.
     ///
