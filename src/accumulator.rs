@@ -1,6 +1,7 @@
 //! Moments of rows that arrive in pieces, bit-identical to those of a single call.
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
 
 use crate::spec::Order;
 use crate::{Batch, Element, Error, Layout, Moments, Path, Result};
@@ -118,7 +119,7 @@ impl<T: Element> Accumulator<T> {
             self.keep(head);
             rows = tail;
             if self.pending.len() == chunk {
-                let full = std::mem::take(&mut self.pending);
+                let full = core::mem::take(&mut self.pending);
                 self.push(&full);
                 self.pending = full;
                 self.pending.clear();

@@ -1,6 +1,6 @@
 //! Views of a batch: a slice and its layout, checked against each other once.
 
-use std::fmt;
+use core::fmt;
 
 use crate::{Error, Layout, Result};
 

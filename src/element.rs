@@ -8,7 +8,7 @@
 /// }
 /// assert_eq!(total(&[0.5f32, 0.25]), 0.75);
 /// ```
-pub trait Element: Copy + Send + Sync + std::fmt::Debug + PartialEq + 'static + Concrete {
+pub trait Element: Copy + Send + Sync + core::fmt::Debug + PartialEq + 'static + Concrete {
     /// Converts the value to `f64`, exactly.
     ///
     /// ```

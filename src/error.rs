@@ -1,6 +1,6 @@
 //! The error type. Its variants hold what was given and what was expected.
 
-use std::fmt;
+use core::fmt;
 
 use crate::{Activation, Layout};
 
@@ -10,7 +10,7 @@ use crate::{Activation, Layout};
 /// fn checked() -> batchnorm::Result<()> { Ok(()) }
 /// assert!(checked().is_ok());
 /// ```
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T> = core::result::Result<T, Error>;
 
 /// Why a call failed. A failed call leaves everything unchanged.
 ///
@@ -261,4 +261,4 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl core::error::Error for Error {}

@@ -1,6 +1,6 @@
 //! Layouts: every batch is `[outer, features, inner]`, contiguous and row-major.
 
-use std::fmt;
+use core::fmt;
 
 /// The layout of a batch in a contiguous slice: `[outer, features, inner]`, row-major.
 ///

@@ -80,8 +80,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#[cfg(not(feature = "std"))]
-compile_error!("batchnorm needs its feature `std`: builds without the standard library are not supported yet");
+#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+extern crate alloc;
 
 mod accumulator;
 mod activation;
@@ -95,6 +97,7 @@ mod interop;
 mod kernels;
 mod lanes;
 mod layout;
+mod math;
 mod moments;
 pub mod numerics;
 mod spec;

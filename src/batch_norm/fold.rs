@@ -2,7 +2,9 @@
 
 use super::Inference;
 use crate::exec::Normalization;
+use crate::spec::two_product;
 use crate::{Activation, Element, Error, Result};
+use alloc::vec::Vec;
 
 /// Folding: the weights of a neighbouring layer take over what this layer does, which then costs nothing.
 ///
@@ -251,7 +253,7 @@ impl Sum {
         let sum = self.high + product;
         let part = sum - self.high;
         let lost = (self.high - (sum - part)) + (product - part);
-        self.low += lost + a.mul_add(b, -product);
+        self.low += lost + product_error(a, b);
         self.high = sum;
     }
 
@@ -259,6 +261,19 @@ impl Sum {
     fn rounded(&self) -> f64 {
         if self.high.is_finite() { self.high + self.low } else { self.high }
     }
+}
+
+/// Returns the rounding error of a product; 0 where it is not known, because a number is too large to be split.
+fn product_error(a: f64, b: f64) -> f64 {
+    let low = two_product(a, b).low;
+    if low.is_finite() { low } else { 0.0 }
+}
+
+/// Returns `a * b + c`, rounded once but for near-ties.
+pub(super) fn product_sum(a: f64, b: f64, c: f64) -> f64 {
+    let mut sum = Sum { high: c, low: 0.0 };
+    sum.add_product(a, b);
+    sum.rounded()
 }
 
 fn check_bias(expected: usize, given: usize) -> Result<()> {

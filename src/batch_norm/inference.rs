@@ -1,6 +1,8 @@
 //! The frozen layer: evaluation only, with everything that does not depend on the batch computed in advance.
 
-use std::fmt;
+use super::fold::product_sum;
+use alloc::vec::Vec;
+use core::fmt;
 
 use super::checks::{check_features, check_same};
 use crate::exec::Normalization;
@@ -139,7 +141,7 @@ impl Inference {
     /// ```
     #[must_use]
     pub fn shift(&self) -> Vec<f64> {
-        self.folded().map(|[mean, scale, bias]| (-mean).mul_add(scale, bias)).collect()
+        self.folded().map(|[mean, scale, bias]| product_sum(-mean, scale, bias)).collect()
     }
 
     /// Returns mean, scale and bias of each feature, as they would be if f64 had no limits where it can.

@@ -10,8 +10,9 @@ mod options;
 mod parameters;
 mod train;
 
-use std::ops::Range;
-use std::sync::OnceLock;
+use crate::math::Lazy;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use checks::{check_features, check_same};
 pub use inference::Inference;
@@ -98,7 +99,7 @@ pub struct BatchNorm {
     path: Path,
     precision: Precision,
     /// The frozen layer that evaluation applies, made on first use after a change.
-    inference: OnceLock<Inference>,
+    inference: Lazy<Inference>,
     /// Moments of the last batch, or of the moments that it was trained with.
     batch: Moments,
     /// Memory of a training step, reused by the next one.

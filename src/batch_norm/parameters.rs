@@ -1,6 +1,8 @@
 //! Computes the parameters that the kernels apply from statistics, weight, bias and `eps`.
 
-use std::ops::Range;
+use crate::math::sqrt;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::Path;
 use crate::exec::{Normalization, OnlyDouble};
@@ -297,7 +299,7 @@ pub(super) fn scale_fits(scale: f64) -> bool {
 #[inline(always)]
 pub(super) fn inverse_deviation(variance: f64, eps: f64) -> f64 {
     let sum = variance + eps;
-    if sum == 0.0 { 0.0 } else { 1.0 / sum.sqrt() }
+    if sum == 0.0 { 0.0 } else { 1.0 / sqrt(sum) }
 }
 
 /// Whether a number is finite and not 0.

@@ -1,6 +1,7 @@
 //! A training step: by what a batch is normalised, and how it moves the running statistics.
 
-use std::ops::Range;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::parameters::Needed;
 use super::{BatchNorm, FewValues, Inference, NonFinite};
@@ -48,12 +49,12 @@ impl BatchNorm {
                 return Ok(());
             }
         }
-        let mut measured = std::mem::take(&mut self.measured);
+        let mut measured = core::mem::take(&mut self.measured);
         path.moments_into(Batch::new(x.unwrap_or(&*y), layout)?, &mut measured, &mut self.workspace);
         let done = self.step(&measured, self.needed::<T>(), Running::Move);
         self.measured = measured;
         if let By::Batch(_) = done? {
-            std::mem::swap(&mut self.batch, &mut self.measured);
+            core::mem::swap(&mut self.batch, &mut self.measured);
         }
         path.normalize(&self.normalization, self.precision, layout, x, residual, y);
         Ok(())
@@ -67,8 +68,8 @@ impl BatchNorm {
         (x, residual): (Option<&[T]>, Option<&[T]>),
         y: &mut [T],
     ) {
-        let (mut measured, workspace) = (std::mem::take(&mut self.measured), std::mem::take(&mut self.workspace));
-        let mut state = (std::mem::take(&mut self.normalization), workspace);
+        let (mut measured, workspace) = (core::mem::take(&mut self.measured), core::mem::take(&mut self.workspace));
+        let mut state = (core::mem::take(&mut self.normalization), workspace);
         let mut out = measured.resize(self.num_features, count);
         match x {
             #[cfg(feature = "rayon")]
@@ -95,7 +96,7 @@ impl BatchNorm {
             }
         }
         (self.normalization, self.workspace) = state;
-        self.measured = std::mem::replace(&mut self.batch, measured);
+        self.measured = core::mem::replace(&mut self.batch, measured);
         if self.tracks_running_stats {
             self.move_towards_batch(count);
         }
@@ -166,7 +167,7 @@ impl BatchNorm {
 
     fn step(&mut self, moments: &Moments, needed: Needed, running: Running) -> Result<By> {
         let by = self.choose(moments, self.non_finite)?;
-        let mut normalization = std::mem::take(&mut self.normalization);
+        let mut normalization = core::mem::take(&mut self.normalization);
         match by {
             By::Nothing => {}
             By::Batch(count) => {
@@ -214,7 +215,7 @@ impl BatchNorm {
             return Ok(By::Running);
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and it saturates")]
-        let needed = (self.running_ddof.floor() as usize).saturating_add(1);
+        let needed = (self.running_ddof as usize).saturating_add(1);
         Err(Error::TooFewValues { needed, given: usize::try_from(count).unwrap_or(usize::MAX) })
     }
 
@@ -225,7 +226,7 @@ impl BatchNorm {
         self.num_values_tracked = self.num_values_tracked.saturating_add(count);
         let share = self.averaging.share(count, self.num_batches_tracked, self.num_values_tracked);
         let (mean, var) = (&mut self.running_mean, &mut self.running_var);
-        Moved { share, mean: std::mem::take(mean), var: std::mem::take(var) }
+        Moved { share, mean: core::mem::take(mean), var: core::mem::take(var) }
     }
 
     pub(super) fn needed<T: Element>(&self) -> Needed {

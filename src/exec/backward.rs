@@ -1,6 +1,7 @@
 //! The backward pass: sums over a batch, and the gradient of each input value, by each path.
 
-use std::ops::Range;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::reduce;
 use crate::element::{ByElement, INTERNAL};

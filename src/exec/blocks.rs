@@ -1,7 +1,9 @@
 //! Both halves of a training step for some features at a time: what the first half (moments, or the sums of a backward
 //! pass) has read is still in the second-level cache when the second half (the map) reads it again.
 
-use std::ops::Range;
+#[cfg(feature = "rayon")]
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::Path;
 use crate::layout::Layout;

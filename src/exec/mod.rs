@@ -10,7 +10,7 @@ mod normalization;
 mod parallel;
 mod stream;
 
-use std::ops::Range;
+use core::ops::Range;
 
 pub(crate) use backward::{InputGradients, Means, OfOutputs};
 pub(crate) use blocks::FeatureBlocks;

@@ -9,6 +9,7 @@ use crate::spec::{Epilogue, fallback, scalar};
 #[cfg(feature = "rayon")]
 use crate::tuning::PARALLEL_NORMALIZE;
 use crate::{Activation, Element, Path};
+use alloc::vec::Vec;
 
 /// The arithmetic in which f32 batches are normalised, and in which the gradients of a training step with respect to
 /// them are computed. For f64 batches this is always f64, and so it is for mean, variance and the other sums.

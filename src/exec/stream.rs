@@ -103,7 +103,7 @@ fn push<T: KernelElement>(path: Path, weights: &mut RowWeights, blocks: &mut [Bl
 fn one_by_one<T: Element>(weights: &mut RowWeights, blocks: &mut [Block], rows: Rows<'_, T>) {
     let before = *weights;
     // The rows count, even if there are no features.
-    *weights = welford::push_rows(before, &mut Running::default(), std::iter::repeat_n(0.0, rows.count));
+    *weights = welford::push_rows(before, &mut Running::default(), core::iter::repeat_n(0.0, rows.count));
     for feature in 0..rows.features {
         let block = &mut blocks[feature / BLOCK_FEATURES];
         let mut running = block.feature(feature % BLOCK_FEATURES);

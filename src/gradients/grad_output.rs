@@ -1,6 +1,6 @@
 //! The gradients with respect to the outputs, which the backward pass starts from.
 
-use std::fmt;
+use core::fmt;
 
 use crate::{Activation, Batch, BatchMut, Error, Layout, Result};
 

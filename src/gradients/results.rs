@@ -1,6 +1,7 @@
 //! The gradients of a layer's parameters.
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
 
 use super::GradientSums;
 use crate::exec::InputGradients;

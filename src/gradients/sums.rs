@@ -1,6 +1,7 @@
 //! The sums from which all gradients follow.
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
 
 use crate::kernels::Arrays;
 use crate::kernels::reduce::SUM_WORDS;

@@ -1,6 +1,6 @@
 //! Results per feature, in several arrays of the same length.
 
-use std::ops::Range;
+use core::ops::Range;
 
 use crate::lanes::{F64Lanes, Lanes};
 use crate::spec::{DoubleDouble, FeatureMoments, TripleDouble};
@@ -30,8 +30,8 @@ impl MomentSlices<'_> {
 impl<'a, const N: usize> Arrays<'a, N> {
     /// Takes arrays for `features` features from the start of a workspace. Returns them and the rest of the workspace.
     pub(crate) fn from_workspace(mut space: &'a mut [f64], features: usize) -> (Self, &'a mut [f64]) {
-        let arrays = std::array::from_fn(|_| {
-            let (array, others) = std::mem::take(&mut space).split_at_mut(features);
+        let arrays = core::array::from_fn(|_| {
+            let (array, others) = core::mem::take(&mut space).split_at_mut(features);
             space = others;
             array
         });
@@ -52,10 +52,10 @@ impl<'a, const N: usize> Arrays<'a, N> {
     }
 
     pub(crate) fn split_at(self, feature: usize) -> (Self, Self) {
-        let mut right: [&'a mut [f64]; N] = std::array::from_fn(|_| &mut [][..]);
+        let mut right: [&'a mut [f64]; N] = core::array::from_fn(|_| &mut [][..]);
         let mut left = self.0;
         for (left, right) in left.iter_mut().zip(&mut right) {
-            (*left, *right) = std::mem::take(left).split_at_mut(feature);
+            (*left, *right) = core::mem::take(left).split_at_mut(feature);
         }
         (Arrays(left), Arrays(right))
     }

@@ -1,6 +1,6 @@
 //! The instruction sets of this machine.
 
-use std::fmt;
+use core::fmt;
 
 use super::Job;
 use super::portable::Portable;

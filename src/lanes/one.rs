@@ -94,7 +94,7 @@ impl F64Lanes for f64 {
 
     #[inline(always)]
     fn sqrt(self) -> Self {
-        self.sqrt()
+        crate::math::sqrt(self)
     }
 
     #[inline(always)]

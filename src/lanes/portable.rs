@@ -1,7 +1,7 @@
 //! Lanes for any machine, from the crate `wide`: SSE2 on a default x86-64 build, NEON on aarch64, plain code elsewhere.
 
-use std::hint::black_box;
-use std::ops::{Add, Mul, Sub};
+use core::hint::black_box;
+use core::ops::{Add, Mul, Sub};
 
 use wide::{f32x4, f64x4};
 
@@ -101,7 +101,7 @@ macro_rules! portable {
 }
 
 portable!(PortableF64, f64x4, f64, Add::add, Sub::sub, Mul::mul, zero_f64, round_to_f32);
-portable!(PortableF32, f32x4, f32, add_f32, sub_f32, mul_f32, zero_f32, std::convert::identity);
+portable!(PortableF32, f32x4, f32, add_f32, sub_f32, mul_f32, zero_f32, core::convert::identity);
 
 #[inline(always)]
 fn zero_f64(x: f64x4, y: f64x4) -> f64x4 {
@@ -128,7 +128,7 @@ macro_rules! operate_f32 {
                 return a $operator b;
             }
             let (a, b) = (a.to_array(), b.to_array());
-            f32x4::new(std::array::from_fn(|lane| {
+            f32x4::new(core::array::from_fn(|lane| {
                 f32::from_f64(black_box(f64::from(a[lane]) $operator f64::from(b[lane])))
             }))
         }
@@ -146,7 +146,7 @@ fn zero_f32(x: f32x4, y: f32x4) -> f32x4 {
         return y.simd_le(f32x4::ZERO).select(f32x4::ZERO, x);
     }
     let (x, y) = (x.to_array(), y.to_array());
-    f32x4::new(std::array::from_fn(|i| if black_box(f64::from(y[i])) <= 0.0 { 0.0 } else { x[i] }))
+    f32x4::new(core::array::from_fn(|i| if black_box(f64::from(y[i])) <= 0.0 { 0.0 } else { x[i] }))
 }
 
 impl F64Lanes for PortableF64 {

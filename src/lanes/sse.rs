@@ -1,6 +1,6 @@
 //! What every x86-64 processor has beyond plain loads and stores: prefetches, non-temporal stores and their fence.
 
-use std::arch::x86_64::*;
+use core::arch::x86_64::*;
 
 /// Prefetches a cache line into all levels of the cache, with an instruction that every x86-64 processor has.
 #[inline(always)]

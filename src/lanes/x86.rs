@@ -6,7 +6,7 @@
 //! is used; masked loads read no more than the slice. All loads and stores are unaligned, except for non-temporal
 //! stores, which check the address.
 
-use std::arch::x86_64::*;
+use core::arch::x86_64::*;
 
 use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Outlined, OutlinedJob, Simd, Token, UPPER_HALF};
 
@@ -45,8 +45,15 @@ macro_rules! instruction_set {
 
         impl $token {
             /// Returns the token if the processor has the features. (`std` caches what the processor reports.)
+            #[cfg(feature = "std")]
             pub(super) fn detect() -> Option<Self> {
                 ($(std::arch::is_x86_feature_detected!($feature))&&+).then_some($token(()))
+            }
+
+            /// Returns the token if the build is for processors that have the features.
+            #[cfg(not(feature = "std"))]
+            pub(super) fn detect() -> Option<Self> {
+                ($(cfg!(target_feature = $feature))&&+).then_some($token(()))
             }
 
             /// Runs a job compiled for these instructions.
@@ -366,7 +373,7 @@ load_store!(
 /// The operations for which the instruction sets have no common form. Masked loads do not read past the slice.
 mod avx2_parts {
     pub(super) mod f64 {
-        use std::arch::x86_64::*;
+        use core::arch::x86_64::*;
 
         #[inline]
         #[target_feature(enable = "avx2")]
@@ -433,7 +440,7 @@ mod avx2_parts {
     }
 
     pub(super) mod f32 {
-        use std::arch::x86_64::*;
+        use core::arch::x86_64::*;
 
         #[inline]
         #[target_feature(enable = "avx2")]
@@ -474,7 +481,7 @@ mod avx2_parts {
 /// The same operations as in [`avx2_parts`], for twice as many lanes.
 mod avx512_parts {
     pub(super) mod f64 {
-        use std::arch::x86_64::*;
+        use core::arch::x86_64::*;
 
         #[inline]
         #[target_feature(enable = "avx512f")]
@@ -537,7 +544,7 @@ mod avx512_parts {
     }
 
     pub(super) mod f32 {
-        use std::arch::x86_64::*;
+        use core::arch::x86_64::*;
 
         #[inline]
         #[target_feature(enable = "avx512f")]

@@ -4,6 +4,7 @@ use super::{Moments, degrees_of_freedom};
 use crate::element::{ByElement, INTERNAL};
 use crate::kernels::{MomentSlices, Variances};
 use crate::lanes::Isa;
+use crate::math::sqrt;
 use crate::{Element, Result};
 
 /// Features whose variances are computed before their roots are taken.
@@ -93,7 +94,7 @@ impl Moments {
                 variances.iter_mut().zip(start..).for_each(|(to, feature)| *to = self.variance(feature, ddof));
             }
             for (out, variance) in out.iter_mut().zip(variances) {
-                *out = T::from_f64(variance.sqrt());
+                *out = T::from_f64(sqrt(*variance));
             }
         }
         Ok(())

@@ -4,7 +4,9 @@ mod into;
 mod parts;
 mod workspace;
 
-use std::fmt;
+use crate::math::sqrt;
+use alloc::vec::Vec;
+use core::fmt;
 
 use crate::kernels::reduce::Merge;
 use crate::kernels::{Arrays, MOMENT_WORDS, MomentArrays, MomentSlices};
@@ -203,7 +205,7 @@ impl Moments {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn std_dev(&self, feature: usize, ddof: f64) -> f64 {
-        self.variance(feature, ddof).sqrt()
+        sqrt(self.variance(feature, ddof))
     }
 
     /// Merges the moments of other rows into these: of another shard, another file or a later batch. Both may be empty,
@@ -255,7 +257,7 @@ impl Moments {
     fn merge_features(
         &mut self,
         isa: Option<Isa>,
-        features: std::ops::Range<usize>,
+        features: core::ops::Range<usize>,
         count_a: u64,
         other: &Moments,
         count_b: u64,

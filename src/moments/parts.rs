@@ -1,6 +1,6 @@
 //! Moments as plain arrays, to send them to another process and back.
 
-use std::fmt;
+use core::fmt;
 
 use super::Moments;
 use crate::{Error, Result};

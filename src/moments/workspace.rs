@@ -1,6 +1,7 @@
 //! Memory that a call computes in.
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
 
 /// Scratch memory that is reused from call to call, so that later calls on one thread allocate nothing. It grows to the
 /// size that the largest call needed. A clone starts empty.

@@ -23,7 +23,7 @@ pub(super) fn two_sum(a: f64, b: f64) -> DoubleDouble<f64> {
 }
 
 /// Returns `a * b` as a rounded product and its error (Dekker 1971).
-pub(super) fn two_product(a: f64, b: f64) -> DoubleDouble<f64> {
+pub(crate) fn two_product(a: f64, b: f64) -> DoubleDouble<f64> {
     // Splits a number into its upper 26 bits and the rest (Veltkamp 1968), so that products of the parts are exact.
     let split = |x: f64| {
         let large = x * 134_217_729.0; // 2^27 + 1

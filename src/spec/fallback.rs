@@ -4,7 +4,7 @@
 //! Such chunks are rare, so this is plain code. All paths share it, because it is part of the definition of the result
 //! (step 5 of [`spec::order`](crate::spec::order)).
 
-use std::ops::Range;
+use core::ops::Range;
 
 use super::double_double::{product, quotient, triple, two_sum};
 use super::{DoubleDouble, FeatureMoments, TripleDouble, power_of_two, same_bits};

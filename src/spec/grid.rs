@@ -1,7 +1,8 @@
 //! One feature of a chunk in the canonical order, in plain code: which of its values are added to which accumulator,
 //! and how (steps 2 and 3 of [`spec::order`](crate::spec::order)).
 
-use std::ops::Range;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::DoubleDouble;
 use super::double_double::two_sum;

@@ -23,7 +23,7 @@ pub(crate) mod rules;
 pub(crate) mod scalar;
 pub(crate) mod welford;
 
-pub(crate) use double_double::{DoubleDouble, TripleDouble};
+pub(crate) use double_double::{DoubleDouble, TripleDouble, two_product};
 pub(crate) use epilogue::Epilogue;
 pub(crate) use feature::{FeatureMoments, power_of_two, same_bits};
 pub(crate) use order::Order;

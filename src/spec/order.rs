@@ -50,7 +50,7 @@
 //! at most 64. Rounding the shift to the element type may double that, and a shift of 0 may make it five times as much;
 //! in return, the deviations about 0 and their squares are exact. No bound is relied on: step 5 checks the ratio.
 
-use std::ops::Range;
+use core::ops::Range;
 
 use super::power_of_two;
 use crate::{Element, Layout};

@@ -17,6 +17,7 @@
 
 use super::double_double::{triple, two_sum};
 use super::{DoubleDouble, FeatureMoments, RowWeights, TripleDouble};
+use crate::math::sqrt;
 
 /// Adds the values of one feature, a row each. Returns the weights after them.
 pub(crate) fn push_rows(
@@ -113,7 +114,7 @@ impl Running<f64> {
     /// Returns `(x - mean) / sqrt(m2 * per_weight + added)`.
     pub(crate) fn standardize(&self, x: f64, per_weight: f64, added: f64) -> f64 {
         let delta = (x - self.shift) - self.offset - self.offset_low;
-        delta / (self.m2 * per_weight + added).sqrt()
+        delta / sqrt(self.m2 * per_weight + added)
     }
 
     /// Returns the moments: the mean and m2 as sums of words that do not overlap.

@@ -1,6 +1,6 @@
 //! How fast an exponentially weighted stream forgets.
 
-use std::f64::consts::LN_2;
+use core::f64::consts::LN_2;
 
 use crate::{Error, Result};
 

@@ -133,7 +133,7 @@ macro_rules! stream_methods {
             /// # Ok::<(), batchnorm::Error>(())
             /// ```
             pub fn std_dev(&self, feature: usize, ddof: f64) -> f64 {
-                self.variance(feature, ddof).sqrt()
+                $crate::math::sqrt(self.variance(feature, ddof))
             }
 
             /// Writes the mean of every feature to `out`, rounded to its element type.
@@ -287,9 +287,9 @@ macro_rules! stream_methods {
         impl fmt::Debug for $stream {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let shown = 0..self.num_features().min(4);
-                let means: [f64; 4] = std::array::from_fn(|i| if i < shown.end { self.mean(i) } else { 0.0 });
+                let means: [f64; 4] = core::array::from_fn(|i| if i < shown.end { self.mean(i) } else { 0.0 });
                 let variances: [f64; 4] =
-                    std::array::from_fn(|i| if i < shown.end { self.variance(i, 0.0) } else { 0.0 });
+                    core::array::from_fn(|i| if i < shown.end { self.variance(i, 0.0) } else { 0.0 });
                 f.debug_struct(stringify!($stream))
                     .field("num_features", &self.num_features())
                     .field("count", &self.count())

@@ -3,6 +3,7 @@
 use crate::kernels::stream::{BLOCK_FEATURES, Block};
 use crate::spec::{RowWeights, Running, same_bits};
 use crate::{Batch, BatchMut, Element, Error, Layout, Path, Result, Standardize};
+use alloc::vec::Vec;
 
 /// The features of a stream and the weights of its rows.
 #[derive(Clone)]

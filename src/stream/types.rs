@@ -1,6 +1,6 @@
 //! The types of streams: all rows count the same ([`Welford`]), or older rows count less ([`Ewm`]).
 
-use std::fmt;
+use core::fmt;
 
 use super::methods::stream_methods;
 use super::state::State;

@@ -6,7 +6,8 @@ mod halves;
 mod parameters;
 mod train;
 
-use std::ops::Range;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::BatchNorm;
 use super::checks::{check_features, check_same};
@@ -118,7 +119,7 @@ impl BatchNorm {
     ) -> Result<()> {
         self.check_backward(x, dy)?;
         self.check_moments(moments)?;
-        check_counts(moments, std::iter::repeat(count_of(x)))
+        check_counts(moments, core::iter::repeat(count_of(x)))
     }
 
     pub(super) fn check_backward<T: Element>(&self, x: Batch<'_, T>, dy: Layout) -> Result<()> {
@@ -139,7 +140,7 @@ impl BatchNorm {
 
 impl Gradients {
     pub(super) fn set_from_scratch(&mut self) {
-        let sums = std::mem::take(&mut self.scratch.sums);
+        let sums = core::mem::take(&mut self.scratch.sums);
         self.set(&sums);
         self.scratch.sums = sums;
     }

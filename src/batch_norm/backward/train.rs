@@ -1,6 +1,6 @@
 //! The gradients of a training step.
 
-use std::ops::Range;
+use core::ops::Range;
 
 use super::{count_of, means_of};
 use crate::batch_norm::BatchNorm;
@@ -200,7 +200,7 @@ impl BatchNorm {
         match dy {
             #[cfg(feature = "rayon")]
             Some(dy) if blocks.shared => {
-                let mut state = (std::mem::take(of_inputs), std::mem::take(workspace));
+                let mut state = (core::mem::take(of_inputs), core::mem::take(workspace));
                 blocks.on_threads(&mut state, Default::default, out, dx, |state, features, out, places| {
                     step.sum(features.clone(), Inputs { dy, x, y }, out, state);
                     for (place, dx) in blocks.places(&features).zip(places) {
@@ -210,7 +210,7 @@ impl BatchNorm {
                 (*of_inputs, *workspace) = state;
             }
             _ => {
-                let mut state = (std::mem::take(of_inputs), std::mem::take(workspace));
+                let mut state = (core::mem::take(of_inputs), core::mem::take(workspace));
                 for features in blocks.iter() {
                     let inputs = Inputs { dy: dy.unwrap_or(&*dx), x, y };
                     step.sum(features.clone(), inputs, out.part(features.clone()), &mut state);

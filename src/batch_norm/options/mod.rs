@@ -5,8 +5,9 @@ mod conventions;
 mod policies;
 mod running;
 
-use std::fmt;
-use std::sync::OnceLock;
+use crate::math::Lazy;
+use alloc::vec::Vec;
+use core::fmt;
 
 pub use averaging::Averaging;
 pub use policies::{FewValues, NonFinite};
@@ -61,7 +62,7 @@ impl BatchNorm {
             num_values_tracked: 0,
             path: Path::Auto,
             precision: Precision::Single,
-            inference: OnceLock::new(),
+            inference: Lazy::new(),
             batch: Moments::try_new(num_features)?,
             measured: Moments::default(),
             workspace: Workspace::default(),

@@ -3,6 +3,7 @@
 use super::Averaging;
 use crate::batch_norm::BatchNorm;
 use crate::{Element, Error, Result};
+use alloc::vec::Vec;
 
 impl BatchNorm {
     /// Removes the running statistics, like PyTorch's `track_running_stats=False`. Training moves nothing, and

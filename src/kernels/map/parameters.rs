@@ -3,6 +3,7 @@
 use crate::lanes::Lanes;
 use crate::spec::same_bits;
 use crate::tuning::CACHE_LINE;
+use alloc::vec::Vec;
 
 /// Returns how many values from the start of a parameter array are repeated after its end: two vectors of the widest
 /// lanes.
@@ -58,8 +59,8 @@ impl<C: Copy + Default, const P: usize> Parameters<C, P> {
         self.values.resize(P * len + Self::LINE, C::default());
         self.start = self.values.as_ptr().align_offset(CACHE_LINE).min(Self::LINE);
         let mut values = &mut self.values[self.start..];
-        std::array::from_fn(|_| {
-            let (array, others) = std::mem::take(&mut values).split_at_mut(len);
+        core::array::from_fn(|_| {
+            let (array, others) = core::mem::take(&mut values).split_at_mut(len);
             values = others;
             array
         })

@@ -1,6 +1,6 @@
 //! Runs: contiguous values to map.
 
-use std::ops::Range;
+use core::ops::Range;
 
 use crate::lanes::LoadStore;
 

@@ -16,7 +16,7 @@ pub(super) struct LaneContext<L: F64Lanes> {
 impl<L: F64Lanes> LaneContext<L> {
     #[inline(always)]
     pub(super) fn new(token: L::Token) -> Self {
-        LaneContext { token, one: L::splat(token, std::hint::black_box(1.0)) }
+        LaneContext { token, one: L::splat(token, core::hint::black_box(1.0)) }
     }
 
     #[inline(always)]

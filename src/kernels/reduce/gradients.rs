@@ -1,7 +1,7 @@
 //! The sums of a backward pass: those of each chunk about the mean, and their sums in the tree.
 //! ([`spec::backward`](crate::spec::backward) has the definition.)
 
-use std::ops::Range;
+use core::ops::Range;
 
 use super::accumulator::{Accumulator, LaneContext};
 use super::horizontal::FeatureSums;

@@ -1,8 +1,8 @@
 //! Moments of a batch: the steps of [`spec::order`](crate::spec::order) for each chunk, and Chan's formula between
 //! chunks.
 
-use std::marker::PhantomData;
-use std::ops::Range;
+use core::marker::PhantomData;
+use core::ops::Range;
 
 use super::accumulator::{Accumulator, LaneContext};
 use super::few::{FewValues, Scratch};

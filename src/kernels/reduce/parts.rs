@@ -1,6 +1,7 @@
 //! Cuts a reduction into parts that threads share, and merges their results as the whole tree would have.
 
-use std::ops::Range;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::tree::{Part, Reduction, Tree};
 use crate::kernels::Arrays;

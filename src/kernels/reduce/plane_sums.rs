@@ -1,7 +1,7 @@
 //! The accumulators of the plane view: of one feature in registers, where the inner loop, [`PlaneSums::add_plane`], adds
 //! to them, then of several features in memory, where they are reduced.
 
-use std::ops::Range;
+use core::ops::Range;
 
 use super::accumulator::{Accumulator, LaneContext};
 use super::horizontal::{Columns, FeatureSums};
@@ -242,9 +242,9 @@ pub(super) fn columns<L: F64Lanes, const SUMS: usize>(
     let len = features * L::LANES;
     let before = workspace.as_ptr().align_offset(CACHE_LINE).min(LINE);
     let (_, mut workspace) = workspace.split_at_mut(before);
-    std::array::from_fn(|_| {
+    core::array::from_fn(|_| {
         let mut take = |len| {
-            let (taken, others) = std::mem::take(&mut workspace).split_at_mut(len);
+            let (taken, others) = core::mem::take(&mut workspace).split_at_mut(len);
             workspace = others;
             taken
         };

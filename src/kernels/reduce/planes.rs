@@ -1,7 +1,7 @@
 //! The plane view: steps 2 and 3 of [`spec::order`](crate::spec::order) for the planes of a chunk. Values are read in
 //! memory order, and the accumulators of a feature stay in registers ([`PlaneSums`]).
 
-use std::marker::PhantomData;
+use core::marker::PhantomData;
 
 use super::accumulator::LaneContext;
 use super::horizontal::{Columns, FeatureSums};

@@ -1,8 +1,8 @@
 //! The row view: steps 2 and 3 of [`spec::order`](crate::spec::order) for a range of columns of the rows of a chunk,
 //! with accumulators in memory. The inner loop is [`RowSums::add_strip`].
 
-use std::marker::PhantomData;
-use std::ops::Range;
+use core::marker::PhantomData;
+use core::ops::Range;
 
 use super::accumulator::{Accumulator, LaneContext};
 use super::horizontal::{Columns, FeatureSums, Reduce};
@@ -192,11 +192,11 @@ where
         let columns = rows.width().next_multiple_of(LINE);
         let before = workspace.as_ptr().align_offset(CACHE_LINE).min(LINE);
         let (shift, mut workspace) = workspace[before..].split_at_mut(columns);
-        let mut sums = std::array::from_fn(|_| Columns { sum: &mut [], compensation: &mut [] });
+        let mut sums = core::array::from_fn(|_| Columns { sum: &mut [], compensation: &mut [] });
         for sums in &mut sums {
             let kept = if K::COMPENSATED { columns } else { 0 };
-            (sums.sum, workspace) = std::mem::take(&mut workspace).split_at_mut(columns);
-            (sums.compensation, workspace) = std::mem::take(&mut workspace).split_at_mut(kept);
+            (sums.sum, workspace) = core::mem::take(&mut workspace).split_at_mut(columns);
+            (sums.compensation, workspace) = core::mem::take(&mut workspace).split_at_mut(kept);
         }
         RowSums { ctx, rows, shift, sums, term: PhantomData }
     }
@@ -243,7 +243,7 @@ where
     #[inline(always)]
     fn clear(&mut self) {
         // Hidden from the compiler, because a call of memset costs more than these few stores.
-        let zero = L::splat(self.ctx.token, std::hint::black_box(0.0));
+        let zero = L::splat(self.ctx.token, core::hint::black_box(0.0));
         for sums in &mut self.sums {
             for array in [&mut *sums.sum, &mut *sums.compensation] {
                 for at in (0..self.rows.width().min(array.len())).step_by(L::LANES) {
@@ -338,7 +338,7 @@ where
     /// Returns the sums of the first `columns` columns alone.
     #[inline(always)]
     fn first(&mut self, columns: usize) -> RowSums<'_, K, L, T, I, SUMS> {
-        let mut sums = std::array::from_fn(|_| Columns { sum: &mut [], compensation: &mut [] });
+        let mut sums = core::array::from_fn(|_| Columns { sum: &mut [], compensation: &mut [] });
         for (to, from) in sums.iter_mut().zip(&mut self.sums) {
             let kept = columns.min(from.compensation.len());
             *to = Columns { sum: &mut from.sum[..columns], compensation: &mut from.compensation[..kept] };

@@ -1,7 +1,7 @@
 //! What is summed. A term defines what the values of a group add to which sums; everything else in a reduction is the
 //! same for all terms.
 
-use std::marker::PhantomData;
+use core::marker::PhantomData;
 
 use super::accumulator::{Accumulator, LaneContext};
 use crate::kernels::KernelElement;

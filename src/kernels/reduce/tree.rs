@@ -1,7 +1,7 @@
 //! Merges the results of the chunks of a batch in the canonical tree, for any kind of result. `parts.rs`
 //! cuts this work for several threads.
 
-use std::ops::Range;
+use core::ops::Range;
 
 use crate::kernels::Arrays;
 use crate::spec::Order;

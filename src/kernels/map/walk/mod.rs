@@ -5,7 +5,7 @@
 mod planes;
 mod rows;
 
-use std::marker::PhantomData;
+use core::marker::PhantomData;
 
 use super::Formula;
 use super::parameters::Columns;

@@ -1,6 +1,6 @@
 //! Rows: with a parameter per column, from memory or expanded from those of small planes.
 
-use std::ops::Range;
+use core::ops::Range;
 
 use super::Walk;
 use crate::kernels::map::Formula;
