@@ -42,6 +42,12 @@
 //! [`Inference::fold_into_linear`] and its siblings fold a frozen layer into a neighbour. [`BatchNorm::pytorch`],
 //! [`BatchNorm::onnx`], [`BatchNorm::keras`] and [`BatchNorm::flax`] have the conventions of these frameworks.
 //!
+//! With the feature `safetensors`, the module `safetensors` reads and writes state dicts of PyTorch. With the feature
+//! `serde`, [`BatchNorm`], [`Moments`], [`GradientSums`], [`Accumulator`] and [`Welford`] can be serialised, and have the
+//! same bits after a round trip. (`serde_json` reads numbers exactly with its feature `float_roundtrip` alone.) Without
+//! the feature `std` the crate is `no_std` with `alloc`; a [`BatchNorm`] can then not be shared by threads, but an
+//! [`Inference`] can.
+//!
 //! Four ways to add rows:
 //!
 //! | | cost of a row | of reading | memory per feature | same bits for |

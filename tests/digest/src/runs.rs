@@ -3,7 +3,9 @@
 use std::str::FromStr;
 
 use batchnorm::{Isa, Path};
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::ThreadPool;
+#[cfg(feature = "rayon")]
+use rayon::ThreadPoolBuilder;
 
 /// All instruction sets that a machine may have.
 const ISAS: [&str; 3] = ["portable", "avx2", "avx512"];
@@ -102,9 +104,14 @@ pub(crate) fn choose(request: &Request) -> (Vec<Run>, Vec<String>) {
         }
         let threads = request.threads.map_or(THREADS.to_vec(), |n| vec![n]);
         for n in threads.into_iter().filter(|_| parallel) {
-            let pool = ThreadPoolBuilder::new().num_threads(n).build().expect("threads");
-            let name = format!("parallel on {isa}, {n} threads");
-            runs.push(Run { name, path: Path::Parallel(isa), pool: Some(pool) });
+            #[cfg(feature = "rayon")]
+            runs.push(Run {
+                name: format!("parallel on {isa}, {n} threads"),
+                path: Path::Parallel(isa),
+                pool: Some(ThreadPoolBuilder::new().num_threads(n).build().expect("threads")),
+            });
+            #[cfg(not(feature = "rayon"))]
+            missing.push(format!("{isa} on {n} threads"));
         }
     }
     (runs, missing)
