@@ -52,6 +52,12 @@ const PLANES: [Shape; 2] = [
     shape("NCHW 64x64x56x56", Layout::nchw(64, 64, 56, 56)),
     shape("NCHW 64x256x14x14", Layout::nchw(64, 256, 14, 14)),
 ];
+const IMAGES: [Shape; 4] = [
+    shape("NCHW 8x256x14x14", Layout::nchw(8, 256, 14, 14)),
+    shape("NCHW 8x64x56x56", Layout::nchw(8, 64, 56, 56)),
+    shape("NCHW 32x64x56x56", Layout::nchw(32, 64, 56, 56)),
+    shape("NCHW 64x64x56x56", Layout::nchw(64, 64, 56, 56)),
+];
 const FEW: [Shape; 3] = [
     shape("[8, 16384, 2]", Layout::new(8, 16_384, 2)),
     shape("[3, 4096, 9]", Layout::new(3, 4096, 9)),
@@ -63,7 +69,7 @@ const FORKS: [Shape; 3] = [
     shape("NC 32768x128", Layout::nc(32_768, 128)),
 ];
 
-const CONSTANTS: [Constant; 10] = [
+const CONSTANTS: [Constant; 14] = [
     Constant {
         name: "ROW_PREFETCH_FAR",
         values: &[8 << 10, 16 << 10, 64 << 10],
@@ -79,6 +85,28 @@ const CONSTANTS: [Constant; 10] = [
         shapes: &IN_CACHE,
     },
     Constant { name: "PLANE_PREFETCH", values: &[8 << 10, 32 << 10], path: simd, op: Op::Moments, shapes: &PLANES },
+    Constant {
+        name: "PLANE_BLOCK_BYTES",
+        values: &[1 << 13, 1 << 14, 1 << 16],
+        path: simd,
+        op: Op::Moments,
+        shapes: &IMAGES,
+    },
+    Constant {
+        name: "FEATURE_BLOCK_BYTES",
+        values: &[128 << 10, 256 << 10, 768 << 10],
+        path: simd,
+        op: Op::Backward,
+        shapes: &IMAGES,
+    },
+    Constant {
+        name: "LARGEST_FEATURE_BYTES",
+        values: &[256 << 10, 1 << 20, 2 << 20],
+        path: simd,
+        op: Op::Training,
+        shapes: &IMAGES,
+    },
+    Constant { name: "OUTPUT_PREFETCH", values: &[512, 2048, 4096], path: simd, op: Op::Training, shapes: &IMAGES },
     Constant { name: "TILE_COLUMNS", values: &[256, 512, 2048, 4096], path: simd, op: Op::Moments, shapes: &WIDE },
     Constant { name: "TILE_PLANES", values: &[32, 128, 256], path: simd, op: Op::Moments, shapes: &PLANES },
     Constant { name: "FEW_VALUES_PER_FEATURE", values: &[16, 32], path: simd, op: Op::Moments, shapes: &FEW },
