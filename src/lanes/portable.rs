@@ -7,6 +7,7 @@ use wide::{f32x4, f64x4};
 
 use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Outlined, OutlinedJob, Simd, Token, UPPER_HALF};
 use crate::Element;
+use crate::math::sqrt_lanes;
 
 /// The token of these lanes. It proves nothing, because `wide` selects its instructions at compile time.
 #[derive(Clone, Copy)]
@@ -172,7 +173,7 @@ impl F64Lanes for PortableF64 {
 
     #[inline(always)]
     fn sqrt(self) -> Self {
-        PortableF64(self.0.sqrt())
+        PortableF64(sqrt_lanes(self.0))
     }
 
     #[inline(always)]
