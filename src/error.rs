@@ -146,6 +146,14 @@ pub enum Error {
         /// Number of features given.
         given: usize,
     },
+    /// An array does not have the axis of the features (feature `ndarray`).
+    #[non_exhaustive]
+    NoSuchAxis {
+        /// The axis given, from 0 on.
+        axis: usize,
+        /// Number of axes of the array.
+        dimensions: usize,
+    },
     /// The weight of a layer to fold into has the wrong length.
     #[non_exhaustive]
     WeightLength {
@@ -242,6 +250,9 @@ impl fmt::Display for Error {
                 write!(f, "the features need one count, but these have {a} and {b} values")
             }
             Error::TooManyFeatures { given } => write!(f, "there is not enough memory for {given} features"),
+            Error::NoSuchAxis { axis, dimensions } => {
+                write!(f, "there is no axis {axis} in an array of {dimensions} dimensions (the first one is 0)")
+            }
             Error::WeightLength { needed, given } => {
                 write!(f, "the weight needs {needed} values, but has {given}")
             }

@@ -42,7 +42,8 @@
 //! [`Inference::fold_into_linear`] and its siblings fold a frozen layer into a neighbour. [`BatchNorm::pytorch`],
 //! [`BatchNorm::onnx`], [`BatchNorm::keras`] and [`BatchNorm::flax`] have the conventions of these frameworks.
 //!
-//! With the feature `safetensors`, the module `safetensors` reads and writes state dicts of PyTorch. With the feature
+//! With the feature `ndarray`, the module `ndarray` and methods of the layers take arrays and views, along any axis. With
+//! the feature `safetensors`, the module `safetensors` reads and writes state dicts of PyTorch. With the feature
 //! `serde`, [`BatchNorm`], [`Moments`], [`GradientSums`], [`Accumulator`] and [`Welford`] can be serialised, and have the
 //! same bits after a round trip. (`serde_json` reads numbers exactly with its feature `float_roundtrip` alone.) Without
 //! the feature `std` the crate is `no_std` with `alloc`; a [`BatchNorm`] can then not be shared by threads, but an
@@ -118,6 +119,8 @@ pub use element::Element;
 pub use error::{Error, Result};
 pub use exec::{Path, Precision};
 pub use gradients::{GradOutput, GradOutputMut, GradientSums, GradientSumsParts, Gradients};
+#[cfg(feature = "ndarray")]
+pub use interop::ndarray;
 #[cfg(feature = "safetensors")]
 pub use interop::safetensors;
 pub use lanes::Isa;

@@ -1,0 +1,43 @@
+//! Moments and batch normalisation of the crate [ndarray](https://docs.rs/ndarray)'s arrays and views, along any axis
+//! (feature `ndarray`).
+//!
+//! | numpy's and ndarray's | here |
+//! |---|---|
+//! | `mean_axis(axis)`, `var_axis(axis, ddof)` | [`mean_var_axis`]: both in one pass |
+//! | - | [`feature_moments`]: the moments of each index along an axis, over all others |
+//! | - | [`Inference::forward_array`], [`BatchNorm::forward_train_array`], [`BatchNorm::forward_eval_array`], each with a sibling `.._in_place` |
+//!
+//! ```
+//! use batchnorm::ndarray::mean_var_axis;
+//! use ndarray::{Axis, array};
+//!
+//! let x = array![[1.0f32, 10.0], [2.0, 10.0], [6.0, 40.0]];
+//! let (mean, var) = mean_var_axis(&x, Axis(0), 1.0)?;
+//! assert_eq!((mean, var), (array![3.0, 20.0], array![7.0, 300.0])); // f64, whatever the array is of
+//! // ndarray's own, in two passes:
+//! assert_eq!(x.mean_axis(Axis(0)).unwrap(), array![3.0, 20.0]);
+//! assert_eq!(x.var_axis(Axis(0), 1.0), array![7.0, 300.0]);
+//! # Ok::<(), batchnorm::Error>(())
+//! ```
+//!
+//! # Memory
+//!
+//! Arrays are read where they are if they are contiguous in some order of their axes: C order, Fortran order, and any
+//! permutation of these, such as a channels-last tensor seen as `[N, C, H, W]`. Other views (every second row, a range of
+//! columns, a reversed axis, a broadcast) are copied in tiles along the axis with the largest stride; where that is the
+//! axis of the features, or in training, as a whole.
+//!
+//! # Bits
+//!
+//! Results are those of a [`Batch`] whose axes are in the order of the strides, the largest first. So an array in Fortran
+//! order is summed along its columns, and may differ in its last bits from its copy in C order. Views and their copies in
+//! the same order of axes agree.
+
+mod axes;
+mod layer;
+mod moments;
+
+pub use moments::{MeanVar, feature_moments, mean_var_axis};
+
+#[cfg(doc)]
+use crate::{Batch, BatchNorm, Inference};
