@@ -1,6 +1,15 @@
-//! The element types: `f32` and `f64`.
+//! The element types: `f32` and `f64`, and with the feature `half` also `f16` and `bf16`.
 
-/// An element type of batches: `f32` or `f64`. The trait is sealed; convert other types first.
+use core::marker::PhantomData;
+
+#[cfg(feature = "half")]
+use half::{bf16, f16};
+
+/// An element type of batches: `f32` or `f64`, and with the feature `half` also `half::f16` and `half::bf16`. The trait is
+/// sealed; convert other types first.
+///
+/// Batches of f16 and bf16 are computed as f32 batches of the same values: moments are those of the f32 values, and each
+/// output is that of an f32 batch, rounded to the type.
 ///
 /// ```
 /// fn total<T: batchnorm::Element>(values: &[T]) -> f64 {
@@ -17,7 +26,7 @@ pub trait Element: Copy + Send + Sync + core::fmt::Debug + PartialEq + 'static +
     /// ```
     fn to_f64(self) -> f64;
 
-    /// Rounds to the nearest value of this type, ties to even.
+    /// Rounds to the nearest value of this type, ties to even: to f16 and bf16 by way of f32.
     ///
     /// ```
     /// use batchnorm::Element;
@@ -28,36 +37,61 @@ pub trait Element: Copy + Send + Sync + core::fmt::Debug + PartialEq + 'static +
 
 /// One variant per element type. Generic calls become concrete here, so that the kernels are compiled in this crate,
 /// with its optimisation level, and not in the caller's crate.
-pub enum ByElement<A, B> {
+pub enum ByElement<S: Slices> {
     /// For `f32`.
-    F32(A),
+    F32(S::Of<f32>),
     /// For `f64`.
-    F64(B),
+    F64(S::Of<f64>),
+    /// For `f16`.
+    #[cfg(feature = "half")]
+    F16(S::Of<f16>),
+    /// For `bf16`.
+    #[cfg(feature = "half")]
+    Bf16(S::Of<bf16>),
+}
+
+/// What an operation takes, for each element type.
+pub trait Slices {
+    /// For one type.
+    type Of<T: 'static>;
 }
 
 /// Values to read.
-pub(crate) type Input<'a> = ByElement<&'a [f32], &'a [f64]>;
+pub struct Input<'a>(PhantomData<&'a ()>);
 
-/// Inputs and an output, of one type.
-pub(crate) type Slices<'a, T, const N: usize> = ([Option<&'a [T]>; N], &'a mut [T]);
+impl<'a> Slices for Input<'a> {
+    type Of<T: 'static> = &'a [T];
+}
 
 /// Inputs and the output. An input may be missing: the first one, if the operation is in place.
-pub(crate) type InOut<'a, const N: usize> = ByElement<Slices<'a, f32, N>, Slices<'a, f64, N>>;
+pub struct InOut<'a, const N: usize>(PhantomData<&'a ()>);
+
+impl<'a, const N: usize> Slices for InOut<'a, N> {
+    type Of<T: 'static> = ([Option<&'a [T]>; N], &'a mut [T]);
+}
 
 /// Several inputs, each optional.
-pub(crate) type Inputs<'a, const N: usize> = ByElement<[Option<&'a [f32]>; N], [Option<&'a [f64]>; N]>;
+pub struct Inputs<'a, const N: usize>(PhantomData<&'a ()>);
+
+impl<'a, const N: usize> Slices for Inputs<'a, N> {
+    type Of<T: 'static> = [Option<&'a [T]>; N];
+}
 
 /// Seals [`Element`]: callers can neither implement this trait nor call its methods, because they cannot create an
 /// [`Internal`].
 pub trait Concrete: Sized {
     /// Wraps values to read with their concrete type.
-    fn input(values: &[Self], _: Internal) -> Input<'_>;
+    fn input(values: &[Self], _: Internal) -> ByElement<Input<'_>>;
 
     /// Wraps inputs and an output with their concrete type.
-    fn in_out<'a, const N: usize>(inputs: [Option<&'a [Self]>; N], y: &'a mut [Self], _: Internal) -> InOut<'a, N>;
+    fn in_out<'a, const N: usize>(
+        inputs: [Option<&'a [Self]>; N],
+        y: &'a mut [Self],
+        _: Internal,
+    ) -> ByElement<InOut<'a, N>>;
 
     /// Wraps several inputs, some of which may be left out, with their concrete type.
-    fn inputs<const N: usize>(inputs: [Option<&[Self]>; N], _: Internal) -> Inputs<'_, N>;
+    fn inputs<const N: usize>(inputs: [Option<&[Self]>; N], _: Internal) -> ByElement<Inputs<'_, N>>;
 }
 
 /// An argument that only this crate can create.
@@ -78,20 +112,6 @@ impl Element for f32 {
     }
 }
 
-impl Concrete for f32 {
-    fn input(values: &[Self], _: Internal) -> Input<'_> {
-        ByElement::F32(values)
-    }
-
-    fn in_out<'a, const N: usize>(inputs: [Option<&'a [Self]>; N], y: &'a mut [Self], _: Internal) -> InOut<'a, N> {
-        ByElement::F32((inputs, y))
-    }
-
-    fn inputs<const N: usize>(inputs: [Option<&[Self]>; N], _: Internal) -> Inputs<'_, N> {
-        ByElement::F32(inputs)
-    }
-}
-
 impl Element for f64 {
     #[inline(always)]
     fn to_f64(self) -> f64 {
@@ -104,16 +124,97 @@ impl Element for f64 {
     }
 }
 
-impl Concrete for f64 {
-    fn input(values: &[Self], _: Internal) -> Input<'_> {
-        ByElement::F64(values)
+#[cfg(feature = "half")]
+impl Element for f16 {
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(self.to_f32())
     }
 
-    fn in_out<'a, const N: usize>(inputs: [Option<&'a [Self]>; N], y: &'a mut [Self], _: Internal) -> InOut<'a, N> {
-        ByElement::F64((inputs, y))
-    }
-
-    fn inputs<const N: usize>(inputs: [Option<&[Self]>; N], _: Internal) -> Inputs<'_, N> {
-        ByElement::F64(inputs)
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        f16::from_f32(f32::from_f64(x))
     }
 }
+
+#[cfg(feature = "half")]
+impl Element for bf16 {
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(self.to_f32())
+    }
+
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        bf16::from_f32(f32::from_f64(x))
+    }
+}
+
+/// An element type that is computed on in f32.
+pub(crate) trait SingleElement: Element {
+    /// Converts the value to f32, exactly.
+    fn to_f32(self) -> f32;
+    /// Rounds to the nearest value of this type, ties to even.
+    fn from_f32(x: f32) -> Self;
+}
+
+impl SingleElement for f32 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn from_f32(x: f32) -> Self {
+        x
+    }
+}
+
+macro_rules! concrete {
+    ($element:ident, $variant:ident) => {
+        impl Concrete for $element {
+            fn input(values: &[Self], _: Internal) -> ByElement<Input<'_>> {
+                ByElement::$variant(values)
+            }
+
+            fn in_out<'a, const N: usize>(
+                inputs: [Option<&'a [Self]>; N],
+                y: &'a mut [Self],
+                _: Internal,
+            ) -> ByElement<InOut<'a, N>> {
+                ByElement::$variant((inputs, y))
+            }
+
+            fn inputs<const N: usize>(inputs: [Option<&[Self]>; N], _: Internal) -> ByElement<Inputs<'_, N>> {
+                ByElement::$variant(inputs)
+            }
+        }
+    };
+}
+
+concrete!(f32, F32);
+concrete!(f64, F64);
+
+#[cfg(feature = "half")]
+macro_rules! half_element {
+    ($element:ident, $variant:ident) => {
+        concrete!($element, $variant);
+
+        impl SingleElement for $element {
+            #[inline(always)]
+            fn to_f32(self) -> f32 {
+                $element::to_f32(self)
+            }
+
+            #[inline(always)]
+            fn from_f32(x: f32) -> Self {
+                $element::from_f32(x)
+            }
+        }
+    };
+}
+
+#[cfg(feature = "half")]
+half_element!(f16, F16);
+#[cfg(feature = "half")]
+half_element!(bf16, Bf16);

@@ -42,6 +42,9 @@
 //! [`Inference::fold_into_linear`] and its siblings fold a frozen layer into a neighbour. [`BatchNorm::pytorch`],
 //! [`BatchNorm::onnx`], [`BatchNorm::keras`] and [`BatchNorm::flax`] have the conventions of these frameworks.
 //!
+//! With the feature `half`, batches can be of f16 and bf16: moments are those of the same values in f32, and every output
+//! is that of an f32 batch, rounded once, on all paths. Parameters and statistics stay f64.
+//!
 //! With the feature `ndarray`, the module `ndarray` and methods of the layers take arrays and views, along any axis. With
 //! the feature `safetensors`, the module `safetensors` reads and writes state dicts of PyTorch. With the feature
 //! `serde`, [`BatchNorm`], [`Moments`], [`GradientSums`], [`Accumulator`] and [`Welford`] can be serialised, and have the

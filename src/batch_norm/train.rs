@@ -231,7 +231,7 @@ impl BatchNorm {
 
     pub(super) fn needed<T: Element>(&self) -> Needed {
         match self.precision {
-            Precision::Single if size_of::<T>() == size_of::<f32>() => Needed::Single,
+            Precision::Single if size_of::<T>() < size_of::<f64>() => Needed::Single,
             _ => Needed::Double,
         }
     }

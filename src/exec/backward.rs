@@ -11,7 +11,7 @@ use crate::kernels::map::{
 };
 use crate::kernels::reduce::{BatchGradients, SUM_WORDS, Tree};
 use crate::kernels::{Arrays, KernelElement};
-use crate::lanes::Job;
+use crate::lanes::{Job, LoadStore, SingleLaneElement};
 use crate::layout::Layout;
 use crate::moments::Workspace;
 use crate::spec::backward::{self, Inputs};
@@ -78,6 +78,14 @@ impl Path {
             ByElement::F64([Some(dy), Some(x), y]) => {
                 sums_f64(self, layout, Inputs { dy, x, y }, means, out, workspace);
             }
+            #[cfg(feature = "half")]
+            ByElement::F16([Some(dy), Some(x), y]) => {
+                sums_f16(self, layout, Inputs { dy, x, y }, means, out, workspace);
+            }
+            #[cfg(feature = "half")]
+            ByElement::Bf16([Some(dy), Some(x), y]) => {
+                sums_bf16(self, layout, Inputs { dy, x, y }, means, out, workspace);
+            }
             // Wrapping leaves nothing out.
             _ => {}
         }
@@ -100,6 +108,14 @@ impl Path {
             ByElement::F64([Some(dy), Some(x), y]) => {
                 sums_of_f64(self, features, order, Inputs { dy, x, y }, means, out, workspace);
             }
+            #[cfg(feature = "half")]
+            ByElement::F16([Some(dy), Some(x), y]) => {
+                sums_of_f16(self, features, order, Inputs { dy, x, y }, means, out, workspace);
+            }
+            #[cfg(feature = "half")]
+            ByElement::Bf16([Some(dy), Some(x), y]) => {
+                sums_of_bf16(self, features, order, Inputs { dy, x, y }, means, out, workspace);
+            }
             // Wrapping leaves nothing out.
             _ => {}
         }
@@ -120,12 +136,22 @@ impl Path {
         }
         match T::in_out([dy, Some(x), y], dx, INTERNAL) {
             ByElement::F32(([dy, Some(x), y], dx)) => match precision {
-                Precision::Single => gradient_single(self, gradients, layout, OfOutputs { dy, y }, x, dx),
+                Precision::Single => gradient_f32_single(self, gradients, layout, OfOutputs { dy, y }, x, dx),
                 Precision::Double => gradient_f32(self, gradients, layout, OfOutputs { dy, y }, x, dx),
             },
             ByElement::F64(([dy, Some(x), y], dx)) => {
                 gradient_f64(self, gradients, layout, OfOutputs { dy, y }, x, dx);
             }
+            #[cfg(feature = "half")]
+            ByElement::F16(([dy, Some(x), y], dx)) => match precision {
+                Precision::Single => gradient_f16_single(self, gradients, layout, OfOutputs { dy, y }, x, dx),
+                Precision::Double => gradient_f16(self, gradients, layout, OfOutputs { dy, y }, x, dx),
+            },
+            #[cfg(feature = "half")]
+            ByElement::Bf16(([dy, Some(x), y], dx)) => match precision {
+                Precision::Single => gradient_bf16_single(self, gradients, layout, OfOutputs { dy, y }, x, dx),
+                Precision::Double => gradient_bf16(self, gradients, layout, OfOutputs { dy, y }, x, dx),
+            },
             // Wrapping leaves nothing out.
             _ => {}
         }
@@ -145,13 +171,31 @@ impl Path {
         match T::in_out([dy, y], dx, INTERNAL) {
             ByElement::F32(([dy, y], dx)) => scaled_f32(self, normalization, layout, OfOutputs { dy, y }, dx),
             ByElement::F64(([dy, y], dx)) => scaled_f64(self, normalization, layout, OfOutputs { dy, y }, dx),
+            #[cfg(feature = "half")]
+            ByElement::F16(([dy, y], dx)) => scaled_f16(self, normalization, layout, OfOutputs { dy, y }, dx),
+            #[cfg(feature = "half")]
+            ByElement::Bf16(([dy, y], dx)) => scaled_bf16(self, normalization, layout, OfOutputs { dy, y }, dx),
         }
     }
 }
 
 /// Functions of one element type: see `concrete!` in `exec`.
 macro_rules! concrete {
-    ($element:ty, $sums:ident, $sums_of:ident, $gradient:ident, $scaled:ident) => {
+    ($element:ty, $sums:ident, $sums_of:ident, $gradient:ident, $scaled:ident $(, $single:ident)?) => {
+        $(
+            #[inline(never)]
+            fn $single(
+                path: Path,
+                gradients: &InputGradients,
+                layout: Layout,
+                of_outputs: OfOutputs<'_, $element>,
+                x: &[$element],
+                dx: &mut [$element],
+            ) {
+                input_gradient_single(path, gradients, layout, of_outputs, x, dx);
+            }
+        )?
+
         #[inline(never)]
         fn $sums_of(
             path: Path,
@@ -203,8 +247,12 @@ macro_rules! concrete {
     };
 }
 
-concrete!(f32, sums_f32, sums_of_f32, gradient_f32, scaled_f32);
+concrete!(f32, sums_f32, sums_of_f32, gradient_f32, scaled_f32, gradient_f32_single);
 concrete!(f64, sums_f64, sums_of_f64, gradient_f64, scaled_f64);
+#[cfg(feature = "half")]
+concrete!(half::f16, sums_f16, sums_of_f16, gradient_f16, scaled_f16, gradient_f16_single);
+#[cfg(feature = "half")]
+concrete!(half::bf16, sums_bf16, sums_of_bf16, gradient_bf16, scaled_bf16, gradient_bf16_single);
 
 fn sums<T: KernelElement>(
     path: Path,
@@ -251,16 +299,17 @@ fn input_gradient<T: KernelElement>(
     }
 }
 
-/// Computes the gradients of f32 values in f32, and in f64 those of the features that f32 cannot hold.
-#[inline(never)]
-fn gradient_single(
+/// Computes the gradients in f32, and in f64 those of the features that f32 cannot hold.
+fn input_gradient_single<T: KernelElement + SingleLaneElement>(
     path: Path,
     gradients: &InputGradients,
     layout: Layout,
-    OfOutputs { dy, y }: OfOutputs<'_, f32>,
-    x: &[f32],
-    dx: &mut [f32],
-) {
+    OfOutputs { dy, y }: OfOutputs<'_, T>,
+    x: &[T],
+    dx: &mut [T],
+) where
+    f32: LoadStore<T>,
+{
     let InputGradients { single: parameters, only_double, factored, .. } = gradients;
     if path == Path::Scalar {
         backward::input_gradient_single(layout, |feature| parameters.feature(feature), dy, x, y, dx);

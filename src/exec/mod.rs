@@ -95,6 +95,10 @@ impl Path {
         match T::input(x.data(), INTERNAL) {
             ByElement::F32(values) => moments_f32(self, values, x.layout(), moments, workspace),
             ByElement::F64(values) => moments_f64(self, values, x.layout(), moments, workspace),
+            #[cfg(feature = "half")]
+            ByElement::F16(values) => moments_f16(self, values, x.layout(), moments, workspace),
+            #[cfg(feature = "half")]
+            ByElement::Bf16(values) => moments_bf16(self, values, x.layout(), moments, workspace),
         }
     }
 
@@ -110,6 +114,10 @@ impl Path {
         match T::input(x, INTERNAL) {
             ByElement::F32(x) => moments_of_f32(self, features, order, x, out, workspace),
             ByElement::F64(x) => moments_of_f64(self, features, order, x, out, workspace),
+            #[cfg(feature = "half")]
+            ByElement::F16(x) => moments_of_f16(self, features, order, x, out, workspace),
+            #[cfg(feature = "half")]
+            ByElement::Bf16(x) => moments_of_bf16(self, features, order, x, out, workspace),
         }
     }
 
@@ -215,6 +223,10 @@ macro_rules! concrete {
 
 concrete!(f32, moments_f32, moments_of_f32);
 concrete!(f64, moments_f64, moments_of_f64);
+#[cfg(feature = "half")]
+concrete!(half::f16, moments_f16, moments_of_f16);
+#[cfg(feature = "half")]
+concrete!(half::bf16, moments_bf16, moments_of_bf16);
 
 /// Computes the moments of all features by a path.
 fn moments<T: KernelElement>(path: Path, x: &[T], layout: Layout, to: &mut Moments, workspace: &mut Workspace) {

@@ -1,9 +1,11 @@
 //! Normalising a batch by the parameters of its features: in f32 or in f64, by each path.
 
+#[cfg(feature = "half")]
+use crate::element::SingleElement;
 use crate::element::{ByElement, INTERNAL};
 use crate::kernels::KernelElement;
 use crate::kernels::map::{Activated, Formula, Map, Normalize, NormalizeSingle, Parameters, Residual, StorePolicy};
-use crate::lanes::Job;
+use crate::lanes::{Job, LoadStore, SingleLaneElement};
 use crate::layout::Layout;
 use crate::spec::{Epilogue, fallback, scalar};
 #[cfg(feature = "rayon")]
@@ -146,22 +148,87 @@ impl Path {
             ByElement::F32(([x, residual], y)) => {
                 let slices = Slices { layout, x, residual, y };
                 match precision {
-                    Precision::Single => single(self, normalization, slices),
+                    Precision::Single => single_f32(self, normalization, slices),
                     Precision::Double => double_f32(self, normalization, slices),
                 }
             }
             ByElement::F64(([x, residual], y)) => {
                 double_f64(self, normalization, Slices { layout, x, residual, y });
             }
+            #[cfg(feature = "half")]
+            ByElement::F16(([x, residual], y)) => {
+                half(self, normalization, precision, Slices { layout, x, residual, y }, [single_f16, double_f16]);
+            }
+            #[cfg(feature = "half")]
+            ByElement::Bf16(([x, residual], y)) => {
+                half(self, normalization, precision, Slices { layout, x, residual, y }, [single_bf16, double_bf16]);
+            }
         }
     }
 }
 
-// These three functions are not generic, so that the kernels below them are compiled in this crate (see `concrete!`).
+/// Normalises f16 or bf16 values, which must have the bits of f32 values that are rounded once. Where plain code would
+/// round before it adds the residual, they are widened as a whole.
+#[cfg(feature = "half")]
+fn half<T: SingleElement>(
+    path: Path,
+    normalization: &Normalization,
+    precision: Precision,
+    slices: Slices<'_, T>,
+    [single, double]: [fn(Path, &Normalization, Slices<'_, T>); 2],
+) {
+    let only_double = precision == Precision::Single && !normalization.only_double.is_empty();
+    let plain = path == Path::Scalar || only_double || !normalization.factored.is_empty();
+    if let (true, Some(residual)) = (plain, slices.residual) {
+        let widened = |values: &[T]| values.iter().map(|x| x.to_f32()).collect::<Vec<_>>();
+        let (residual, mut y) = (widened(residual), widened(slices.x.unwrap_or(slices.y)));
+        let wide = Slices { layout: slices.layout, x: None, residual: Some(&residual[..]), y: &mut y };
+        match precision {
+            Precision::Single => single_f32(path, normalization, wide),
+            Precision::Double => double_f32(path, normalization, wide),
+        }
+        for (to, y) in slices.y.iter_mut().zip(y) {
+            *to = T::from_f32(y);
+        }
+        return;
+    }
+    match precision {
+        Precision::Single => single(path, normalization, slices),
+        Precision::Double => double(path, normalization, slices),
+    }
+}
 
-/// Normalises f32 values in f32, and in f64 those of the features that f32 cannot hold.
-#[inline(never)]
-fn single(path: Path, normalization: &Normalization, slices: Slices<'_, f32>) {
+/// Functions of one element type (see `concrete!` of [`exec`](super)).
+macro_rules! concrete {
+    ($element:ty, $round:literal, $double:ident $(, $single:ident)?) => {
+        $(
+            /// Normalises in f32, and in f64 the values of the features that f32 cannot hold.
+            #[inline(never)]
+            fn $single(path: Path, normalization: &Normalization, slices: Slices<'_, $element>) {
+                single(path, normalization, slices);
+            }
+        )?
+
+        /// Normalises in f64.
+        #[inline(never)]
+        fn $double(path: Path, normalization: &Normalization, slices: Slices<'_, $element>) {
+            double::<_, $round>(path, normalization, slices);
+        }
+    };
+}
+
+concrete!(f32, true, double_f32, single_f32);
+concrete!(f64, false, double_f64);
+#[cfg(feature = "half")]
+concrete!(half::f16, true, double_f16, single_f16);
+#[cfg(feature = "half")]
+concrete!(half::bf16, true, double_bf16, single_bf16);
+
+#[inline(always)]
+fn single<T: KernelElement + SingleLaneElement>(path: Path, normalization: &Normalization, slices: Slices<'_, T>)
+where
+    f32: LoadStore<T>,
+{
     let (parameters, only_double) = (&normalization.single, &normalization.only_double);
     if path == Path::Scalar {
         let Slices { layout, x, residual, y } = slices;
@@ -175,19 +242,7 @@ fn single(path: Path, normalization: &Normalization, slices: Slices<'_, f32>) {
     });
 }
 
-/// Normalises f32 values in f64.
-#[inline(never)]
-fn double_f32(path: Path, normalization: &Normalization, slices: Slices<'_, f32>) {
-    double::<_, true>(path, normalization, slices);
-}
-
-/// Normalises f64 values.
-#[inline(never)]
-fn double_f64(path: Path, normalization: &Normalization, slices: Slices<'_, f64>) {
-    double::<_, false>(path, normalization, slices);
-}
-
-/// Normalises values in f64. `ROUND`: their type is f32.
+/// `ROUND`: a normalised value is rounded to f32 before a residual is added.
 #[inline(always)]
 fn double<T: KernelElement, const ROUND: bool>(path: Path, normalization: &Normalization, slices: Slices<'_, T>) {
     let parameters = &normalization.double;

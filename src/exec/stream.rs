@@ -35,6 +35,14 @@ impl Path {
             ByElement::F64(values) => {
                 push_f64(self, weights, blocks, Rows { values, stride: features, features, count })
             }
+            #[cfg(feature = "half")]
+            ByElement::F16(values) => {
+                push_f16(self, weights, blocks, Rows { values, stride: features, features, count })
+            }
+            #[cfg(feature = "half")]
+            ByElement::Bf16(values) => {
+                push_bf16(self, weights, blocks, Rows { values, stride: features, features, count })
+            }
         }
     }
 
@@ -56,6 +64,16 @@ impl Path {
             ByElement::F64(([x], y)) => {
                 let x = x.unwrap_or_default();
                 standardize_f64(self, Standardized { blocks, per_weight, added, limit, x, y });
+            }
+            #[cfg(feature = "half")]
+            ByElement::F16(([x], y)) => {
+                let x = x.unwrap_or_default();
+                standardize_f16(self, Standardized { blocks, per_weight, added, limit, x, y });
+            }
+            #[cfg(feature = "half")]
+            ByElement::Bf16(([x], y)) => {
+                let x = x.unwrap_or_default();
+                standardize_bf16(self, Standardized { blocks, per_weight, added, limit, x, y });
             }
         }
     }
@@ -83,6 +101,10 @@ macro_rules! concrete {
 
 concrete!(f32, push_f32, standardize_f32);
 concrete!(f64, push_f64, standardize_f64);
+#[cfg(feature = "half")]
+concrete!(half::f16, push_f16, standardize_f16);
+#[cfg(feature = "half")]
+concrete!(half::bf16, push_bf16, standardize_bf16);
 
 #[inline(never)]
 fn push<T: KernelElement>(path: Path, weights: &mut RowWeights, blocks: &mut [Block], rows: Rows<'_, T>) {

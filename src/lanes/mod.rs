@@ -15,6 +15,8 @@
 //!
 //! `sse` and `x86` hold the crate's only intrinsics and its only `unsafe`.
 
+#[cfg(feature = "half")]
+mod half;
 mod isa;
 mod one;
 mod portable;
@@ -26,6 +28,7 @@ mod sse;
 mod x86;
 
 use crate::Element;
+use crate::element::SingleElement;
 
 pub use isa::Isa;
 
@@ -175,9 +178,9 @@ impl<W: Outlined> Job for OutlinedJob<W> {
 /// An instruction set. A value is proof that the machine has it.
 pub(crate) trait Simd: Token {
     /// Its lanes for computing in f64.
-    type F64: F64Lanes<Token = Self> + LoadStore<f32> + LoadStore<f64>;
+    type F64: F64Lanes<Token = Self> + LoadStore<f32> + LoadStore<f64> + LoadStoreHalf;
     /// Its lanes for computing in f32.
-    type F32: Lanes<Scalar = f32, Token = Self> + LoadStore<f32>;
+    type F32: Lanes<Scalar = f32, Token = Self> + LoadStore<f32> + LoadStoreHalf;
 }
 
 /// An element type that every instruction set loads and stores.
@@ -193,6 +196,30 @@ impl LaneElement for f32 {
 impl LaneElement for f64 {
     type F64<S: Simd> = S::F64;
 }
+
+/// An element type that is computed on in f32.
+pub(crate) trait SingleLaneElement: LaneElement + SingleElement {
+    /// The lanes for computing on it in f32.
+    type F32<S: Simd>: Lanes<Scalar = f32, Token = S> + LoadStore<Self>;
+}
+
+impl SingleLaneElement for f32 {
+    type F32<S: Simd> = S::F32;
+}
+
+/// Lanes that load and store f16 and bf16, if these are element types.
+#[cfg(feature = "half")]
+pub(crate) trait LoadStoreHalf: LoadStore<::half::f16> + LoadStore<::half::bf16> {}
+
+#[cfg(feature = "half")]
+impl<L: LoadStore<::half::f16> + LoadStore<::half::bf16>> LoadStoreHalf for L {}
+
+/// Lanes that load and store f16 and bf16, if these are element types: here they are not.
+#[cfg(not(feature = "half"))]
+pub(crate) trait LoadStoreHalf {}
+
+#[cfg(not(feature = "half"))]
+impl<L> LoadStoreHalf for L {}
 
 /// A computation that runs on any instruction set, instantiated by [`Isa::run`]. `run` and everything that it calls in
 /// its loops must be `#[inline(always)]`, or it is compiled without the instructions. Closures are compiled without

@@ -41,7 +41,7 @@ pub(super) struct PortableF64(f64x4);
 #[derive(Clone, Copy)]
 pub(super) struct PortableF32(f32x4);
 
-const LANES: usize = 4;
+pub(super) const LANES: usize = 4;
 
 /// Implements the arithmetic, which is the same for both types.
 macro_rules! portable {

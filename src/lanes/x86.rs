@@ -81,8 +81,8 @@ macro_rules! instruction_set {
     };
 }
 
-instruction_set!(Avx2, ["avx2", "fma"], Avx2F64, Avx2F32);
-instruction_set!(Avx512, ["avx512f", "avx512vl", "avx512dq", "avx2", "fma"], Avx512F64, Avx512F32);
+instruction_set!(Avx2, ["avx2", "fma", "f16c"], Avx2F64, Avx2F32);
+instruction_set!(Avx512, ["avx512f", "avx512vl", "avx512dq", "avx2", "fma", "f16c"], Avx512F64, Avx512F32);
 
 /// Implements the arithmetic of one vector type.
 macro_rules! lanes {
@@ -369,6 +369,9 @@ load_store!(
         _mm512_stream_ps(to.add(16), b);
     }
 );
+
+#[cfg(feature = "half")]
+mod half;
 
 /// The operations for which the instruction sets have no common form. Masked loads do not read past the slice.
 mod avx2_parts {

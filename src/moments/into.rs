@@ -55,6 +55,10 @@ impl Moments {
                 match T::in_out([], out, INTERNAL) {
                     ByElement::F32((_, to)) => variances_f32(Variances { moments, degrees_of_freedom, to }),
                     ByElement::F64((_, to)) => variances_f64(Variances { moments, degrees_of_freedom, to }),
+                    #[cfg(feature = "half")]
+                    ByElement::F16((_, to)) => variances_f16(Variances { moments, degrees_of_freedom, to }),
+                    #[cfg(feature = "half")]
+                    ByElement::Bf16((_, to)) => variances_bf16(Variances { moments, degrees_of_freedom, to }),
                 }
             }
             None => {
@@ -102,13 +106,18 @@ impl Moments {
 }
 
 /// Not generic, so that the kernel is compiled in this crate.
-#[inline(never)]
-fn variances_f32(variances: Variances<'_, f32>) {
-    Isa::detect().run(variances);
+macro_rules! concrete {
+    ($element:ty, $variances:ident) => {
+        #[inline(never)]
+        fn $variances(variances: Variances<'_, $element>) {
+            Isa::detect().run(variances);
+        }
+    };
 }
 
-/// Not generic, so that the kernel is compiled in this crate.
-#[inline(never)]
-fn variances_f64(variances: Variances<'_, f64>) {
-    Isa::detect().run(variances);
-}
+concrete!(f32, variances_f32);
+concrete!(f64, variances_f64);
+#[cfg(feature = "half")]
+concrete!(half::f16, variances_f16);
+#[cfg(feature = "half")]
+concrete!(half::bf16, variances_bf16);

@@ -33,6 +33,7 @@ use super::double_double::two_sum;
 use super::grid::{Accumulator, Grid};
 use super::order::{ChunkRange, Order, Span};
 use super::{DoubleDouble, ElementRules, fallback};
+use crate::element::SingleElement;
 use crate::{Element, Layout};
 
 /// The sums of a backward pass of one feature, or of one feature per lane.
@@ -154,20 +155,21 @@ pub(crate) fn input_gradient<T: Element>(
 
 /// Does the same in f32, with mean and offset as pairs. `parameters` returns high and low word of the mean, the slope,
 /// high and low word of the offset, and the scale.
-pub(crate) fn input_gradient_single(
+pub(crate) fn input_gradient_single<T: SingleElement>(
     layout: Layout,
     parameters: impl Fn(usize) -> [f32; 6],
-    dy: Option<&[f32]>,
-    x: &[f32],
-    y: Option<&[f32]>,
-    dx: &mut [f32],
+    dy: Option<&[T]>,
+    x: &[T],
+    y: Option<&[T]>,
+    dx: &mut [T],
 ) {
     for at in 0..dx.len() {
         let [mean_high, mean_low, slope, offset_high, offset_low, scale] =
             parameters(at / layout.inner() % layout.features());
-        let dy = dy.map_or(dx[at], |dy| dy[at]);
-        let dy = if y.is_some_and(|y| y[at] <= 0.0) { 0.0 } else { dy };
-        dx[at] = (((dy - offset_high) - offset_low) - ((x[at] - mean_high) - mean_low) * slope) * scale;
+        let dy = dy.map_or(dx[at], |dy| dy[at]).to_f32();
+        let dy = if y.is_some_and(|y| y[at].to_f32() <= 0.0) { 0.0 } else { dy };
+        let deviation = (x[at].to_f32() - mean_high) - mean_low;
+        dx[at] = T::from_f32((((dy - offset_high) - offset_low) - deviation * slope) * scale);
     }
 }
 

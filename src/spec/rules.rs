@@ -31,3 +31,18 @@ impl ElementRules for f64 {
     const COMPENSATED: bool = true;
     const SQUARES_EXACT: bool = false;
 }
+
+/// Their values are f32 values.
+#[cfg(feature = "half")]
+impl ElementRules for half::f16 {
+    const MAX_CONDITION: f64 = f32::MAX_CONDITION;
+    const COMPENSATED: bool = f32::COMPENSATED;
+    const SQUARES_EXACT: bool = f32::SQUARES_EXACT;
+}
+
+#[cfg(feature = "half")]
+impl ElementRules for half::bf16 {
+    const MAX_CONDITION: f64 = f32::MAX_CONDITION;
+    const COMPENSATED: bool = f32::COMPENSATED;
+    const SQUARES_EXACT: bool = f32::SQUARES_EXACT;
+}

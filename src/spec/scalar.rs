@@ -9,6 +9,7 @@ use super::double_double::{difference, product, quotient, sum, triple, two_produ
 use super::grid::{Accumulator, Grid};
 use super::order::{ChunkRange, Order, Span, TINY_SQUARES, zero_shift};
 use super::{DoubleDouble, ElementRules, FeatureMoments, TripleDouble, fallback, power_of_two};
+use crate::element::SingleElement;
 use crate::{Element, Layout};
 
 /// Returns mean and m2 of a feature. The batch must have values.
@@ -49,16 +50,16 @@ pub(crate) fn normalize<T: Element>(
 /// Computes `y = ((x - mean) - mean_low) * scale + bias` for every value in f32: each operation is rounded once, to
 /// f32. The mean is a pair of f32. `parameters` returns the high and the low word of the mean, the scale and the bias
 /// of a feature. Without `x`, the input is `y` itself, in place.
-pub(crate) fn normalize_single(
+pub(crate) fn normalize_single<T: SingleElement>(
     layout: Layout,
     parameters: impl Fn(usize) -> [f32; 4],
-    x: Option<&[f32]>,
-    y: &mut [f32],
+    x: Option<&[T]>,
+    y: &mut [T],
 ) {
     for at in 0..y.len() {
         let [mean, mean_low, scale, bias] = parameters(at / layout.inner() % layout.features());
-        let deviation = (x.map_or(y[at], |x| x[at]) - mean) - mean_low;
-        y[at] = deviation * scale + bias;
+        let deviation = (x.map_or(y[at], |x| x[at]).to_f32() - mean) - mean_low;
+        y[at] = T::from_f32(deviation * scale + bias);
     }
 }
 

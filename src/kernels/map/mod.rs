@@ -21,7 +21,7 @@ mod tests;
 mod walk;
 
 use crate::kernels::KernelElement;
-use crate::lanes::{Job, LoadStore, Simd};
+use crate::lanes::{Job, LoadStore, Simd, SingleLaneElement};
 use crate::layout::Layout;
 use run::Run;
 use store::{Cached, NonTemporalStore};
@@ -58,12 +58,15 @@ impl<F: Formula<P, I>, T: KernelElement, const P: usize, const I: usize> Job for
 }
 
 /// Computes in f32.
-impl<F: Formula<P, I>, const P: usize, const I: usize> Job for Map<'_, F, f32, f32, P, I> {
+impl<F: Formula<P, I>, T: SingleLaneElement, const P: usize, const I: usize> Job for Map<'_, F, f32, T, P, I>
+where
+    f32: LoadStore<T>,
+{
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        self.in_lanes::<S::F32>(simd);
+        self.in_lanes::<T::F32<S>>(simd);
     }
 }
 
