@@ -6,7 +6,7 @@ use crate::{Error, Layout, Result};
 
 /// Most features of an empty batch. An empty slice fits a layout with any number of features, and results have one
 /// value per feature; without this limit, a shape read from a hostile file could cause a huge allocation.
-const MAX_EMPTY_FEATURES: usize = 1 << 24;
+pub(crate) const MAX_EMPTY_FEATURES: usize = 1 << 24;
 
 /// A read-only batch: a slice and the layout of its values, checked against each other.
 ///

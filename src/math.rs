@@ -1,4 +1,4 @@
-//! What the standard library has and `core` has not.
+//! Replacements for what `std` has but `core` lacks.
 
 use wide::f64x4;
 
@@ -24,8 +24,8 @@ pub(crate) fn sqrt_lanes(x: f64x4) -> f64x4 {
     x.sqrt()
 }
 
-/// Returns the square roots, correctly rounded: the processor's, or else those of `wide`, which follows fdlibm. That is
-/// wrong for subnormal numbers (as of 1.7.1), so they are scaled by a power of four first. Nothing is rounded on the
+/// Returns the square roots, correctly rounded: the processor's, or else those of `wide`, which follows fdlibm. The
+/// latter is wrong for subnormal numbers (as of 1.7.1), so those are scaled by a power of four first. Nothing is rounded on the
 /// way: the root of a subnormal number is normal.
 #[cfg(not(feature = "std"))]
 #[inline(always)]

@@ -3,7 +3,10 @@
 
 use batchnorm::ndarray::{feature_moments, mean_var_axis};
 use batchnorm::{Activation, Batch, BatchMut, BatchNorm, Element, Error, Inference, Layout, Moments, moments};
-use ndarray::{Array, Array1, Array2, Array3, ArrayD, ArrayViewD, ArrayViewMutD, Axis, IxDyn, ShapeBuilder, Slice, s};
+use ndarray::{
+    Array, Array1, Array2, Array3, ArrayD, ArrayView2, ArrayView3, ArrayViewD, ArrayViewMutD, Axis, IxDyn,
+    ShapeBuilder, Slice, s,
+};
 
 fn value(at: usize) -> f64 {
     ((at * 7919 + 13) % 1009) as f64 / 64.0 + 1000.0
@@ -91,12 +94,11 @@ const SHAPES: [&[usize]; 14] = [
     &[1, 1, 4],
 ];
 
-/// The axes with the largest strides first; as they are where the array is in C order but for axes of length 1.
+/// The axes with the largest strides first; those of length 1, whose strides mean nothing, before the axis that follows.
 fn memory_order<T>(x: &ArrayViewD<'_, T>) -> Vec<usize> {
+    let long = |axis: usize| (axis..x.ndim()).find(|axis| x.shape()[*axis] != 1);
     let mut axes: Vec<usize> = (0..x.ndim()).collect();
-    if !x.is_standard_layout() {
-        axes.sort_by_key(|axis| -x.strides()[*axis].abs());
-    }
+    axes.sort_by_key(|axis| (long(*axis).map_or(0, |long| -x.strides()[long].abs()), long(*axis).is_none(), *axis));
     axes
 }
 
@@ -254,8 +256,10 @@ fn in_place_changes_the_view_alone() {
                 let norm: Inference = bn.to_inference();
                 let ran = if train {
                     bn.forward_train_array_in_place(&mut x, Axis(axis))
-                } else {
+                } else if axis % 2 == 0 {
                     norm.forward_array_in_place(&mut x, Axis(axis))
+                } else {
+                    bn.forward_eval_array_in_place(&mut x, Axis(axis))
                 };
                 match out_of_place {
                     Ok(y) => assert!(ran.is_ok() && x == y, "{name}"),
@@ -278,6 +282,39 @@ fn outputs_have_the_order_of_the_input() {
     let channels_last = Array::<f32, _>::zeros((2, 4, 4, 3)).permuted_axes([0, 3, 1, 2]);
     let y = layer(3).forward_eval_array(&channels_last, Axis(1)).expect("runs");
     assert_eq!(y.strides(), channels_last.strides());
+}
+
+/// The same values at the same places, with different strides of the axis of length 1.
+#[test]
+fn strides_of_axes_of_length_1_mean_nothing() {
+    for seed in 0..20 {
+        let value = |at: usize| ((at * 7919 + seed * 131) % 1009) as f32 / 7.0;
+        let parent = Array3::from_shape_fn((600, 1, 80), |(row, _, column)| value(80 * row + column));
+        let a = parent.slice_axis(Axis(2), Slice::new(0, None, 2));
+        let b = parent.slice(s![.., .., ..;2]);
+        assert_eq!(feature_moments(&a, Axis(1)), feature_moments(&b, Axis(1)));
+        let fortran = Array3::from_shape_fn((600, 1, 40).f(), |(row, _, column)| value(40 * row + column));
+        assert_eq!(feature_moments(&fortran, Axis(1)), feature_moments(&fortran.slice(s![.., .., ..]), Axis(1)));
+    }
+}
+
+#[test]
+fn extreme_shapes() {
+    for shape in [(0, 1usize << 62), (0, 1 << 50)] {
+        let x = ArrayView2::<f32>::from_shape(shape, &[]).expect("a shape");
+        assert!(matches!(mean_var_axis(&x, Axis(0), 0.0), Err(Error::EmptyTooWide { .. })));
+        assert!(matches!(feature_moments(&x, Axis(1)), Err(Error::EmptyTooWide { .. })));
+        assert_eq!(mean_var_axis(&x, Axis(1), 0.0).expect("defined").0.len(), 0);
+    }
+    let x = ArrayView3::<f32>::from_shape((1 << 29, 0, 1), &[]).expect("a shape");
+    assert!(matches!(mean_var_axis(&x, Axis(1), 0.0), Err(Error::EmptyTooWide { .. })));
+    // More features than an empty batch may have.
+    let wide = Array2::<f32>::zeros((4, (1 << 24) + 1));
+    let (mean, _) = mean_var_axis(&wide.slice(s![..;2, ..]), Axis(0), 0.0).expect("not empty");
+    assert_eq!(mean.len(), (1 << 24) + 1);
+    // As many axes as nobody has.
+    let deep = ArrayD::<f32>::ones(IxDyn(&vec![1; 2000]));
+    assert_eq!(mean_var_axis(&deep, Axis(1000), 0.0).expect("defined").0.len(), 1);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use crate::{Element, Error, Layout, Result};
 /// Values that are copied at a time: a tile and its copy stay in the second-level cache.
 const TILE_VALUES: usize = 1 << 14;
 
-/// The order of the axes in memory: the largest stride first. Contiguous arrays have it contiguous in C order.
+/// The order of the axes in memory: the largest stride first. An array that is contiguous in any order of its axes is in
+/// C order once they are sorted like this.
 pub(super) struct Axes {
     /// The axis of the array at each place.
     axes: Vec<usize>,
@@ -23,10 +24,13 @@ impl Axes {
         if axis.index() >= dimensions {
             return Err(Error::NoSuchAxis { axis: axis.index(), dimensions });
         }
-        let mut axes: Vec<usize> = (0..dimensions).collect();
-        // Strides of axes of length 1 mean nothing. Where all others are in order already, nothing moves.
-        if !x.is_standard_layout() {
-            axes.sort_by_key(|axis| core::cmp::Reverse(x.strides()[*axis].unsigned_abs()));
+        let (shape, strides) = (x.shape(), x.strides());
+        let mut axes: Vec<usize> = (0..dimensions).filter(|axis| shape[*axis] != 1).collect();
+        axes.sort_by_key(|axis| core::cmp::Reverse(strides[*axis].unsigned_abs()));
+        // The stride of an axis of length 1 means nothing: it stays before the axis that follows it.
+        for axis in (0..dimensions).rev().filter(|axis| shape[*axis] == 1) {
+            let next = axes.iter().position(|at| *at == axis + 1).unwrap_or(axes.len());
+            axes.insert(next, axis);
         }
         let place = axes.iter().position(|at| *at == axis.index()).unwrap_or_default();
         Ok(Axes { axes, place })
@@ -68,7 +72,7 @@ pub(super) fn layout(shape: &[usize], start: usize, end: usize) -> Layout {
     Layout::new(product(&shape[..start]), product(&shape[start..end]), product(&shape[end..]))
 }
 
-/// Returns the ranges along the first axis that make tiles: one for all if the first axis is one of the features.
+/// Returns the ranges of the first axis that form the tiles; a single range if the features include the first axis.
 pub(super) fn tiles(shape: &[usize], start: usize) -> impl Iterator<Item = Slice> + use<> {
     let len = shape[0];
     let step = if start == 0 { len } else { TILE_VALUES / shape[1..].iter().product::<usize>().max(1) }.max(1);

@@ -12,8 +12,9 @@ impl Inference {
     /// (feature `ndarray`).
     ///
     /// # Errors
-    /// [`Error::NoSuchAxis`](crate::Error::NoSuchAxis), and [`Error::Features`](crate::Error::Features) if the axis has a
-    /// different length from the layer.
+    /// [`Error::NoSuchAxis`](crate::Error::NoSuchAxis), [`Error::Features`](crate::Error::Features) if the axis has a
+    /// different length from the layer, and [`Error::EmptyTooWide`](crate::Error::EmptyTooWide) if an empty array has more
+    /// than 2^24 features.
     ///
     /// ```
     /// use batchnorm::BatchNorm;
@@ -121,21 +122,11 @@ impl BatchNorm {
         x: &mut ArrayRef<T, D>,
         channels: Axis,
     ) -> Result<()> {
-        let axes = Axes::of(x, channels)?;
-        let mut view = axes.order_mut(x.view_mut());
-        let layout = layout(view.shape(), axes.place, axes.place + 1);
-        if let Some(data) = view.as_slice_mut() {
-            return self.forward_train_in_place(BatchMut::new(data, layout)?);
-        }
-        let mut data = Vec::new();
-        copy(&view.view(), &mut data);
-        self.forward_train_in_place(BatchMut::new(&mut data, layout)?)?;
-        copy_back(&mut data, &mut view);
-        Ok(())
+        in_place(x, channels, |x| self.forward_train_in_place(x))
     }
 
     /// [`BatchNorm::forward_eval`] of an array whose channels are this axis, into a new one, which has the same order of
-    /// axes in memory (feature `ndarray`). [`Inference::forward_array_in_place`] has the calls in place.
+    /// axes in memory (feature `ndarray`).
     ///
     /// # Errors
     /// [`Error::NoSuchAxis`](crate::Error::NoSuchAxis), and those of [`BatchNorm::forward_eval`].
@@ -157,6 +148,27 @@ impl BatchNorm {
             Some(x) => self.forward_eval(x, y),
             None => self.forward_eval_in_place(y),
         })
+    }
+
+    /// [`BatchNorm::forward_eval_in_place`] of an array (feature `ndarray`).
+    ///
+    /// # Errors
+    /// As for [`BatchNorm::forward_eval_array`]; then the array is unchanged.
+    ///
+    /// ```
+    /// use ndarray::{Axis, array};
+    ///
+    /// let mut x = array![[1.0f64, 5.0], [3.0, 9.0]];
+    /// batchnorm::BatchNorm::new(2).with_eps(3.0)?.forward_eval_array_in_place(&mut x, Axis(1))?;
+    /// assert_eq!(x, array![[0.5, 2.5], [1.5, 4.5]]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn forward_eval_array_in_place<T: Element, D: Dimension>(
+        &self,
+        x: &mut ArrayRef<T, D>,
+        channels: Axis,
+    ) -> Result<()> {
+        in_place(x, channels, |x| self.forward_eval_in_place(x))
     }
 }
 
@@ -182,4 +194,23 @@ fn new<T: Element, D: Dimension>(
     }
     let y = ArrayD::from_shape_vec(IxDyn(view.shape()), y).expect("one value for each index");
     Ok(axes.restore(y).into_dimensionality().expect("the axes of the input"))
+}
+
+/// Runs on an array in place: on its copy if it is not contiguous.
+fn in_place<T: Element, D: Dimension>(
+    x: &mut ArrayRef<T, D>,
+    channels: Axis,
+    run: impl FnOnce(BatchMut<'_, T>) -> Result<()>,
+) -> Result<()> {
+    let axes = Axes::of(x, channels)?;
+    let mut view = axes.order_mut(x.view_mut());
+    let layout = layout(view.shape(), axes.place, axes.place + 1);
+    if let Some(data) = view.as_slice_mut() {
+        return run(BatchMut::new(data, layout)?);
+    }
+    let mut data = Vec::new();
+    copy(&view.view(), &mut data);
+    run(BatchMut::new(&mut data, layout)?)?;
+    copy_back(&mut data, &mut view);
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Moments and batch normalisation of the crate [ndarray](https://docs.rs/ndarray)'s arrays and views, along any axis
 //! (feature `ndarray`).
 //!
-//! | numpy's and ndarray's | here |
+//! | ndarray's | here |
 //! |---|---|
 //! | `mean_axis(axis)`, `var_axis(axis, ddof)` | [`mean_var_axis`]: both in one pass |
 //! | - | [`feature_moments`]: the moments of each index along an axis, over all others |
@@ -13,7 +13,7 @@
 //!
 //! let x = array![[1.0f32, 10.0], [2.0, 10.0], [6.0, 40.0]];
 //! let (mean, var) = mean_var_axis(&x, Axis(0), 1.0)?;
-//! assert_eq!((mean, var), (array![3.0, 20.0], array![7.0, 300.0])); // f64, whatever the array is of
+//! assert_eq!((mean, var), (array![3.0, 20.0], array![7.0, 300.0])); // f64, whatever the element type
 //! // ndarray's own, in two passes:
 //! assert_eq!(x.mean_axis(Axis(0)).unwrap(), array![3.0, 20.0]);
 //! assert_eq!(x.var_axis(Axis(0), 1.0), array![7.0, 300.0]);
@@ -24,8 +24,10 @@
 //!
 //! Arrays are read where they are if they are contiguous in some order of their axes: C order, Fortran order, and any
 //! permutation of these, such as a channels-last tensor seen as `[N, C, H, W]`. Other views (every second row, a range of
-//! columns, a reversed axis, a broadcast) are copied in tiles along the axis with the largest stride; where that is the
-//! axis of the features, or in training, as a whole.
+//! columns, a reversed axis, a broadcast) are copied in tiles along the axis with the largest stride; as a whole where that
+//! is the axis of the features, in training, and if they have one dimension.
+//!
+//! Import names, not `batchnorm::*`: this module has the name of the crate (which is `::ndarray` then).
 //!
 //! # Bits
 //!

@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 use ::ndarray::{Array, ArrayD, ArrayRef, ArrayViewD, Axis, Dimension, IxDyn, RemoveAxis};
 
 use super::axes::{Axes, copy, layout, tiles};
-use crate::{Accumulator, Batch, Element, Moments, Result};
+use crate::batch::MAX_EMPTY_FEATURES;
+use crate::{Accumulator, Batch, Element, Layout, Moments, Result};
 
 /// Returns the moments of each index along an axis, over all other axes: of each channel of `[N, C, H, W]` for `Axis(1)`,
-/// of each column of `[N, C]`, too.
+/// and likewise of each column of `[N, C]`.
 ///
 /// # Errors
 /// [`Error::NoSuchAxis`](crate::Error::NoSuchAxis), and [`Error::EmptyTooWide`](crate::Error::EmptyTooWide) if an empty
@@ -43,7 +44,8 @@ pub type MeanVar<D> = (Array<f64, D>, Array<f64, D>);
 /// Returns mean and variance along an axis, with this `ddof`: arrays with all axes but that one, as those of `mean_axis`
 /// and `var_axis`, but of f64, in one pass, and with this crate's error bounds.
 ///
-/// Where numpy's are NaN, these are: for an axis of length 0, and for a variance of no more than `ddof` values.
+/// Both are NaN for an axis of length 0. With no more than `ddof` values, the variance is infinite, or NaN if all are
+/// equal.
 ///
 /// # Errors
 /// As for [`feature_moments`].
@@ -67,11 +69,19 @@ pub fn mean_var_axis<T: Element, D: RemoveAxis>(
     let view = axes.order(x.view());
     let mut shape = view.shape().to_vec();
     shape.remove(axes.place);
-    let [mut means, mut variances] = [0; 2].map(|_| Vec::with_capacity(shape.iter().product()));
-    for_each_moments(&view, axes.place, &mut |moments| {
-        means.extend_from_slice(moments.means());
-        variances.extend((0..moments.num_features()).map(|feature| moments.variance(feature, ddof)));
-    })?;
+    let (mut means, mut variances) = (Vec::new(), Vec::new());
+    if view.is_empty() {
+        let others = shape.iter().fold(1, |product: usize, len| product.saturating_mul(*len));
+        // The same limit as for an empty batch.
+        let empty = Batch::<T>::new(&[], Layout::new(0, if shape.contains(&0) { 0 } else { others }, 1))?;
+        means.resize(empty.layout().features(), f64::NAN);
+        variances.resize(empty.layout().features(), f64::NAN);
+    } else {
+        for_each_moments(view, axes.place, &mut |moments| {
+            means.extend_from_slice(moments.means());
+            variances.extend((0..moments.num_features()).map(|feature| moments.variance(feature, ddof)));
+        })?;
+    }
     let array = |values| {
         let array = ArrayD::from_shape_vec(IxDyn(&shape), values).expect("one value for each index");
         axes.restore_others(array).into_dimensionality().expect("all axes but one")
@@ -79,17 +89,26 @@ pub fn mean_var_axis<T: Element, D: RemoveAxis>(
     Ok((array(means), array(variances)))
 }
 
-/// Calls with moments along the axis at a place, of some of the other indices at a time, in C order.
-fn for_each_moments<T: Element>(x: &ArrayViewD<'_, T>, place: usize, take: &mut impl FnMut(&Moments)) -> Result<()> {
+/// Calls `take` with the moments along one axis, for a block of the other indices at a time, in C order.
+fn for_each_moments<T: Element>(
+    mut x: ArrayViewD<'_, T>,
+    mut place: usize,
+    take: &mut impl FnMut(&Moments),
+) -> Result<()> {
+    // So the recursion is no deeper than an array has axes of other lengths: 63 at most.
+    while place > 0 && x.len_of(Axis(0)) == 1 {
+        x = x.index_axis_move(Axis(0), 0);
+        place -= 1;
+    }
     let last = x.ndim() - 1;
     if place == last && (last == 0 || x.is_standard_layout()) {
-        take(&measure(x, 0, last)?);
+        take(&measure(&x, 0, last)?);
         Ok(())
     } else if place == 0 {
-        take(&measure(x, 1, x.ndim())?);
+        take(&measure(&x, 1, x.ndim())?);
         Ok(())
     } else {
-        x.outer_iter().try_for_each(|x| for_each_moments(&x, place - 1, take))
+        x.outer_iter().try_for_each(|x| for_each_moments(x, place - 1, take))
     }
 }
 
@@ -99,8 +118,13 @@ fn measure<T: Element>(x: &ArrayViewD<'_, T>, start: usize, end: usize) -> Resul
     if let Some(data) = x.as_slice() {
         return Ok(crate::moments(Batch::new(data, whole)?));
     }
-    let mut rows = Accumulator::new(whole.features(), whole.inner())?;
     let mut tile = Vec::new();
+    if whole.features() > MAX_EMPTY_FEATURES {
+        // An accumulator, which begins empty, takes no more.
+        copy(x, &mut tile);
+        return Ok(crate::moments(Batch::new(&tile, whole)?));
+    }
+    let mut rows = Accumulator::new(whole.features(), whole.inner())?;
     for range in tiles(x.shape(), start) {
         let part = x.slice_axis(Axis(0), range);
         copy(&part, &mut tile);
