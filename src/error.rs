@@ -240,7 +240,10 @@ impl fmt::Display for Error {
                 )
             }
             Error::NoRunningStats => {
-                write!(f, "the layer has no running statistics (`without_running_stats`), ")?;
+                write!(
+                    f,
+                    "the layer has no running statistics (made `without_running_stats`, or from a file without them), "
+                )?;
                 write!(f, "so there are none to set or to freeze for inference")
             }
             Error::Counts { expected, given } => {

@@ -21,7 +21,7 @@ pub(crate) const LAYERS: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Norm {
     /// By itself; then the input is added, in the last layer; then the ReLU.
-    Apart,
+    Separate,
     /// With the addition and the ReLU in the same pass.
     Fused,
     /// Not at all: its scale and shift are in the convolution.
@@ -74,13 +74,14 @@ impl Layer {
                 None => self.norm.forward_in_place(values)?,
             }
         } else {
-            if norm == Norm::Apart {
+            if norm == Norm::Separate {
                 self.norm.forward_in_place(BatchMut::new(&mut y, layout)?)?;
             }
             for (y, x) in y.iter_mut().zip(residual.unwrap_or_default()) {
                 *y += x;
             }
-            y.iter_mut().for_each(|y| *y = y.max(0.0));
+            // NaN stays NaN.
+            y.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y });
         }
         Ok((y, [convolved, start.elapsed() - convolved]))
     }
@@ -138,7 +139,7 @@ impl Network {
         let mut layers = (1..=LAYERS).map(|number| Layer::read(file, number)).collect::<Result<Vec<_>, _>>()?;
         for layer in &mut layers {
             match norm {
-                Norm::Apart => {}
+                Norm::Separate => {}
                 Norm::Fused => layer.norm = layer.norm.clone().with_activation(Activation::Relu),
                 Norm::Folded => layer.norm.fold_into_conv(&mut layer.weight, &mut layer.bias)?,
             }

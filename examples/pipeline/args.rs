@@ -10,8 +10,8 @@ const HELP: &str = "\
 usage: pipeline [OPTIONS]
 Normalises each feature of a file of f32 rows (little-endian, without a header) to mean 0 and variance 1.
 
-  --file FILE      the rows; without it, target/pipeline.f32 is written first
-  --out FILE       where the normalised rows go; without it, nowhere
+  --file FILE      the rows; without it, target/pipeline.f32 is written and used
+  --out FILE       where the normalised rows go; without it, they are discarded
   --features N     values in a row (32)
   --rows N         rows of the file that is written first (1000000)
   --part N         rows in a part (4096)
@@ -61,11 +61,6 @@ impl Args {
             return Err(
                 format!("parts of {} rows of {} features do not fit in memory", shape.rows, shape.features).into()
             );
-        }
-        if let (Some(file), Some(out)) = (&file, &out)
-            && file == out
-        {
-            return Err("--file and --out must be different files".into());
         }
         let make = file.is_none();
         Ok(Some(Args { file: file.unwrap_or_else(|| "target/pipeline.f32".into()), make, rows, out, shape }))

@@ -2,7 +2,7 @@
 //! object, and the main thread takes them in order. Memory is bounded by a few parts, however large the file is.
 //!
 //! ```text
-//! cargo run --release --example pipeline                # on a file of a million rows, which it writes first
+//! cargo run --release --example pipeline                # writes a file of a million rows, then normalises it
 //! cargo run --release --example pipeline -- --help
 //! ```
 //!
@@ -16,7 +16,8 @@ mod progress;
 mod tests;
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use args::Args;
@@ -25,8 +26,14 @@ use pipeline::{Failure, Shape};
 use progress::Progress;
 
 fn main() -> ExitCode {
-    match Args::parse().and_then(|args| args.map_or(Ok(()), |args| normalise_file(&args))) {
+    match Args::parse().and_then(|args| args.map_or(Ok(()), |args| normalise_file(&args, &mut stdout().lock()))) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the report has seen enough.
+        Err(error)
+            if error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("pipeline: {error}");
             ExitCode::FAILURE
@@ -34,48 +41,85 @@ fn main() -> ExitCode {
     }
 }
 
-fn normalise_file(args: &Args) -> Result<(), Failure> {
-    let shape = args.shape;
-    let open = || File::open(&args.file).map_err(|error| format!("{}: {error}", args.file.display()));
+fn normalise_file(args: &Args, report: &mut impl Write) -> Result<(), Failure> {
+    let mut shape = args.shape;
+    let of_file = |error: io::Error| format!("{}: {error}", args.file.display());
+    let open = || File::open(&args.file).map_err(of_file);
     if args.make {
         make_file(args)?;
     }
-    let bytes = open()?.metadata()?.len();
-    let rows = bytes / (shape.features * size_of::<f32>()) as u64;
-    println!("{}: {rows} rows of {} features", args.file.display(), shape.features);
-    println!(
+    let metadata = open()?.metadata().map_err(of_file)?;
+    if !metadata.is_file() {
+        return Err(format!("{}: not a regular file, so it cannot be read twice", args.file.display()).into());
+    }
+    if let Some(out) = &args.out
+        && let (Ok(out), Ok(file)) = (out.canonicalize(), args.file.canonicalize())
+        && out == file
+    {
+        return Err(format!("{}: the output must be another file than the input", file.display()).into());
+    }
+    let rows = metadata.len() / (shape.features * size_of::<f32>()) as u64;
+    // A part is no larger than the file.
+    shape.rows = shape.rows.min(usize::try_from(rows)?.max(1));
+    writeln!(report, "{}: {rows} rows of {} features", args.file.display(), shape.features)?;
+    writeln!(
+        report,
         "{} threads, {} parts of {} rows: {} KiB of buffers",
         shape.workers,
         shape.parts,
         shape.rows,
         shape.memory() >> 10
-    );
+    )?;
 
     let mut progress = Progress::new("statistics", rows);
     let statistics = measure(open()?, shape, |rows| progress.add(rows))?;
-    println!("{}", progress.total());
+    writeln!(report, "{}", progress.total())?;
 
     let norm = freeze(&statistics)?;
-    let mut out = match &args.out {
-        Some(file) => Some(BufWriter::new(File::create(file).map_err(|error| format!("{}: {error}", file.display()))?)),
-        None => None,
-    };
+    let mut out = args.out.as_deref().map(Output::create).transpose()?;
     let mut outputs = accumulator(shape)?;
     let mut progress = Progress::new("normalising", rows);
     normalise(open()?, shape, &norm, |y, bytes| {
         outputs.update(y)?;
         progress.add(y.layout().outer());
         if let Some(out) = &mut out {
-            out.write_all(bytes)?;
+            out.file.write_all(bytes)?;
         }
         Ok(())
     })?;
-    if let Some(mut out) = out {
-        out.flush()?;
+    let outputs = outputs.moments();
+    if outputs.counts() != statistics.counts() {
+        let [before, after] = [&statistics, &outputs].map(|moments| moments.count(0));
+        return Err(format!("{}: had {before} rows, and then {after}", args.file.display()).into());
     }
-    println!("{}", progress.total());
-    report(&statistics, &outputs.moments());
+    if let Some(out) = out {
+        out.finish()?;
+    }
+    writeln!(report, "{}", progress.total())?;
+    compare(&statistics, &outputs, report)?;
     Ok(())
+}
+
+/// A file that has its name only when it is complete.
+struct Output {
+    file: BufWriter<File>,
+    part: PathBuf,
+    name: PathBuf,
+}
+
+impl Output {
+    fn create(name: &std::path::Path) -> Result<Self, Failure> {
+        let mut part = name.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let file = File::create(&part).map_err(|error| format!("{}: {error}", part.display()))?;
+        Ok(Output { file: BufWriter::new(file), part, name: name.to_owned() })
+    }
+
+    fn finish(mut self) -> Result<(), Failure> {
+        self.file.flush()?;
+        Ok(std::fs::rename(&self.part, &self.name)?)
+    }
 }
 
 /// Returns the statistics of all rows: the bits of one call on the whole, because the accumulator gets them in order.
@@ -144,11 +188,12 @@ fn make_file(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn report(before: &Moments, after: &Moments) {
-    println!("\nfeature | mean, before  | after    | deviation, before | after");
+fn compare(before: &Moments, after: &Moments, report: &mut impl Write) -> io::Result<()> {
+    writeln!(report, "\nfeature | mean, before  | after    | deviation, before | after")?;
     let features = before.num_features();
     for feature in (0..features).take(3).chain((3..features).skip(features.saturating_sub(4))) {
         let (means, sds) = ([before, after].map(|m| m.mean(feature)), [before, after].map(|m| m.std_dev(feature, 0.0)));
-        println!("{feature:7} | {:13.6} | {:8.1e} | {:17.6} | {:.6}", means[0], means[1], sds[0], sds[1]);
+        writeln!(report, "{feature:7} | {:13.6} | {:8.1e} | {:17.6} | {:.6}", means[0], means[1], sds[0], sds[1])?;
     }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -68,7 +69,8 @@ impl Part {
 }
 
 /// Reads rows of little-endian f32 to the end of a source. Each part goes through `work` on one of several threads, and
-/// then through `take` on this one, in the order of the source. The first failure ends it all.
+/// then through `take` on this one, in the order of the source. The failure that arrives first ends everything, and is
+/// returned; so does a panic of `work`.
 pub(crate) fn run(
     source: impl Read + Send,
     shape: Shape,
@@ -76,7 +78,7 @@ pub(crate) fn run(
     mut take: impl FnMut(&mut Part) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let (give_back, empty) = channel();
-    for _ in 0..shape.parts {
+    for _ in 0..shape.parts.max(1) {
         // The bytes come when the part is first filled.
         give_back.send(Part { number: 0, bytes: Vec::new(), values: Vec::new() })?;
     }
@@ -86,13 +88,15 @@ pub(crate) fn run(
     thread::scope(|scope| {
         // Each of these ends when those before it or after it have ended: then its channel is closed.
         scope.spawn(move || read(source, shape, &empty, &filled));
-        for _ in 0..shape.workers {
+        for _ in 0..shape.workers.max(1) {
             let (worked, to_work, work) = (worked.clone(), &to_work, &work);
             scope.spawn(move || {
                 while let Some(part) = next(to_work) {
                     let done = part.and_then(|mut part| {
                         part.decode();
-                        work(&mut part).map(|()| part)
+                        // Without the part that it was at, the others would wait forever.
+                        catch_unwind(AssertUnwindSafe(|| work(&mut part))).map_err(|_| "a worker panicked")??;
+                        Ok(part)
                     });
                     if worked.send(done).is_err() {
                         return;
@@ -127,7 +131,14 @@ fn next(to_work: &Mutex<Receiver<Result<Part, Failure>>>) -> Option<Result<Part,
 fn read(mut source: impl Read, shape: Shape, empty: &Receiver<Part>, filled: &Sender<Result<Part, Failure>>) {
     for (number, mut part) in (0..).zip(empty) {
         part.number = number;
-        part.bytes.resize(shape.rows * shape.features * size_of::<f32>(), 0);
+        let values = shape.rows * shape.features;
+        let reserved = part.values.try_reserve_exact(values.saturating_sub(part.values.len()));
+        let more = (values * size_of::<f32>()).saturating_sub(part.bytes.len());
+        if let Err(error) = reserved.and_then(|()| part.bytes.try_reserve_exact(more)) {
+            let _ = filled.send(Err(error.into()));
+            return;
+        }
+        part.bytes.resize(values * size_of::<f32>(), 0);
         let len = match fill(&mut source, &mut part.bytes) {
             Ok(0) => return,
             Ok(len) if len % (shape.features * size_of::<f32>()) == 0 => len,

@@ -74,6 +74,8 @@ fn failures_end_it() {
     };
     assert_eq!(message(pipeline::run(&file[..], shape, |_| Ok(()), take)), "take");
     assert_eq!(taken, 3);
+    let panics = |part: &mut pipeline::Part| if part.values()[0] > 1.5e3 { panic!("on purpose") } else { Ok(()) };
+    assert_eq!(message(pipeline::run(&file[..], shape, panics, |_| Ok(()))), "a worker panicked");
     struct Broken;
     impl Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

@@ -12,5 +12,7 @@ fn main() -> batchnorm::Result<()> {
     let y = norm.forward_array(&images, Axis(1))?;
     norm.forward_array_in_place(&mut images.slice_mut(s![.., .., 8..40, 8..40]), Axis(1))?; // any view
     assert_eq!(y[[0, 0, 9, 9]], images[[0, 0, 9, 9]]);
+    let by_its_own_statistics = BatchNorm::new(3).forward_train_array(&images, Axis(1))?;
+    assert!(by_its_own_statistics.sum().abs() < 1e-2);
     Ok(())
 }

@@ -186,3 +186,17 @@ fn hostile_files_are_refused() {
     let bytes = [&[0u8][..], PYTORCH].concat();
     assert_eq!(StateDict::parse(&bytes[1..]).expect("a file").layer("9").expect("a layer").num_features(), 2);
 }
+
+/// A layer that has lost one of its tensors is found, so that a loop over all layers does not pass it by.
+#[test]
+fn incomplete_layers_are_listed() {
+    let data = 1f32.to_le_bytes();
+    for (name, missing) in [("a.running_mean", "a.running_var"), ("a.running_var", "a.running_mean")] {
+        let tensor = TensorView::new(Dtype::F32, vec![1], &data).expect("a tensor");
+        let file = serialize([(name, tensor)], None).expect("a file");
+        let state = StateDict::parse(&file).expect("a file");
+        assert_eq!(state.layers(), ["a"]);
+        let error = state.layer("a").expect_err("incomplete").to_string();
+        assert!(error.contains(missing), "{error}");
+    }
+}

@@ -34,7 +34,7 @@ pub struct BatchNorm {
 /// [`candle_nn::batch_norm`].
 ///
 /// # Errors
-/// If a variable is missing or has another shape, if `eps` is negative, the momentum is not within 0 and 1, or
+/// If a variable is missing or has another shape, if `eps` is negative or not finite, the momentum is not within 0 and 1, or
 /// `remove_mean` is false.
 ///
 /// ```
@@ -61,7 +61,8 @@ impl BatchNorm {
     /// Creates a layer, like [`candle_nn::BatchNorm::new`].
     ///
     /// # Errors
-    /// If a tensor does not have one value per feature, or if `eps` is negative.
+    /// If a tensor does not have one value per feature, or if `eps` is negative or not
+    /// finite.
     pub fn new(
         num_features: usize,
         running_mean: Tensor,
@@ -119,8 +120,8 @@ impl BatchNorm {
         eps: f64,
         momentum: f64,
     ) -> Result<Self> {
-        if eps.is_nan() || eps < 0.0 {
-            bail!("batch-norm eps must be at least 0, but is {eps}");
+        if !eps.is_finite() || eps < 0.0 {
+            bail!("batch-norm eps must be at least 0 and finite, but is {eps}");
         }
         if !(0.0..=1.0).contains(&momentum) {
             bail!("batch-norm momentum must be within 0 and 1, but is {momentum}");
@@ -130,6 +131,9 @@ impl BatchNorm {
         {
             if tensor.dims() != [num_features] {
                 bail!("batch-norm {name} has shape {:?}, but needs [{num_features}]", tensor.dims());
+            }
+            if !tensor.dtype().is_float() {
+                bail!("batch-norm {name} must be of floats, but is of {:?}", tensor.dtype());
             }
         }
         let (running_mean, running_var) = (Var::from_tensor(&running_mean)?, Var::from_tensor(&running_var)?);
@@ -146,7 +150,7 @@ impl BatchNorm {
         self.running_var.as_tensor()
     }
 
-    /// Returns what is added to a variance.
+    /// Returns `eps`, which is added to the variance.
     pub fn eps(&self) -> f64 {
         self.eps
     }
@@ -161,11 +165,11 @@ impl BatchNorm {
         self.momentum
     }
 
-    /// Normalises `[N, C, ...]` by its own statistics, and moves the running ones towards them.
+    /// Normalises `[N, C, ...]` by its own statistics, and moves the running statistics towards these.
     ///
     /// # Errors
-    /// If `x` has fewer than two dimensions or a different number of channels, or is not on a CPU, or is not of a float
-    /// type that the crate computes.
+    /// If `x` has fewer than two dimensions or a different number of channels, or is not on a CPU, or is not f16,
+    /// bf16, f32 or f64.
     pub fn forward_train(&self, x: &Tensor) -> Result<Tensor> {
         self.forward(x, true)
     }

@@ -127,7 +127,7 @@ impl CustomOp3 for Normalize {
                 let y = self.forward::<f64>(slice(x, x_layout)?, &weight, &bias).map_err(wrapped)?;
                 CpuStorage::F64(y)
             }
-            other => bail!("batch-norm needs a batch of f32 or f64, not {:?}", storage_type(other)),
+            other => bail!("batch-norm needs a batch of f16, bf16, f32 or f64, not {:?}", storage_type(other)),
         };
         Ok((y, x_layout.shape().clone()))
     }

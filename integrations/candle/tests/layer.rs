@@ -250,12 +250,17 @@ fn mistakes_are_errors() -> Result<()> {
     assert!(error.contains("batch-norm needs [N, 3, ...], but has [2, 4, 5]"), "{error}");
     assert!(message(bn.forward_t(&tensor(&[3], 0.0, DType::F32)?, true)).contains("but has [3]"));
     let whole = Tensor::zeros((2, 3), DType::U32, &Device::Cpu)?;
-    assert!(message(bn.forward_t(&whole, true)).contains("needs a batch of f32 or f64, not U32"));
+    assert!(message(bn.forward_t(&whole, true)).contains("needs a batch of f16, bf16, f32 or f64, not U32"));
     let [mean, var, weight, bias] = parameters(3, DType::F32)?;
     let error = BatchNorm::new(4, mean.clone(), var.clone(), weight.clone(), bias.clone(), 0.0).expect_err("wrong");
     assert!(error.to_string().contains("running_mean has shape [3], but needs [4]"), "{error}");
     assert!(BatchNorm::new(3, mean.clone(), var.clone(), weight.clone(), bias.clone(), -1.0).is_err());
     assert!(BatchNorm::new_with_momentum(3, mean, var, weight, bias, 0.0, 1.5).is_err());
+    let whole = Tensor::ones(3, DType::U32, &Device::Cpu)?;
+    let [mean, var, ..] = parameters(3, DType::F32)?;
+    let error = BatchNorm::new_no_bias(3, mean.clone(), whole, 0.0).expect_err("wrong");
+    assert!(error.to_string().contains("running_var must be of floats, but is of U32"), "{error}");
+    assert!(BatchNorm::new_no_bias(3, mean, var, f64::INFINITY).is_err());
     // An empty batch has an empty result, and moves nothing.
     let y = bn.forward_train(&Tensor::zeros((0, 3, 4), DType::F32, &Device::Cpu)?)?;
     assert_eq!((y.dims(), list(bn.running_mean())?), (&[0, 3, 4][..], list(&parameters(3, DType::F32)?[0])?));

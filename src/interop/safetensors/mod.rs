@@ -93,19 +93,22 @@ impl<'a> StateDict<'a> {
     /// ```
     pub fn layers(&self) -> Vec<String> {
         let prefix_of = |name: &'_ str| {
-            let prefix = name.strip_suffix(RUNNING_MEAN)?;
-            let has_variance = self.0.tensor(&format!("{prefix}{RUNNING_VAR}")).is_ok();
+            let prefix = name.strip_suffix(RUNNING_MEAN).or_else(|| name.strip_suffix(RUNNING_VAR))?;
             let prefix = if prefix.is_empty() { "" } else { prefix.strip_suffix('.')? };
-            has_variance.then(|| prefix.to_owned())
+            Some(prefix.to_owned())
         };
         let mut prefixes: Vec<String> = self.0.names().into_iter().filter_map(prefix_of).collect();
         prefixes.sort();
+        prefixes.dedup();
         prefixes
     }
 
     /// Returns a layer with the state of one in the file: with a weight, a bias and running statistics if the file has
     /// them, and with PyTorch's `eps` and momentum, unless the caller changes them (`with_eps`, `with_momentum`).
     /// `prefix` is empty if the file is of a single layer; a dot at its end does not matter.
+    ///
+    /// A weight and a bias alone may be those of another kind of layer, a LayerNorm for example. They make a layer without
+    /// running statistics: [`BatchNorm::try_to_inference`] refuses it.
     ///
     /// Values are f16, bf16, f32 or f64. `num_batches_tracked` may be missing, as in files of PyTorch before 0.4.1.
     ///
