@@ -1,8 +1,10 @@
 //! Loads and stores of f16 and bf16 for lanes of any machine: f32 lies in between.
 
 use half::{bf16, f16};
+use wide::bytemuck::cast;
+use wide::{f32x4, i32x4, u32x4};
 
-use super::portable::{LANES, Portable, PortableF32, PortableF64};
+use super::portable::{LANES, Portable, PortableF32, PortableF64, first, first_mut};
 use super::{LaneElement, Simd};
 use super::{Lanes, LoadStore, NonTemporal, SingleLaneElement};
 use crate::element::SingleElement;
@@ -21,7 +23,7 @@ macro_rules! load_store {
         impl LoadStore<$element> for PortableF64 {
             #[inline(always)]
             fn load_from(token: Portable, from: &[$element]) -> Self {
-                LoadStore::<f32>::load_from(token, &widened(from, $widen))
+                LoadStore::<f32>::load_from(token, &$widen(first(from)).to_array())
             }
 
             #[inline(always)]
@@ -35,7 +37,7 @@ macro_rules! load_store {
             fn store_to(self, to: &mut [$element]) {
                 let mut values = [0f32; LANES];
                 self.store_to(&mut values);
-                narrow(&values, to, $narrow);
+                *first_mut(to) = $narrow(f32x4::new(values));
             }
 
             #[inline(always)]
@@ -48,7 +50,7 @@ macro_rules! load_store {
         impl LoadStore<$element> for PortableF32 {
             #[inline(always)]
             fn load_from(token: Portable, from: &[$element]) -> Self {
-                Self::load(token, &widened(from, $widen))
+                Self::load(token, &$widen(first(from)).to_array())
             }
 
             #[inline(always)]
@@ -62,7 +64,7 @@ macro_rules! load_store {
             fn store_to(self, to: &mut [$element]) {
                 let mut values = [0f32; LANES];
                 self.store(&mut values);
-                narrow(&values, to, $narrow);
+                *first_mut(to) = $narrow(f32x4::new(values));
             }
 
             #[inline(always)]
@@ -99,12 +101,6 @@ macro_rules! load_store {
 load_store!(f16, widen_f16, narrow_f16);
 load_store!(bf16, widen_bf16, narrow_bf16);
 
-#[inline(always)]
-fn widened<T: Copy>(from: &[T], widen: impl Fn(T) -> f32) -> [f32; LANES] {
-    let values: &[T; LANES] = from.first_chunk().expect("a slice shorter than its lanes");
-    values.map(widen)
-}
-
 /// Widens all of a slice, at most one value per lane.
 #[inline(always)]
 fn widen_some<'a, T: SingleElement>(from: &[T], to: &'a mut [f32; LANES]) -> &'a [f32] {
@@ -115,59 +111,90 @@ fn widen_some<'a, T: SingleElement>(from: &[T], to: &'a mut [f32; LANES]) -> &'a
     &to[..len]
 }
 
-#[inline(always)]
-fn narrow<T>(from: &[f32; LANES], to: &mut [T], narrow: impl Fn(f32) -> T) {
-    let to: &mut [T; LANES] = to.first_chunk_mut().expect("a slice shorter than its lanes");
-    *to = from.map(narrow);
-}
+// In lanes, unlike those of the crate `half`.
 
-// These conversions do not branch, so that the compiler makes lanes of them. Those of the crate `half` do.
-
-/// Moves the significand to its place. The exponents are 112 apart, and multiplying by that power of two makes subnormal
-/// numbers normal, too.
+/// Moves the significands to their place. The exponents are 112 apart, and multiplying by that power of two makes
+/// subnormal numbers normal, too.
 #[inline(always)]
-fn widen_f16(x: f16) -> f32 {
+fn widen_f16(x: &[f16; LANES]) -> f32x4 {
     const SCALE: f32 = f32::from_bits((127 + 112) << 23);
-    let bits = u32::from(x.to_bits());
-    let size = (bits & 0x7fff) << 13;
-    let number = (f32::from_bits(size) * SCALE).to_bits();
-    let special = size | 0x7f80_0000;
-    f32::from_bits((if size < 0x0f80_0000 { number } else { special }) | (bits & 0x8000) << 16)
+    let bits = u32x4::new(x.map(|x| x.to_bits().into()));
+    let size = (bits & u32x4::splat(0x7fff)) << 13;
+    let number = bits_of(cast::<u32x4, f32x4>(size) * f32x4::splat(SCALE));
+    let special = size | u32x4::splat(0x7f80_0000);
+    cast(select_less(size, 0x0f80_0000, number, special) | ((bits & u32x4::splat(0x8000)) << 16))
 }
 
 /// Rounds to nearest, ties to even. Adding 0.5 rounds what becomes subnormal at its last place.
 #[inline(always)]
-fn narrow_f16(x: f32) -> f16 {
-    const SMALLEST_NORMAL: u32 = 113 << 23;
-    const TOO_LARGE: u32 = (127 + 16) << 23;
-    let size = x.to_bits() & 0x7fff_ffff;
-    let subnormal = (f32::from_bits(size) + 0.5).to_bits().wrapping_sub(0.5f32.to_bits());
-    let odd = (size >> 13) & 1;
-    let normal = size.wrapping_add(0xfff + odd).wrapping_sub(112 << 23) >> 13;
-    let rounded = if size < SMALLEST_NORMAL { subnormal } else { normal };
-    let special = if size > 0x7f80_0000 { 0x7e00 } else { 0x7c00 };
-    let rounded = if size < TOO_LARGE { rounded } else { special };
-    f16::from_bits((rounded | x.to_bits() >> 16 & 0x8000) as u16)
+fn narrow_f16(x: f32x4) -> [f16; LANES] {
+    const SMALLEST_NORMAL: i32 = 113 << 23;
+    const TOO_LARGE: i32 = (127 + 16) << 23;
+    const INFINITY: i32 = 0x7f80_0000;
+    let size = bits_of(x) & u32x4::splat(0x7fff_ffff);
+    let half = f32x4::splat(0.5);
+    let subnormal = bits_of(cast::<u32x4, f32x4>(size) + half) - bits_of(half);
+    let odd = (size >> 13) & u32x4::splat(1);
+    let normal = (size + u32x4::splat(0xfff) + odd - u32x4::splat(112 << 23)) >> 13;
+    let rounded = select_less(size, SMALLEST_NORMAL, subnormal, normal);
+    let special = select_less(size, INFINITY + 1, u32x4::splat(0x7c00), u32x4::splat(0x7e00));
+    let sign: u32x4 = (bits_of(x) >> 16) & u32x4::splat(0x8000);
+    let all = select_less(size, TOO_LARGE, rounded, special) | sign;
+    all.to_array().map(|bits| f16::from_bits(bits as u16))
 }
 
 /// A bf16 is the upper half of an f32.
 #[inline(always)]
-fn widen_bf16(x: bf16) -> f32 {
-    f32::from_bits(u32::from(x.to_bits()) << 16)
+fn widen_bf16(x: &[bf16; LANES]) -> f32x4 {
+    cast(u32x4::new(x.map(|x| x.to_bits().into())) << 16)
 }
 
 /// Rounds to nearest, ties to even: adds what carries into the upper half. NaN becomes quiet, so that it does not round to
 /// an infinity.
 #[inline(always)]
-fn narrow_bf16(x: f32) -> bf16 {
-    let bits = x.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
-    bf16::from_bits(((if x.is_nan() { bits | 0x0040_0000 } else { rounded }) >> 16) as u16)
+fn narrow_bf16(x: f32x4) -> [bf16; LANES] {
+    let bits = bits_of(x);
+    let odd: u32x4 = (bits >> 16) & u32x4::splat(1);
+    let rounded = bits + u32x4::splat(0x7fff) + odd;
+    let (size, quiet) = (bits & u32x4::splat(0x7fff_ffff), bits | u32x4::splat(0x0040_0000));
+    let all: u32x4 = select_less(size, 0x7f80_0001, rounded, quiet) >> 16;
+    all.to_array().map(|bits| bf16::from_bits(bits as u16))
+}
+
+#[inline(always)]
+fn bits_of(x: f32x4) -> u32x4 {
+    cast(x)
+}
+
+/// Returns, lane by lane, `then` where `x < limit`, and `otherwise` elsewhere. (For `x` without its upper bit: integers of
+/// SSE2 are compared with their sign.)
+#[inline(always)]
+fn select_less(x: u32x4, limit: i32, then: u32x4, otherwise: u32x4) -> u32x4 {
+    let less = cast::<u32x4, i32x4>(x).simd_lt(i32x4::splat(limit));
+    cast::<i32x4, u32x4>(less).bitselect(then, otherwise)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn narrow_f16(x: f32) -> f16 {
+        let [.., last] = super::narrow_f16(f32x4::new([1.0, 2.0, 3.0, x]));
+        last
+    }
+
+    fn narrow_bf16(x: f32) -> bf16 {
+        let [first, ..] = super::narrow_bf16(f32x4::new([x, 2.0, 3.0, 1.0]));
+        first
+    }
+
+    fn widen_f16(x: f16) -> f32 {
+        super::widen_f16(&[f16::ONE, x, f16::ONE, f16::ONE]).to_array()[1]
+    }
+
+    fn widen_bf16(x: bf16) -> f32 {
+        super::widen_bf16(&[bf16::ONE, bf16::ONE, x, bf16::ONE]).to_array()[2]
+    }
 
     /// Beside the crate `half`: all patterns, and the f32 at and next to those halfway between two of them.
     #[test]

@@ -319,11 +319,11 @@ fn store_16_bytes_f64(from: &[f64; 2], to: &mut [f64; 2]) {
 }
 
 #[inline(always)]
-fn first<T>(from: &[T]) -> &[T; LANES] {
+pub(super) fn first<T>(from: &[T]) -> &[T; LANES] {
     from.first_chunk().expect("a slice shorter than its lanes")
 }
 
 #[inline(always)]
-fn first_mut<T>(to: &mut [T]) -> &mut [T; LANES] {
+pub(super) fn first_mut<T>(to: &mut [T]) -> &mut [T; LANES] {
     to.first_chunk_mut().expect("a slice shorter than its lanes")
 }
