@@ -106,35 +106,34 @@ impl<T: Element> Accumulator<T> {
     pub fn update(&mut self, x: Batch<'_, T>) -> Result<()> {
         let layout = x.layout();
         let expected = Layout::new(layout.outer(), self.features, self.inner);
-        if layout != expected {
+        if layout.without_gaps() != expected {
             return Err(Error::LayoutMismatch { input: layout, output: expected });
         }
-        let chunk = self.chunk_values();
-        let mut rows = x.data();
-        if rows.is_empty() {
+        if x.data().is_empty() {
             return Ok(());
         }
-        if !self.pending.is_empty() {
-            let (head, tail) = rows.split_at(rows.len().min(chunk - self.pending.len()));
-            self.keep(head);
-            rows = tail;
-            if self.pending.len() == chunk {
+        let (mut at, end) = (0, layout.outer());
+        let pending = self.pending.len() / (self.features * self.inner);
+        if pending > 0 {
+            at = end.min(self.chunk_outer - pending);
+            self.keep(x.blocks(0..at));
+            if self.pending.len() == self.chunk_values() {
                 let full = core::mem::take(&mut self.pending);
-                self.push(&full);
+                self.push(self.batch(&full));
                 self.pending = full;
                 self.pending.clear();
             }
         }
-        while rows.len() >= chunk {
+        while end - at >= self.chunk_outer {
             // Add the largest complete subtree that can start here. It has at most as many chunks as the last subtree,
             // because the number of chunks so far is a multiple of that.
             let before = self.subtrees.last().map_or(usize::MAX, |(chunks, _)| *chunks);
-            let chunks = (1 << (rows.len() / chunk).ilog2()).min(before);
-            let (head, tail) = rows.split_at(chunks * chunk);
-            self.push(head);
-            rows = tail;
+            let chunks = (1 << ((end - at) / self.chunk_outer).ilog2()).min(before);
+            let next = at + chunks * self.chunk_outer;
+            self.push(x.blocks(at..next));
+            at = next;
         }
-        self.keep(rows);
+        self.keep(x.blocks(at..end));
         Ok(())
     }
 
@@ -161,19 +160,26 @@ impl<T: Element> Accumulator<T> {
     }
 
     /// Keeps rows until they fill a chunk. The buffer never grows beyond one chunk.
-    fn keep(&mut self, rows: &[T]) {
-        let needed = self.pending.len() + rows.len();
+    fn keep(&mut self, rows: Batch<'_, T>) {
+        let block = self.features * self.inner;
+        let needed = self.pending.len() + rows.layout().outer() * block;
         if needed > self.pending.capacity() {
             let room = (2 * self.pending.capacity()).min(self.chunk_values()).max(needed);
             self.pending.reserve_exact(room - self.pending.len());
         }
-        self.pending.extend_from_slice(rows);
+        match rows.contiguous() {
+            Some(rows) => self.pending.extend_from_slice(rows),
+            None => {
+                let blocks = rows.data().chunks(rows.layout().outer_stride());
+                blocks.for_each(|rows| self.pending.extend_from_slice(&rows[..block]));
+            }
+        }
     }
 
     /// Adds `2^k` complete chunks and merges subtrees of equal size.
-    fn push(&mut self, rows: &[T]) {
-        let mut chunks = rows.len() / self.chunk_values();
-        let mut moments = self.path.moments(self.batch(rows));
+    fn push(&mut self, rows: Batch<'_, T>) {
+        let mut chunks = rows.layout().outer() / self.chunk_outer;
+        let mut moments = self.path.moments(rows);
         while let Some((_, mut left)) = self.subtrees.pop_if(|(size, _)| *size == chunks) {
             self.path.merge(&mut left, &moments).expect("same features");
             (chunks, moments) = (2 * chunks, left);

@@ -1,6 +1,7 @@
 //! Views of a batch: a slice and its layout, checked against each other once.
 
 use core::fmt;
+use core::ops::Range;
 
 use crate::{Error, Layout, Result};
 
@@ -18,20 +19,28 @@ pub(crate) const MAX_EMPTY_FEATURES: usize = 1 << 24;
 /// assert_eq!(x.layout().outer(), 3);
 /// # Ok::<(), batchnorm::Error>(())
 /// ```
-#[derive(Clone, Copy)]
 #[must_use]
 pub struct Batch<'a, T> {
     data: &'a [T],
     layout: Layout,
 }
 
+impl<T> Clone for Batch<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Batch<'_, T> {}
+
 impl<'a, T> Batch<'a, T> {
     /// Combines a slice with its layout.
     ///
     /// # Errors
-    /// [`Error::Length`] if the slice does not have as many values as the layout, [`Error::Overflow`] if the layout has
-    /// more values than a slice can hold, [`Error::EmptyTooWide`] if the batch is empty but has more than 2^24
-    /// features.
+    /// [`Error::Length`] if the slice does not have as many values as the layout (with an outer stride: if it has fewer
+    /// than [`Layout::checked_span`]; values after these are left out), [`Error::Overflow`] if the layout has more values
+    /// than a slice can hold, [`Error::EmptyTooWide`] if the batch is empty but has more than 2^24 features,
+    /// [`Error::Stride`] if the outer stride is smaller than an outer block.
     ///
     /// ```
     /// use batchnorm::{Batch, Layout};
@@ -40,11 +49,11 @@ impl<'a, T> Batch<'a, T> {
     /// assert!(Batch::new(&[0.0f64; 97], Layout::nchw(1, 2, 7, 7)).is_err());
     /// ```
     pub fn new(data: &'a [T], layout: Layout) -> Result<Self> {
-        check(data.len(), layout)?;
-        Ok(Batch { data, layout })
+        let span = check(data.len(), layout)?;
+        Ok(Batch { data: &data[..span], layout })
     }
 
-    /// Returns the values.
+    /// Returns the values; with an outer stride, those in the gaps, too.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout};
@@ -64,6 +73,34 @@ impl<'a, T> Batch<'a, T> {
     /// ```
     pub fn layout(&self) -> Layout {
         self.layout
+    }
+
+    /// Combines a slice with the layout for which it has been checked.
+    pub(crate) fn checked(data: &'a [T], layout: Layout) -> Self {
+        debug_assert_eq!(Some(data.len()), layout.checked_span());
+        Batch { data, layout }
+    }
+
+    /// Returns the values if there are no gaps between them.
+    pub(crate) fn contiguous(&self) -> Option<&'a [T]> {
+        self.layout.is_contiguous().then_some(self.data)
+    }
+
+    /// Returns some of the outer blocks of a batch that has values.
+    pub(crate) fn blocks(&self, outer: Range<usize>) -> Self {
+        let layout = self.layout.with_outer(outer.len());
+        Batch { data: &self.data[places(self.layout, &outer)], layout }
+    }
+}
+
+impl<T: Copy> Batch<'_, T> {
+    /// Returns the value that would have this index if there were no gaps.
+    pub(crate) fn at(&self, index: usize) -> T {
+        if self.layout.is_contiguous() {
+            return self.data[index];
+        }
+        let block = self.layout.features() * self.layout.inner();
+        self.data[index / block * self.layout.outer_stride() + index % block]
     }
 }
 
@@ -96,8 +133,8 @@ impl<'a, T> BatchMut<'a, T> {
     /// assert!(BatchMut::new(&mut [0.0f32; 29], Layout::nc(6, 5)).is_err());
     /// ```
     pub fn new(data: &'a mut [T], layout: Layout) -> Result<Self> {
-        check(data.len(), layout)?;
-        Ok(BatchMut { data, layout })
+        let span = check(data.len(), layout)?;
+        Ok(BatchMut { data: &mut data[..span], layout })
     }
 
     /// Returns a read-only view of the same values.
@@ -126,7 +163,7 @@ impl<'a, T> BatchMut<'a, T> {
         BatchMut { data: self.data, layout: self.layout }
     }
 
-    /// Returns the values.
+    /// Returns the values; with an outer stride, those in the gaps, too.
     ///
     /// ```
     /// # use batchnorm::{BatchMut, Layout};
@@ -160,6 +197,29 @@ impl<'a, T> BatchMut<'a, T> {
     pub fn layout(&self) -> Layout {
         self.layout
     }
+
+    /// Combines a slice with the layout for which it has been checked.
+    pub(crate) fn checked(data: &'a mut [T], layout: Layout) -> Self {
+        debug_assert_eq!(Some(data.len()), layout.checked_span());
+        BatchMut { data, layout }
+    }
+
+    /// Returns some of the outer blocks of a batch that has values.
+    pub(crate) fn blocks(&mut self, outer: Range<usize>) -> BatchMut<'_, T> {
+        let layout = self.layout.with_outer(outer.len());
+        BatchMut { data: &mut self.data[places(self.layout, &outer)], layout }
+    }
+
+    /// Returns all values, gaps included, with the lifetime of the slice.
+    pub(crate) fn into_data(self) -> &'a mut [T] {
+        self.data
+    }
+}
+
+/// Returns where some outer blocks lie, of a batch that has values.
+fn places(layout: Layout, outer: &Range<usize>) -> Range<usize> {
+    let (stride, block) = (layout.outer_stride(), layout.features() * layout.inner());
+    if outer.is_empty() { 0..0 } else { outer.start * stride..(outer.end - 1) * stride + block }
 }
 
 /// Prints the layout only, because a batch may be large.
@@ -176,10 +236,15 @@ impl<T> fmt::Debug for BatchMut<'_, T> {
     }
 }
 
-fn check(given: usize, layout: Layout) -> Result<()> {
-    let needed = layout.checked_len().ok_or(Error::Overflow { layout })?;
+/// Returns the length that a batch takes of a slice.
+fn check(given: usize, layout: Layout) -> Result<usize> {
+    let needed = layout.checked_span().ok_or(Error::Overflow { layout })?;
+    if layout.overlaps() {
+        return Err(Error::Stride { layout });
+    }
     if needed == 0 && layout.features() > MAX_EMPTY_FEATURES {
         return Err(Error::EmptyTooWide { most: MAX_EMPTY_FEATURES, given: layout.features() });
     }
-    if given == needed { Ok(()) } else { Err(Error::Length { layout, needed, given }) }
+    let fits = if layout.without_gaps() == layout { given == needed } else { given >= needed };
+    if fits { Ok(needed) } else { Err(Error::Length { layout, needed, given }) }
 }

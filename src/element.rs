@@ -2,6 +2,7 @@
 
 use core::marker::PhantomData;
 
+use crate::Batch;
 #[cfg(feature = "half")]
 use half::{bf16, f16};
 
@@ -70,11 +71,11 @@ impl<'a, const N: usize> Slices for InOut<'a, N> {
     type Of<T: 'static> = ([Option<&'a [T]>; N], &'a mut [T]);
 }
 
-/// Several inputs, each optional.
+/// Batches to read, each optional.
 pub struct Inputs<'a, const N: usize>(PhantomData<&'a ()>);
 
 impl<'a, const N: usize> Slices for Inputs<'a, N> {
-    type Of<T: 'static> = [Option<&'a [T]>; N];
+    type Of<T: 'static> = [Option<Batch<'a, T>>; N];
 }
 
 /// Seals [`Element`]: callers can neither implement this trait nor call its methods, because they cannot create an
@@ -90,8 +91,8 @@ pub trait Concrete: Sized {
         _: Internal,
     ) -> ByElement<InOut<'a, N>>;
 
-    /// Wraps several inputs, some of which may be left out, with their concrete type.
-    fn inputs<const N: usize>(inputs: [Option<&[Self]>; N], _: Internal) -> ByElement<Inputs<'_, N>>;
+    /// Wraps batches to read, some of which may be left out, with their concrete type.
+    fn inputs<const N: usize>(inputs: [Option<Batch<'_, Self>>; N], _: Internal) -> ByElement<Inputs<'_, N>>;
 }
 
 /// An argument that only this crate can create.
@@ -185,7 +186,7 @@ macro_rules! concrete {
                 ByElement::$variant((inputs, y))
             }
 
-            fn inputs<const N: usize>(inputs: [Option<&[Self]>; N], _: Internal) -> ByElement<Inputs<'_, N>> {
+            fn inputs<const N: usize>(inputs: [Option<Batch<'_, Self>>; N], _: Internal) -> ByElement<Inputs<'_, N>> {
                 ByElement::$variant(inputs)
             }
         }

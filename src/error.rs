@@ -45,6 +45,12 @@ pub enum Error {
         /// The layout.
         layout: Layout,
     },
+    /// The outer stride is smaller than an outer block, so that outer blocks would overlap.
+    #[non_exhaustive]
+    Stride {
+        /// The layout.
+        layout: Layout,
+    },
     /// An empty batch has more features than allowed.
     #[non_exhaustive]
     EmptyTooWide {
@@ -66,8 +72,12 @@ pub enum Error {
     Features {
         /// Features expected.
         expected: usize,
+        /// What has these, with a verb: `the layer has`.
+        expected_by: &'static str,
         /// Features given.
         given: usize,
+        /// What has these, with a verb: `the batch has`.
+        given_by: &'static str,
     },
     /// A parameter does not have one value per feature.
     #[non_exhaustive]
@@ -197,14 +207,27 @@ pub enum Error {
     },
 }
 
+/// Checks that two numbers of features agree. Each comes with what has them, and a verb.
+pub(crate) fn check_features(
+    (expected_by, expected): (&'static str, usize),
+    (given_by, given): (&'static str, usize),
+) -> Result<()> {
+    if given == expected { Ok(()) } else { Err(Error::Features { expected, expected_by, given, given_by }) }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Error::Length { layout, needed, given } => {
-                write!(f, "the layout {layout} holds {needed} values, but the slice has {given}")
+                let holds = if layout == layout.without_gaps() { "holds" } else { "spans" };
+                write!(f, "the layout {layout} {holds} {needed} values, but the slice has {given}")
             }
             Error::Overflow { layout } => {
                 write!(f, "the layout {layout} holds more values than a slice can ({})", isize::MAX)
+            }
+            Error::Stride { layout } => {
+                let block = layout.features().saturating_mul(layout.inner());
+                write!(f, "the outer stride of the layout {layout} is less than the {block} values of an outer block")
             }
             Error::EmptyTooWide { most, given } => {
                 write!(f, "an empty batch may have at most {most} features, but {given} were asked for")
@@ -212,8 +235,9 @@ impl fmt::Display for Error {
             Error::LayoutMismatch { input, output } => {
                 write!(f, "the input is {input}, but the output is {output}")
             }
-            Error::Features { expected, given } => {
-                write!(f, "expected {expected} features, but got {given}")
+            Error::Features { expected, expected_by, given, given_by } => {
+                let features = if expected == 1 { "feature" } else { "features" };
+                write!(f, "{expected_by} {expected} {features}, but {given_by} {given}")
             }
             Error::ParameterLength { name, expected, given } => {
                 write!(f, "{name} needs {expected} values, one per feature, but got {given}")

@@ -1,11 +1,11 @@
-//! Layouts: every batch is `[outer, features, inner]`, contiguous and row-major.
+//! Layouts: every batch is `[outer, features, inner]`, row-major. There may be gaps between outer blocks.
 
 use core::fmt;
 
-/// The layout of a batch in a contiguous slice: `[outer, features, inner]`, row-major.
+/// The layout of a batch in a slice: `[outer, features, inner]`, row-major.
 ///
-/// The value `(o, f, i)` is at index `(o * features + f) * inner + i`. A layout is plain data; [`Batch`](crate::Batch)
-/// checks it against a slice.
+/// The value `(o, f, i)` is at index `(o * features + f) * inner + i`, unless [`Layout::with_outer_stride`] sets another
+/// distance between outer blocks. A layout is plain data; [`Batch`](crate::Batch) checks it against a slice.
 ///
 /// | tensor | layout |
 /// |---|---|
@@ -15,6 +15,8 @@ use core::fmt;
 /// | `[N, C, D, H, W]` | `(n, c, d * h * w)` |
 /// | `[N, H, W, C]` (channels last) | `(n * h * w, c, 1)` |
 /// | `[C, N]`: a table column by column | `(1, c, n)` |
+/// | `[N, C]`, some columns of a wider table | `(n, c, 1)`, outer stride: the width of the table |
+/// | `[N, C, H, W]`, some channels of a larger buffer | `(n, c, h * w)`, outer stride: the size of a whole image |
 ///
 /// ```
 /// use batchnorm::Layout;
@@ -30,6 +32,8 @@ pub struct Layout {
     outer: usize,
     features: usize,
     inner: usize,
+    /// `None` if outer blocks follow one another without gaps.
+    outer_stride: Option<usize>,
 }
 
 impl Layout {
@@ -49,7 +53,32 @@ impl Layout {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub const fn new(outer: usize, features: usize, inner: usize) -> Self {
-        Layout { outer, features, inner }
+        Layout { outer, features, inner, outer_stride: None }
+    }
+
+    /// Sets the distance, in values, from the start of an outer block (a row of `[N, C]`, an image of `[N, C, H, W]`) to
+    /// the start of the next. Each block itself is contiguous. The values in the gaps are neither read nor written.
+    /// [`Batch::new`](crate::Batch::new) rejects a distance that is smaller than a block.
+    ///
+    /// Results do not depend on the stride, and no batch is copied as a whole. Where rows have fewer than 64 columns, or
+    /// less than 1 KiB, a few rows at a time are copied into a buffer in the first-level cache.
+    ///
+    /// Columns 1 and 2 of a table of four:
+    ///
+    /// ```
+    /// use batchnorm::{Batch, Layout, moments};
+    ///
+    /// let table = [0.0f32, 1.0, 10.0, 0.0, 0.0, 3.0, 30.0, 0.0];
+    /// let x = Batch::new(&table[1..], Layout::nc(2, 2).with_outer_stride(4))?;
+    /// assert_eq!(moments(x).means(), [2.0, 20.0]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub const fn with_outer_stride(mut self, outer_stride: usize) -> Self {
+        self.outer_stride = None;
+        if outer_stride != self.outer_stride() {
+            self.outer_stride = Some(outer_stride);
+        }
+        self
     }
 
     /// Creates the layout of `[N, C]`: rows of features.
@@ -127,6 +156,62 @@ impl Layout {
         self.inner
     }
 
+    /// Returns the distance, in values, from one outer block to the next: `features * inner` (at most `usize::MAX`), or
+    /// what [`Layout::with_outer_stride`] has set.
+    ///
+    /// ```
+    /// use batchnorm::Layout;
+    ///
+    /// assert_eq!(Layout::nc(6, 5).outer_stride(), 5);
+    /// assert_eq!(Layout::nc(6, 5).with_outer_stride(30).outer_stride(), 30);
+    /// ```
+    pub const fn outer_stride(&self) -> usize {
+        match self.outer_stride {
+            Some(outer_stride) => outer_stride,
+            None => self.features.saturating_mul(self.inner),
+        }
+    }
+
+    /// Returns the length of slice that a batch needs, gaps included, or `None` if it exceeds `isize::MAX`, the most that
+    /// a slice can hold. The last outer block needs no gap after it.
+    ///
+    /// ```
+    /// use batchnorm::Layout;
+    ///
+    /// assert_eq!(Layout::nc(6, 5).checked_span(), Some(30));
+    /// assert_eq!(Layout::nc(6, 5).with_outer_stride(8).checked_span(), Some(5 * 8 + 5));
+    /// assert_eq!(Layout::nc(0, 5).with_outer_stride(8).checked_span(), Some(0));
+    /// ```
+    pub fn checked_span(&self) -> Option<usize> {
+        let len = self.checked_len()?;
+        let (Some(outer_stride), 1..) = (self.outer_stride, len) else { return Some(len) };
+        let span = (self.outer - 1).checked_mul(outer_stride)?.checked_add(self.features * self.inner)?;
+        isize::try_from(span).is_ok().then_some(span)
+    }
+
+    /// Returns whether outer blocks follow one another without gaps, as they do if there is only one.
+    pub(crate) const fn is_contiguous(&self) -> bool {
+        self.outer_stride.is_none() || self.outer <= 1
+    }
+
+    /// Returns the layout of the same batch without gaps.
+    pub(crate) const fn without_gaps(self) -> Self {
+        Self::new(self.outer, self.features, self.inner)
+    }
+
+    /// Returns the layout of so many of its outer blocks.
+    pub(crate) const fn with_outer(self, outer: usize) -> Self {
+        Layout { outer, ..self }
+    }
+
+    /// Returns whether an outer block overlaps the next: its stride is too small.
+    pub(crate) const fn overlaps(&self) -> bool {
+        match self.outer_stride {
+            Some(outer_stride) => outer_stride < self.features.saturating_mul(self.inner),
+            None => false,
+        }
+    }
+
     /// Returns the number of values, or `None` if it exceeds `isize::MAX`, the most that a slice can hold.
     ///
     /// ```
@@ -159,8 +244,12 @@ impl Layout {
 
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Layout { outer, features, inner } = self;
-        write!(f, "[outer {outer}, features {features}, inner {inner}]")
+        let Layout { outer, features, inner, outer_stride } = self;
+        write!(f, "[outer {outer}, features {features}, inner {inner}")?;
+        match outer_stride {
+            Some(outer_stride) => write!(f, ", outer stride {outer_stride}]"),
+            None => write!(f, "]"),
+        }
     }
 }
 

@@ -44,6 +44,7 @@
 //!
 //! With the feature `half`, batches can be of f16 and bf16: moments are those of the same values in f32, and every output
 //! is that of an f32 batch, rounded once, on all paths. Parameters and statistics stay f64.
+//! [`Inference`]`::forward_to_f32` does not round.
 //!
 //! With the feature `ndarray`, the module `ndarray` and methods of the layers take arrays and views, along any axis. With
 //! the feature `safetensors`, the module `safetensors` reads and writes state dicts of PyTorch. With the feature
@@ -120,6 +121,9 @@ pub use batch::{Batch, BatchMut};
 pub use batch_norm::{Averaging, BatchNorm, FewValues, Inference, NonFinite};
 pub use element::Element;
 pub use error::{Error, Result};
+#[cfg(feature = "half")]
+#[cfg_attr(docsrs, doc(cfg(feature = "half")))]
+pub use exec::HalfElement;
 pub use exec::{Path, Precision};
 pub use gradients::{GradOutput, GradOutputMut, GradientSums, GradientSumsParts, Gradients};
 #[cfg(feature = "ndarray")]

@@ -182,3 +182,14 @@ const fn tuned(variable: Option<&str>, default: usize) -> usize {
         Err(_) => panic!("a BATCHNORM_ variable must be a number"),
     }
 }
+
+/// Outer blocks with gaps in between are mapped where they are if each has at least so many bytes. Calling a kernel costs
+/// as much as copying some hundred bytes within the first-level cache.
+pub(crate) const STRIDED_DIRECT_BYTES: usize = 1 << 10;
+
+/// Values of the tile to which a few shorter blocks are copied: those of all inputs stay in the first-level cache.
+pub(crate) const STRIDED_TILE: usize = 1 << 10;
+
+/// Values of f16 or bf16 that are widened before they are normalised: they and their f32 stay in the first-level cache.
+#[cfg(feature = "half")]
+pub(crate) const WIDENED_VALUES: usize = 1 << 12;

@@ -94,6 +94,27 @@ fn check<T: Element>(layout: Layout, precision: Precision) {
 }
 
 #[test]
+fn gaps_between_rows_allocate_nothing() {
+    for (rows, features) in [(1000, 5), (100, 300)] {
+        let contiguous = Layout::nc(rows, features);
+        let gaps = contiguous.with_outer_stride(400);
+        let data: Vec<f32> = (0..rows * 400).map(|i| (i % 17) as f32).collect();
+        let (x, mut y) = (Batch::new(&data, gaps).expect("x"), vec![0.0f32; rows * 400]);
+        let (mut moments, mut workspace, mut gradients) = Default::default();
+        let mut bn = BatchNorm::new(features).with_path(Path::Simd(Isa::detect()));
+        let mut all = |y: &mut [f32]| {
+            Path::Simd(Isa::detect()).moments_into(x, &mut moments, &mut workspace);
+            bn.forward_train(x, BatchMut::new(&mut y[..rows * features], contiguous).expect("y")).expect("trains");
+            bn.forward_train_in_place(BatchMut::new(y, gaps).expect("y")).expect("trains");
+            let dx = BatchMut::new(y, gaps).expect("dx");
+            bn.backward_train_into(&moments, x, x, dx, &mut gradients).expect("gradients");
+        };
+        all(&mut y);
+        assert_eq!(allocations(|| all(&mut y)), 0, "{gaps}");
+    }
+}
+
+#[test]
 fn calls_allocate_nothing_once_they_have_their_memory() {
     for layout in [
         Layout::nc(6, 5),

@@ -379,8 +379,8 @@ fn mistakes_are_errors() {
         assert_eq!(dx, [7.0; 4], "a failed call writes nothing");
         result.expect_err("a mistake").to_string()
     };
-    assert_eq!(call(&m, wide, wide), "expected 2 features, but got 3");
-    assert_eq!(call(&moments(wide), x, x), "expected 2 features, but got 3");
+    assert_eq!(call(&m, wide, wide), "the layer has 2 features, but the batch has 3");
+    assert_eq!(call(&moments(wide), x, x), "the layer has 2 features, but the moments have 3");
     assert!(call(&m, x, transposed).starts_with("the input is [outer 2, features 2, inner 1], but the output is"));
     let mut twice = m.clone();
     twice.merge(&m).expect("fits");

@@ -165,7 +165,7 @@ fn errors_name_both_numbers_and_change_nothing() {
     assert_eq!(refused(bn.forward_train(x, y)), mismatch);
     let y = BatchMut::new(&mut out, two).expect("y");
     assert_eq!(refused(bn.forward_eval(x, y)), mismatch);
-    let features = "expected 3 features, but got 2";
+    let features = "the layer has 3 features, but the batch has 2";
     assert_eq!(refused(bn.forward_train_in_place(BatchMut::new(&mut out, two).expect("y"))), features);
     assert_eq!(refused(bn.forward_eval_in_place(BatchMut::new(&mut out, two).expect("y"))), features);
     let few = "training needs at least 2 values per feature, but the batch has 1: the variance of so few is undefined";

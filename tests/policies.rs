@@ -221,7 +221,7 @@ fn moments_that_do_not_fit() {
     let small = batchnorm::moments(view(&data[..9], Layout::nc(3, 3)));
     assert_eq!(with(&small, layout), "the batch has 4 values per feature, but the moments are of 3");
     assert_eq!(with(&Moments::new(3), layout), "the batch has 4 values per feature, but the moments are of 0");
-    assert_eq!(with(&Moments::new(2), layout), "expected 3 features, but got 2");
+    assert_eq!(with(&Moments::new(2), layout), "the layer has 3 features, but the moments have 2");
     let fits = batchnorm::moments(view(&data, layout));
     let other = Layout::nc(3, 4);
     assert_eq!(with(&fits, other), format!("the input is {layout}, but the output is {other}"));

@@ -218,7 +218,7 @@ fn mistakes_are_named_and_change_nothing() {
     let mut stream = Welford::new(2);
     stream.push(&[1.0, 2.0]).expect("fits");
     let before = stream.clone();
-    assert_eq!(stream.push(&[1.0f32; 3]).unwrap_err().to_string(), "expected 2 features, but got 3");
+    assert_eq!(stream.push(&[1.0f32; 3]).unwrap_err().to_string(), "the stream has 2 features, but the row has 3");
     let planes = Batch::new(&[0.0f32; 8], Layout::new(1, 2, 4)).expect("a batch");
     assert!(matches!(stream.push_rows(planes), Err(Error::LayoutMismatch { .. })));
     assert!(stream.push_and_normalize(&[1.0, 2.0], &mut [0.0; 3], &Standardize::new()).is_err());

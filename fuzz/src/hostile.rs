@@ -32,6 +32,7 @@ pub enum Shape {
     Nchw(Side, Side, Side, Side),
     Ncdhw(Side, Side, Side, Side, Side),
     Nhwc(Side, Side, Side, Side),
+    Strided(Side, Side, Side, Side),
 }
 
 impl Shape {
@@ -43,6 +44,7 @@ impl Shape {
             Shape::Nchw(Side(n), Side(c), Side(h), Side(w)) => Layout::nchw(n, c, h, w),
             Shape::Ncdhw(Side(n), Side(c), Side(d), Side(h), Side(w)) => Layout::ncdhw(n, c, d, h, w),
             Shape::Nhwc(Side(n), Side(h), Side(w), Side(c)) => Layout::nhwc(n, h, w, c),
+            Shape::Strided(Side(o), Side(f), Side(i), Side(stride)) => Layout::new(o, f, i).with_outer_stride(stride),
         }
     }
 
@@ -50,7 +52,7 @@ impl Shape {
     pub fn expected(self) -> [usize; 3] {
         let product = |sides: &[Side]| product(sides.iter().map(|side| side.0)).unwrap_or(usize::MAX);
         match self {
-            Shape::New(o, f, i) | Shape::Ncl(o, f, i) => [o.0, f.0, i.0],
+            Shape::New(o, f, i) | Shape::Ncl(o, f, i) | Shape::Strided(o, f, i, _) => [o.0, f.0, i.0],
             Shape::Nc(n, c) => [n.0, c.0, 1],
             Shape::Nchw(n, c, h, w) => [n.0, c.0, product(&[h, w])],
             Shape::Ncdhw(n, c, d, h, w) => [n.0, c.0, product(&[d, h, w])],
@@ -76,12 +78,35 @@ pub enum Len {
 
 impl Len {
     pub fn of(self, layout: Layout) -> usize {
-        match (self, layout.checked_len()) {
+        match (self, layout.checked_span()) {
             (Len::Fits, Some(len)) if len <= 4096 => len,
             (Len::Fits, _) => 0,
             (Len::Other(len), _) => len.into(),
         }
     }
+}
+
+/// Returns `[outer, features, inner]`: what batches that go together have in common.
+pub fn shape(layout: Layout) -> [usize; 3] {
+    [layout.outer(), layout.features(), layout.inner()]
+}
+
+fn block(layout: Layout) -> u128 {
+    layout.features() as u128 * layout.inner() as u128
+}
+
+/// Returns the length of slice that a layout needs, and whether its outer blocks overlap.
+fn span(layout: Layout) -> (Option<usize>, bool) {
+    let [outer, stride] = [layout.outer(), layout.outer_stride()].map(|side| side as u128);
+    let block = block(layout);
+    let (len, span) = match outer.checked_mul(block) {
+        Some(0) => (Some(0), Some(0)),
+        len => (len, (outer.max(1) - 1).checked_mul(stride).and_then(|span| span.checked_add(block))),
+    };
+    let fits = |len: Option<u128>| len.and_then(|len| isize::try_from(len).ok()).map(|len| len as usize);
+    let needed = fits(len).and(fits(span));
+    // A layout without gaps has the smallest stride, which may saturate.
+    (needed, stride < block.min(usize::MAX as u128))
 }
 
 /// Returns a batch of the shape, if it is valid and its results are small.
@@ -90,13 +115,19 @@ impl Len {
 /// If an invalid one is not refused, or for another reason.
 pub fn batch(data: &[f32], shape: Shape) -> Option<Batch<'_, f32>> {
     let layout = shape.layout();
-    let (x, needed) = (Batch::new(data, layout), layout.checked_len());
+    let (x, (needed, overlaps)) = (Batch::new(data, layout), span(layout));
+    assert_eq!(layout.checked_span(), needed);
+    let gaps = matches!(shape, Shape::Strided(..)) && layout.outer_stride() as u128 != block(layout);
     match x {
-        Ok(x) => assert_eq!((needed, x.layout(), x.data().len()), (Some(data.len()), layout, data.len())),
+        Ok(x) => {
+            assert_eq!((needed, x.layout()), (Some(x.data().len()), layout));
+            assert!(!overlaps && (gaps || x.data().len() == data.len()));
+        }
         Err(Error::Overflow { layout: given, .. }) => assert_eq!((needed, given), (None, layout)),
+        Err(Error::Stride { layout: given, .. }) => assert_eq!((overlaps, given), (true, layout)),
         Err(Error::Length { needed: said, given, .. }) => {
             assert_eq!((Some(said), given), (needed, data.len()));
-            assert_ne!(said, given);
+            assert!(said > given || said != given && !gaps);
         }
         Err(Error::EmptyTooWide { most, given, .. }) => {
             assert_eq!((needed, given), (Some(0), layout.features()));
@@ -109,7 +140,7 @@ pub fn batch(data: &[f32], shape: Shape) -> Option<Batch<'_, f32>> {
     }
     let mut copy = data.to_vec();
     assert_eq!(BatchMut::new(&mut copy, layout).err(), x.err());
-    x.ok().filter(|x| x.layout().features() <= MOST_FEATURES || !data.is_empty())
+    x.ok().filter(|x| x.layout().features() <= MOST_FEATURES || !x.data().is_empty())
 }
 
 pub fn values(len: usize) -> Vec<f32> {

@@ -8,7 +8,7 @@ use batchnorm::{
 };
 
 use crate::assert_same_bits;
-use crate::hostile::{ShapeLen, Side, Values, count, values};
+use crate::hostile::{ShapeLen, Side, Values, count, shape, values};
 
 /// Whether training takes a batch of so many values per feature. (An empty one moves nothing.)
 pub fn trains(bn: &BatchNorm, count: u64) -> bool {
@@ -57,7 +57,7 @@ impl Backward {
         };
         let Some(mut dx_batch) = dx.batch_mut() else { return };
         let (layout, dx_layout, m) = (x.layout(), dx_batch.layout(), moments(of_moments));
-        if let Some(y) = relu.filter(|y| y.layout() != dy.layout()) {
+        if let Some(y) = relu.filter(|y| shape(y.layout()) != shape(dy.layout())) {
             assert!(GradOutput::through_relu(dy, y).is_err());
             return;
         }
@@ -67,8 +67,8 @@ impl Backward {
         let uses_inputs = self.of != Of::Inputs;
         let writes = self.of != Of::Parameters;
         let mut fits = dy.layout().features() == bn.num_features()
-            && (!uses_inputs || layout == dy.layout())
-            && (!writes || dx_layout == dy.layout())
+            && (!uses_inputs || shape(layout) == shape(dy.layout()))
+            && (!writes || shape(dx_layout) == shape(dy.layout()))
             && (relu.is_some() || bn.activation() == Activation::None);
         let by_batch = matches!(self.of, Of::Training | Of::Halves);
         if by_batch {

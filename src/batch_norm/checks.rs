@@ -3,10 +3,10 @@
 use crate::{Error, Layout, Result};
 
 pub(super) fn check_features(expected: usize, layout: Layout) -> Result<()> {
-    let given = layout.features();
-    if given == expected { Ok(()) } else { Err(Error::Features { expected, given }) }
+    crate::error::check_features(("the layer has", expected), ("the batch has", layout.features()))
 }
 
+/// The outer strides may differ.
 pub(super) fn check_same(input: Layout, output: Layout) -> Result<()> {
-    if input == output { Ok(()) } else { Err(Error::LayoutMismatch { input, output }) }
+    if input.without_gaps() == output.without_gaps() { Ok(()) } else { Err(Error::LayoutMismatch { input, output }) }
 }

@@ -52,13 +52,13 @@ impl BatchNorm {
         &mut self,
         x: Batch<'_, T>,
         residual: Batch<'_, T>,
-        mut y: BatchMut<'_, T>,
+        y: BatchMut<'_, T>,
     ) -> Result<()> {
         let layout = x.layout();
         check_features(self.num_features, layout)?;
         check_same(layout, residual.layout())?;
         check_same(layout, y.layout())?;
-        self.train(layout, Some(x.data()), Some(residual.data()), y.data_mut())
+        self.train(Some(x), Some(residual), y)
     }
 
     /// Trains on a batch like [`BatchNorm::forward_train_add`], but in place: `x` becomes the output.
@@ -74,15 +74,11 @@ impl BatchNorm {
     /// assert_eq!(data, [-0.5, 1.25]);
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
-    pub fn forward_train_add_in_place<T: Element>(
-        &mut self,
-        mut x: BatchMut<'_, T>,
-        residual: Batch<'_, T>,
-    ) -> Result<()> {
+    pub fn forward_train_add_in_place<T: Element>(&mut self, x: BatchMut<'_, T>, residual: Batch<'_, T>) -> Result<()> {
         let layout = x.layout();
         check_features(self.num_features, layout)?;
         check_same(layout, residual.layout())?;
-        self.train(layout, None, Some(residual.data()), x.data_mut())
+        self.train(None, Some(residual), x)
     }
 
     /// Evaluates a batch like [`BatchNorm::forward_eval`], and adds a residual: `y = activation(normalised +
@@ -178,18 +174,12 @@ impl Inference {
     /// assert_eq!(y, [1.0, 0.0]);
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
-    pub fn forward_add<T: Element>(
-        &self,
-        x: Batch<'_, T>,
-        residual: Batch<'_, T>,
-        mut y: BatchMut<'_, T>,
-    ) -> Result<()> {
+    pub fn forward_add<T: Element>(&self, x: Batch<'_, T>, residual: Batch<'_, T>, y: BatchMut<'_, T>) -> Result<()> {
         let layout = x.layout();
         check_features(self.num_features(), layout)?;
         check_same(layout, residual.layout())?;
         check_same(layout, y.layout())?;
-        let (x, residual) = (Some(x.data()), Some(residual.data()));
-        self.path.normalize(&self.normalization, self.precision, layout, x, residual, y.data_mut());
+        self.path.normalize(&self.normalization, self.precision, Some(x), Some(residual), y);
         Ok(())
     }
 
@@ -206,12 +196,11 @@ impl Inference {
     /// assert_eq!(data, [7.0]);
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
-    pub fn forward_add_in_place<T: Element>(&self, mut x: BatchMut<'_, T>, residual: Batch<'_, T>) -> Result<()> {
+    pub fn forward_add_in_place<T: Element>(&self, x: BatchMut<'_, T>, residual: Batch<'_, T>) -> Result<()> {
         let layout = x.layout();
         check_features(self.num_features(), layout)?;
         check_same(layout, residual.layout())?;
-        let residual = Some(residual.data());
-        self.path.normalize(&self.normalization, self.precision, layout, None, residual, x.data_mut());
+        self.path.normalize(&self.normalization, self.precision, None, Some(residual), x);
         Ok(())
     }
 }

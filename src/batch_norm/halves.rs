@@ -3,7 +3,7 @@
 use super::BatchNorm;
 use super::checks::{check_features, check_same};
 use super::train::Running;
-use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Result};
+use crate::{Batch, BatchMut, Element, Error, Layout, Moments, Result, error};
 
 impl BatchNorm {
     /// Returns the moments of a batch, by the layer's path: the first half of [`BatchNorm::forward_train`]. Changes
@@ -171,12 +171,12 @@ impl BatchNorm {
         moments: &Moments,
         running: Running,
         x: Batch<'_, T>,
-        mut y: BatchMut<'_, T>,
+        y: BatchMut<'_, T>,
     ) -> Result<()> {
         self.check_moments_cover(moments, x.layout())?;
         check_same(x.layout(), y.layout())?;
         self.step_with::<T>(moments, running)?;
-        self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), None, y.data_mut());
+        self.path.normalize(&self.normalization, self.precision, Some(x), None, y);
         Ok(())
     }
 
@@ -184,11 +184,11 @@ impl BatchNorm {
         &mut self,
         moments: &Moments,
         running: Running,
-        mut x: BatchMut<'_, T>,
+        x: BatchMut<'_, T>,
     ) -> Result<()> {
         self.check_moments_cover(moments, x.layout())?;
         self.step_with::<T>(moments, running)?;
-        self.path.normalize(&self.normalization, self.precision, x.layout(), None, None, x.data_mut());
+        self.path.normalize(&self.normalization, self.precision, None, None, x);
         Ok(())
     }
 
@@ -196,9 +196,7 @@ impl BatchNorm {
     fn check_moments_cover(&self, moments: &Moments, layout: Layout) -> Result<()> {
         let expected = self.num_features;
         check_features(expected, layout)?;
-        if moments.num_features() != expected {
-            return Err(Error::Features { expected, given: moments.num_features() });
-        }
+        error::check_features(("the layer has", expected), ("the moments have", moments.num_features()))?;
         // An empty batch has no values, whatever its other dimensions are.
         let batch = if layout.checked_len() == Some(0) { 0 } else { layout.count() };
         match moments.counts().iter().find(|&&count| count < batch as u64) {

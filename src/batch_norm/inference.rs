@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::checks::{check_features, check_same};
+#[cfg(feature = "half")]
+use crate::exec::By;
 use crate::exec::Normalization;
 use crate::{Batch, BatchMut, Element, Path, Precision, Result};
 
@@ -168,10 +170,37 @@ impl Inference {
     /// assert_eq!(out, [5.0]);
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
-    pub fn forward<T: Element>(&self, x: Batch<'_, T>, mut y: BatchMut<'_, T>) -> Result<()> {
+    pub fn forward<T: Element>(&self, x: Batch<'_, T>, y: BatchMut<'_, T>) -> Result<()> {
         check_features(self.num_features(), x.layout())?;
         check_same(x.layout(), y.layout())?;
-        self.path.normalize(&self.normalization, self.precision, x.layout(), Some(x.data()), None, y.data_mut());
+        self.path.normalize(&self.normalization, self.precision, Some(x), None, y);
+        Ok(())
+    }
+
+    /// Normalises a batch of f16 or bf16 like [`Inference::forward`], but into f32 (feature `half`): the result is that of
+    /// an f32 batch of the same values, not rounded to half precision.
+    ///
+    /// # Errors
+    /// As for [`Inference::forward`].
+    ///
+    /// ```
+    /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
+    /// use half::f16;
+    ///
+    /// let mut bn = BatchNorm::new(1).with_eps(0.0)?;
+    /// bn.set_running_mean(&[0.1])?;
+    /// let (layout, mut y) = (Layout::nc(2, 1), [0.0f32; 2]);
+    /// let x = [f16::ZERO, f16::ONE];
+    /// bn.to_inference().forward_to_f32(Batch::new(&x, layout)?, BatchMut::new(&mut y, layout)?)?;
+    /// assert_eq!(y, [-0.1, 0.9]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    #[cfg(feature = "half")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "half")))]
+    pub fn forward_to_f32<T: crate::HalfElement>(&self, x: Batch<'_, T>, y: BatchMut<'_, f32>) -> Result<()> {
+        check_features(self.num_features(), x.layout())?;
+        check_same(x.layout(), y.layout())?;
+        T::normalize(self.path, By { normalization: &self.normalization, precision: self.precision }, x, y);
         Ok(())
     }
 
@@ -187,9 +216,9 @@ impl Inference {
     /// assert_eq!(data, [5.0]);
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
-    pub fn forward_in_place<T: Element>(&self, mut x: BatchMut<'_, T>) -> Result<()> {
+    pub fn forward_in_place<T: Element>(&self, x: BatchMut<'_, T>) -> Result<()> {
         check_features(self.num_features(), x.layout())?;
-        self.path.normalize(&self.normalization, self.precision, x.layout(), None, None, x.data_mut());
+        self.path.normalize(&self.normalization, self.precision, None, None, x);
         Ok(())
     }
 }

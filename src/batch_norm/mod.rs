@@ -136,10 +136,10 @@ impl BatchNorm {
     /// assert_eq!(bn.num_batches_tracked(), 1);
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
-    pub fn forward_train<T: Element>(&mut self, x: Batch<'_, T>, mut y: BatchMut<'_, T>) -> Result<()> {
+    pub fn forward_train<T: Element>(&mut self, x: Batch<'_, T>, y: BatchMut<'_, T>) -> Result<()> {
         check_features(self.num_features, x.layout())?;
         check_same(x.layout(), y.layout())?;
-        self.train(x.layout(), Some(x.data()), None, y.data_mut())
+        self.train(Some(x), None, y)
     }
 
     /// Trains on a batch like [`BatchNorm::forward_train`], but in place.
@@ -155,9 +155,9 @@ impl BatchNorm {
     /// assert_eq!(data, [-1.0, 1.0]);
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
-    pub fn forward_train_in_place<T: Element>(&mut self, mut x: BatchMut<'_, T>) -> Result<()> {
+    pub fn forward_train_in_place<T: Element>(&mut self, x: BatchMut<'_, T>) -> Result<()> {
         check_features(self.num_features, x.layout())?;
-        self.train(x.layout(), None, None, x.data_mut())
+        self.train(None, None, x)
     }
 
     /// Normalises the batch by the running statistics and writes the result to `y`.

@@ -9,7 +9,7 @@ use crate::exec::{FeatureBlocks, Normalization};
 use crate::kernels::{MomentArrays, MomentSlices};
 use crate::moments::Workspace;
 use crate::tuning::VARIANCE_BLOCK;
-use crate::{Batch, Element, Error, Layout, Moments, Precision, Result};
+use crate::{Batch, BatchMut, Element, Error, Moments, Precision, Result};
 
 /// The statistics by which a training batch is normalised.
 enum By {
@@ -32,31 +32,31 @@ impl BatchNorm {
     /// Trains on a batch: as a whole, or block by block of features. Without `x`, it is in `y`, in place.
     pub(super) fn train<T: Element>(
         &mut self,
-        layout: Layout,
-        x: Option<&[T]>,
-        residual: Option<&[T]>,
-        y: &mut [T],
+        x: Option<Batch<'_, T>>,
+        residual: Option<Batch<'_, T>>,
+        mut y: BatchMut<'_, T>,
     ) -> Result<()> {
-        let path = self.path.of_training(y);
+        let (layout, path) = (y.layout(), self.path.of_training::<T>(y.layout()));
         // A policy that refuses a batch needs all of its moments.
-        if !y.is_empty() && self.non_finite == NonFinite::LetThrough {
-            let blocks = FeatureBlocks::of(path, layout, size_of::<T>());
+        if !y.data().is_empty() && self.non_finite == NonFinite::LetThrough {
+            let batches = [x, residual, Some(y.as_batch())];
+            let blocks = FeatureBlocks::of(path, &batches, size_of::<T>());
             // Threads cannot share a batch that they read and write.
             if let Some(blocks) = blocks.filter(|blocks| !blocks.shared || x.is_some())
                 && let By::Batch(count) = self.choose_by_count(layout.count() as u64)?
             {
-                self.train_in_blocks(&blocks, count, (x, residual), y);
+                self.train_in_blocks(&blocks, count, (x.map(|x| x.data()), residual.map(|x| x.data())), y.data_mut());
                 return Ok(());
             }
         }
         let mut measured = core::mem::take(&mut self.measured);
-        path.moments_into(Batch::new(x.unwrap_or(&*y), layout)?, &mut measured, &mut self.workspace);
+        path.moments_into(x.unwrap_or(y.as_batch()), &mut measured, &mut self.workspace);
         let done = self.step(&measured, self.needed::<T>(), Running::Move);
         self.measured = measured;
         if let By::Batch(_) = done? {
             core::mem::swap(&mut self.batch, &mut self.measured);
         }
-        path.normalize(&self.normalization, self.precision, layout, x, residual, y);
+        path.normalize(&self.normalization, self.precision, x, residual, y);
         Ok(())
     }
 
@@ -129,9 +129,10 @@ impl BatchNorm {
         place: Range<usize>,
         y: &mut [T],
     ) {
-        let part = |values: Option<_>| values.map(|values: &[T]| &values[place.clone()]);
         let layout = blocks.layout(features);
-        blocks.path.normalize(normalization, self.precision, layout, part(x), part(residual), y);
+        let part = |values: Option<_>| values.map(|values: &[T]| Batch::checked(&values[place.clone()], layout));
+        let y = BatchMut::checked(y, layout);
+        blocks.path.normalize(normalization, self.precision, part(x), part(residual), y);
     }
 
     /// Moves the running statistics towards those of the last batch.

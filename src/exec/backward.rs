@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::reduce;
+use super::{reduce, strided};
 use crate::element::{ByElement, INTERNAL};
 use crate::exec::{Normalization, OnlyDouble, Precision};
 use crate::kernels::map::{
@@ -17,7 +17,7 @@ use crate::moments::Workspace;
 use crate::spec::backward::{self, Inputs};
 use crate::spec::fallback::{self, FactoredGradient};
 use crate::spec::{DoubleDouble, Order};
-use crate::{Element, Path};
+use crate::{Batch, BatchMut, Element, Path};
 
 /// How the gradients of a batch's values follow from those of its outputs, where mean and variance are the batch's own.
 #[derive(Clone, Debug, Default)]
@@ -46,14 +46,16 @@ pub(crate) struct Means<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct OfOutputs<'a, T> {
     /// `None` if they are in `dx`, in place.
-    pub(crate) dy: Option<&'a [T]>,
-    pub(crate) y: Option<&'a [T]>,
+    pub(crate) dy: Option<Batch<'a, T>>,
+    pub(crate) y: Option<Batch<'a, T>>,
 }
 
 impl<T> OfOutputs<'_, T> {
-    /// Returns those at one place of the batch.
-    pub(crate) fn part(self, place: &Range<usize>) -> Self {
-        let part = |values: Option<_>| values.map(|values: &[T]| &values[place.clone()]);
+    /// Returns those at one place of the batch, which must be contiguous.
+    pub(crate) fn part(self, place: &Range<usize>, layout: Layout) -> Self {
+        let part = |values: Option<_>| {
+            values.map(|values: Batch<'_, T>| Batch::checked(&values.data()[place.clone()], layout))
+        };
         OfOutputs { dy: part(self.dy), y: part(self.y) }
     }
 }
@@ -62,30 +64,21 @@ impl Path {
     /// Computes the sums of `dy` and of `dy * (x - mean)` of each feature.
     pub(crate) fn gradient_sums<T: Element>(
         self,
-        layout: Layout,
         Inputs { dy, x, y }: Inputs<'_, T>,
         means: Means<'_>,
         mut out: Arrays<'_, SUM_WORDS>,
         workspace: &mut Workspace,
     ) {
-        if x.is_empty() {
+        if x.data().is_empty() {
             return out.0.iter_mut().for_each(|array| array.fill(0.0));
         }
         match T::inputs([Some(dy), Some(x), y], INTERNAL) {
-            ByElement::F32([Some(dy), Some(x), y]) => {
-                sums_f32(self, layout, Inputs { dy, x, y }, means, out, workspace);
-            }
-            ByElement::F64([Some(dy), Some(x), y]) => {
-                sums_f64(self, layout, Inputs { dy, x, y }, means, out, workspace);
-            }
+            ByElement::F32([Some(dy), Some(x), y]) => sums_f32(self, Inputs { dy, x, y }, means, out, workspace),
+            ByElement::F64([Some(dy), Some(x), y]) => sums_f64(self, Inputs { dy, x, y }, means, out, workspace),
             #[cfg(feature = "half")]
-            ByElement::F16([Some(dy), Some(x), y]) => {
-                sums_f16(self, layout, Inputs { dy, x, y }, means, out, workspace);
-            }
+            ByElement::F16([Some(dy), Some(x), y]) => sums_f16(self, Inputs { dy, x, y }, means, out, workspace),
             #[cfg(feature = "half")]
-            ByElement::Bf16([Some(dy), Some(x), y]) => {
-                sums_bf16(self, layout, Inputs { dy, x, y }, means, out, workspace);
-            }
+            ByElement::Bf16([Some(dy), Some(x), y]) => sums_bf16(self, Inputs { dy, x, y }, means, out, workspace),
             // Wrapping leaves nothing out.
             _ => {}
         }
@@ -126,31 +119,42 @@ impl Path {
         self,
         gradients: &InputGradients,
         precision: Precision,
-        layout: Layout,
         OfOutputs { dy, y }: OfOutputs<'_, T>,
-        x: &[T],
+        x: Batch<'_, T>,
+        dx: BatchMut<'_, T>,
+    ) {
+        if !dx.data().is_empty() {
+            strided::map(self, [dy, Some(x), y], dx, |path, layout, inputs, dx| {
+                path.input_gradient_values(gradients, precision, layout, inputs, dx);
+            });
+        }
+    }
+
+    fn input_gradient_values<T: Element>(
+        self,
+        gradients: &InputGradients,
+        precision: Precision,
+        layout: Layout,
+        inputs: [Option<&[T]>; 3],
         dx: &mut [T],
     ) {
-        if dx.is_empty() {
-            return;
-        }
-        match T::in_out([dy, Some(x), y], dx, INTERNAL) {
+        match T::in_out(inputs, dx, INTERNAL) {
             ByElement::F32(([dy, Some(x), y], dx)) => match precision {
-                Precision::Single => gradient_f32_single(self, gradients, layout, OfOutputs { dy, y }, x, dx),
-                Precision::Double => gradient_f32(self, gradients, layout, OfOutputs { dy, y }, x, dx),
+                Precision::Single => gradient_f32_single(self, gradients, layout, [dy, y], x, dx),
+                Precision::Double => gradient_f32(self, gradients, layout, [dy, y], x, dx),
             },
             ByElement::F64(([dy, Some(x), y], dx)) => {
-                gradient_f64(self, gradients, layout, OfOutputs { dy, y }, x, dx);
+                gradient_f64(self, gradients, layout, [dy, y], x, dx);
             }
             #[cfg(feature = "half")]
             ByElement::F16(([dy, Some(x), y], dx)) => match precision {
-                Precision::Single => gradient_f16_single(self, gradients, layout, OfOutputs { dy, y }, x, dx),
-                Precision::Double => gradient_f16(self, gradients, layout, OfOutputs { dy, y }, x, dx),
+                Precision::Single => gradient_f16_single(self, gradients, layout, [dy, y], x, dx),
+                Precision::Double => gradient_f16(self, gradients, layout, [dy, y], x, dx),
             },
             #[cfg(feature = "half")]
             ByElement::Bf16(([dy, Some(x), y], dx)) => match precision {
-                Precision::Single => gradient_bf16_single(self, gradients, layout, OfOutputs { dy, y }, x, dx),
-                Precision::Double => gradient_bf16(self, gradients, layout, OfOutputs { dy, y }, x, dx),
+                Precision::Single => gradient_bf16_single(self, gradients, layout, [dy, y], x, dx),
+                Precision::Double => gradient_bf16(self, gradients, layout, [dy, y], x, dx),
             },
             // Wrapping leaves nothing out.
             _ => {}
@@ -161,20 +165,30 @@ impl Path {
     pub(crate) fn scaled_gradient<T: Element>(
         self,
         normalization: &Normalization,
-        layout: Layout,
         OfOutputs { dy, y }: OfOutputs<'_, T>,
+        dx: BatchMut<'_, T>,
+    ) {
+        if !dx.data().is_empty() {
+            strided::map(self, [dy, y], dx, |path, layout, inputs, dx| {
+                path.scaled_gradient_values(normalization, layout, inputs, dx);
+            });
+        }
+    }
+
+    fn scaled_gradient_values<T: Element>(
+        self,
+        normalization: &Normalization,
+        layout: Layout,
+        inputs: [Option<&[T]>; 2],
         dx: &mut [T],
     ) {
-        if dx.is_empty() {
-            return;
-        }
-        match T::in_out([dy, y], dx, INTERNAL) {
-            ByElement::F32(([dy, y], dx)) => scaled_f32(self, normalization, layout, OfOutputs { dy, y }, dx),
-            ByElement::F64(([dy, y], dx)) => scaled_f64(self, normalization, layout, OfOutputs { dy, y }, dx),
+        match T::in_out(inputs, dx, INTERNAL) {
+            ByElement::F32(([dy, y], dx)) => scaled_f32(self, normalization, layout, [dy, y], dx),
+            ByElement::F64(([dy, y], dx)) => scaled_f64(self, normalization, layout, [dy, y], dx),
             #[cfg(feature = "half")]
-            ByElement::F16(([dy, y], dx)) => scaled_f16(self, normalization, layout, OfOutputs { dy, y }, dx),
+            ByElement::F16(([dy, y], dx)) => scaled_f16(self, normalization, layout, [dy, y], dx),
             #[cfg(feature = "half")]
-            ByElement::Bf16(([dy, y], dx)) => scaled_bf16(self, normalization, layout, OfOutputs { dy, y }, dx),
+            ByElement::Bf16(([dy, y], dx)) => scaled_bf16(self, normalization, layout, [dy, y], dx),
         }
     }
 }
@@ -188,7 +202,7 @@ macro_rules! concrete {
                 path: Path,
                 gradients: &InputGradients,
                 layout: Layout,
-                of_outputs: OfOutputs<'_, $element>,
+                of_outputs: [Option<&[$element]>; 2],
                 x: &[$element],
                 dx: &mut [$element],
             ) {
@@ -213,13 +227,12 @@ macro_rules! concrete {
         #[inline(never)]
         fn $sums(
             path: Path,
-            layout: Layout,
             inputs: Inputs<'_, $element>,
             means: Means<'_>,
             out: Arrays<'_, SUM_WORDS>,
             workspace: &mut Workspace,
         ) {
-            sums(path, layout, inputs, means, out, workspace);
+            sums(path, inputs, means, out, workspace);
         }
 
         #[inline(never)]
@@ -227,7 +240,7 @@ macro_rules! concrete {
             path: Path,
             gradients: &InputGradients,
             layout: Layout,
-            of_outputs: OfOutputs<'_, $element>,
+            of_outputs: [Option<&[$element]>; 2],
             x: &[$element],
             dx: &mut [$element],
         ) {
@@ -239,7 +252,7 @@ macro_rules! concrete {
             path: Path,
             normalization: &Normalization,
             layout: Layout,
-            of_outputs: OfOutputs<'_, $element>,
+            of_outputs: [Option<&[$element]>; 2],
             dx: &mut [$element],
         ) {
             scaled_gradient(path, normalization, layout, of_outputs, dx);
@@ -256,12 +269,12 @@ concrete!(half::bf16, sums_bf16, sums_of_bf16, gradient_bf16, scaled_bf16, gradi
 
 fn sums<T: KernelElement>(
     path: Path,
-    layout: Layout,
     inputs: Inputs<'_, T>,
     means: Means<'_>,
     out: Arrays<'_, SUM_WORDS>,
     workspace: &mut Workspace,
 ) {
+    let layout = inputs.x.layout();
     let order = &Order::new(layout);
     if path == Path::Scalar {
         let [dy, dy_low, products, products_low] = out.0;
@@ -275,14 +288,14 @@ fn sums<T: KernelElement>(
     }
     let Means { high: mean, low: mean_low } = means;
     let reduction = BatchGradients { isa: path.isa(), order, inputs, mean, mean_low };
-    reduce(path, (size_of_val(inputs.x) + size_of_val(inputs.dy), inputs.x.len()), reduction, out, workspace);
+    reduce::<T, _, _>(path, layout, 2, reduction, out, workspace);
 }
 
 fn input_gradient<T: KernelElement>(
     path: Path,
     gradients: &InputGradients,
     layout: Layout,
-    OfOutputs { dy, y }: OfOutputs<'_, T>,
+    [dy, y]: [Option<&[T]>; 2],
     x: &[T],
     dx: &mut [T],
 ) {
@@ -304,7 +317,7 @@ fn input_gradient_single<T: KernelElement + SingleLaneElement>(
     path: Path,
     gradients: &InputGradients,
     layout: Layout,
-    OfOutputs { dy, y }: OfOutputs<'_, T>,
+    [dy, y]: [Option<&[T]>; 2],
     x: &[T],
     dx: &mut [T],
 ) where
@@ -330,7 +343,7 @@ fn scaled_gradient<T: KernelElement>(
     path: Path,
     normalization: &Normalization,
     layout: Layout,
-    OfOutputs { dy, y }: OfOutputs<'_, T>,
+    [dy, y]: [Option<&[T]>; 2],
     dx: &mut [T],
 ) {
     let Normalization { double: parameters, factored, .. } = normalization;

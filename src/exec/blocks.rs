@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::Path;
+use crate::Batch;
 use crate::layout::Layout;
 use crate::spec::Order;
 use crate::spec::order::View;
@@ -26,10 +27,16 @@ pub(crate) struct FeatureBlocks {
 }
 
 impl FeatureBlocks {
-    /// Returns blocks, or `None` if a batch is better processed as a whole: if its rows are no planes, if all of it
+    /// Returns blocks of features of batches of one shape, or `None` if they are better processed as a whole: if there are
+    /// gaps between their outer blocks, if their rows are no planes, if all of it
     /// stays in the second-level cache, if the planes of one feature do not, or if there are too few features for the
     /// threads of the path. Each half reads `bytes` of each value. The batch must have values.
-    pub(crate) fn of(path: Path, layout: Layout, bytes: usize) -> Option<Self> {
+    pub(crate) fn of<T>(path: Path, batches: &[Option<Batch<'_, T>>; 3], bytes: usize) -> Option<Self> {
+        let mut layouts = batches.iter().flatten().map(|batch| batch.layout());
+        let layout = layouts.clone().next()?.without_gaps();
+        if !layouts.all(|layout| layout.is_contiguous()) {
+            return None;
+        }
         let order = Order::new(layout);
         if order.view != View::Planes || path == Path::Scalar {
             return None;

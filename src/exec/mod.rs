@@ -9,6 +9,9 @@ mod normalization;
 #[cfg(feature = "rayon")]
 mod parallel;
 mod stream;
+mod strided;
+#[cfg(feature = "half")]
+mod widening;
 
 use core::ops::Range;
 
@@ -16,8 +19,13 @@ pub(crate) use backward::{InputGradients, Means, OfOutputs};
 pub(crate) use blocks::FeatureBlocks;
 pub use normalization::Precision;
 pub(crate) use normalization::{Normalization, OnlyDouble};
+#[cfg(feature = "half")]
+pub(crate) use widening::By;
+#[cfg(feature = "half")]
+pub use widening::HalfElement;
 
 use crate::element::{ByElement, INTERNAL};
+use crate::error::check_features;
 use crate::kernels::reduce::{BatchMoments, Reduction, Tree};
 use crate::kernels::{Arrays, KernelElement, MomentArrays, MomentSlices, Variances};
 use crate::lanes::{Isa, Job};
@@ -26,7 +34,7 @@ use crate::moments::Workspace;
 use crate::spec::{Order, scalar};
 #[cfg(feature = "rayon")]
 use crate::tuning::{PARALLEL_MOMENTS, PARALLEL_TRAINING};
-use crate::{Batch, Element, Error, Moments, Result};
+use crate::{Batch, Element, Moments, Result};
 
 /// How to compute. All paths give bit-identical results; only speed differs.
 ///
@@ -92,13 +100,14 @@ impl Path {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn moments_into<T: Element>(self, x: Batch<'_, T>, moments: &mut Moments, workspace: &mut Workspace) {
+        let layout = x.layout();
         match T::input(x.data(), INTERNAL) {
-            ByElement::F32(values) => moments_f32(self, values, x.layout(), moments, workspace),
-            ByElement::F64(values) => moments_f64(self, values, x.layout(), moments, workspace),
+            ByElement::F32(x) => moments_f32(self, Batch::checked(x, layout), moments, workspace),
+            ByElement::F64(x) => moments_f64(self, Batch::checked(x, layout), moments, workspace),
             #[cfg(feature = "half")]
-            ByElement::F16(values) => moments_f16(self, values, x.layout(), moments, workspace),
+            ByElement::F16(x) => moments_f16(self, Batch::checked(x, layout), moments, workspace),
             #[cfg(feature = "half")]
-            ByElement::Bf16(values) => moments_bf16(self, values, x.layout(), moments, workspace),
+            ByElement::Bf16(x) => moments_bf16(self, Batch::checked(x, layout), moments, workspace),
         }
     }
 
@@ -135,10 +144,7 @@ impl Path {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn update<T: Element>(self, moments: &mut Moments, x: Batch<'_, T>) -> Result<()> {
-        let (expected, given) = (moments.num_features(), x.layout().features());
-        if given != expected {
-            return Err(Error::Features { expected, given });
-        }
+        check_features(("the moments have", moments.num_features()), ("the batch has", x.layout().features()))?;
         self.merge(moments, &self.moments(x))
     }
 
@@ -162,10 +168,10 @@ impl Path {
     /// Returns the path of both halves of a training step, or of its backward pass. Threads that are awake from the first
     /// half pay off sooner in the second.
     #[cfg_attr(not(feature = "rayon"), expect(unused_variables, reason = "one thread, whatever the size"))]
-    pub(crate) fn of_training<T>(self, x: &[T]) -> Path {
+    pub(crate) fn of_training<T>(self, layout: Layout) -> Path {
         match self {
             #[cfg(feature = "rayon")]
-            Path::Auto if self.forks(size_of_val(x), PARALLEL_TRAINING) => Path::Parallel(self.isa()),
+            Path::Auto if self.forks(bytes_of::<T>(layout), PARALLEL_TRAINING) => Path::Parallel(self.isa()),
             Path::Auto => Path::Simd(self.isa()),
             path => path,
         }
@@ -202,8 +208,8 @@ impl Path {
 macro_rules! concrete {
     ($element:ty, $moments:ident, $moments_of:ident) => {
         #[inline(never)]
-        fn $moments(path: Path, x: &[$element], layout: Layout, to: &mut Moments, workspace: &mut Workspace) {
-            moments(path, x, layout, to, workspace);
+        fn $moments(path: Path, x: Batch<'_, $element>, to: &mut Moments, workspace: &mut Workspace) {
+            moments(path, x, to, workspace);
         }
 
         #[inline(never)]
@@ -215,6 +221,7 @@ macro_rules! concrete {
             out: MomentArrays<'_>,
             workspace: &mut Workspace,
         ) {
+            let x = Batch::checked(x, order.layout);
             let tree = Tree { reduction: BatchMoments { isa: path.isa(), order, x } };
             tree.run_features(features, out, workspace.of(tree.workspace()));
         }
@@ -229,11 +236,11 @@ concrete!(half::f16, moments_f16, moments_of_f16);
 concrete!(half::bf16, moments_bf16, moments_of_bf16);
 
 /// Computes the moments of all features by a path.
-fn moments<T: KernelElement>(path: Path, x: &[T], layout: Layout, to: &mut Moments, workspace: &mut Workspace) {
+fn moments<T: KernelElement>(path: Path, x: Batch<'_, T>, to: &mut Moments, workspace: &mut Workspace) {
+    let (layout, empty) = (x.layout(), x.data().is_empty());
     // The dimensions of an empty batch may be too large to build a tree for.
-    let count = if x.is_empty() { 0 } else { layout.count() as u64 };
-    let mut out = to.resize(layout.features(), count);
-    if x.is_empty() {
+    let mut out = to.resize(layout.features(), if empty { 0 } else { layout.count() as u64 });
+    if empty {
         return;
     }
     let order = &Order::new(layout);
@@ -243,24 +250,31 @@ fn moments<T: KernelElement>(path: Path, x: &[T], layout: Layout, to: &mut Momen
         }
         return;
     }
-    reduce(path, (size_of_val(x), x.len()), BatchMoments { isa: path.isa(), order, x }, out, workspace);
+    reduce::<T, _, _>(path, layout, 1, BatchMoments { isa: path.isa(), order, x }, out, workspace);
 }
 
-/// Reduces a batch of so many bytes and values on one thread or on several.
-fn reduce<R: Reduction<N>, const N: usize>(
+/// Returns the size of the values of a batch. (That of an empty batch may be anything.)
+#[cfg(feature = "rayon")]
+fn bytes_of<T>(layout: Layout) -> usize {
+    layout.features().saturating_mul(layout.count()).saturating_mul(size_of::<T>())
+}
+
+/// Reduces batches that have values, so many of this layout, on one thread or on several.
+fn reduce<T, R: Reduction<N>, const N: usize>(
     path: Path,
-    (bytes, values): (usize, usize),
+    layout: Layout,
+    batches: usize,
     reduction: R,
     out: Arrays<'_, N>,
     workspace: &mut Workspace,
 ) {
     let tree = Tree { reduction };
     #[cfg(feature = "rayon")]
-    if path.forks(bytes, PARALLEL_MOMENTS) {
-        return parallel::reduce(&tree, values, out, workspace);
+    if path.forks(batches * bytes_of::<T>(layout), PARALLEL_MOMENTS) {
+        return parallel::reduce(&tree, layout.features() * layout.count(), out, workspace);
     }
     #[cfg(not(feature = "rayon"))]
-    let _ = (path, bytes, values);
+    let _ = (path, layout, batches);
     tree.run(out, workspace.of(tree.workspace()));
 }
 

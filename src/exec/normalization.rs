@@ -1,5 +1,6 @@
 //! Normalising a batch by the parameters of its features: in f32 or in f64, by each path.
 
+use super::strided;
 #[cfg(feature = "half")]
 use crate::element::SingleElement;
 use crate::element::{ByElement, INTERNAL};
@@ -10,7 +11,7 @@ use crate::layout::Layout;
 use crate::spec::{Epilogue, fallback, scalar};
 #[cfg(feature = "rayon")]
 use crate::tuning::PARALLEL_NORMALIZE;
-use crate::{Activation, Element, Path};
+use crate::{Activation, Batch, BatchMut, Element, Path};
 use alloc::vec::Vec;
 
 /// The arithmetic in which f32 batches are normalised, and in which the gradients of a training step with respect to
@@ -89,12 +90,12 @@ impl Normalization {
         if only_double.is_empty() && self.factored.is_empty() {
             return kernel(slices);
         }
-        let Slices { layout, x, residual, y } = slices;
+        let Slices { layout, start, x, residual, y } = slices;
         let Some(x) = x else {
             self.fall_back(only_double, layout, y);
-            return kernel(Slices { layout, x, residual, y });
+            return kernel(Slices { layout, start, x, residual, y });
         };
-        kernel(Slices { layout, x: Some(x), residual, y });
+        kernel(Slices { layout, start, x: Some(x), residual, y });
         let features = || only_double.iter().map(|of| of.feature).chain(self.factored.iter().map(|of| of.feature));
         for feature in features() {
             fallback::copy_feature(layout, feature, x, y);
@@ -121,13 +122,15 @@ impl Normalization {
     }
 }
 
-/// The slices of a call.
-struct Slices<'a, T> {
-    layout: Layout,
+/// The slices of a call: a batch without gaps, or a run of it.
+pub(super) struct Slices<'a, T> {
+    pub(super) layout: Layout,
+    /// Where in the batch the slices start. The kernels alone take parts of a batch.
+    pub(super) start: usize,
     /// Without `x`, the input is `y` itself, in place.
-    x: Option<&'a [T]>,
-    residual: Option<&'a [T]>,
-    y: &'a mut [T],
+    pub(super) x: Option<&'a [T]>,
+    pub(super) residual: Option<&'a [T]>,
+    pub(super) y: &'a mut [T],
 }
 
 impl Path {
@@ -136,34 +139,62 @@ impl Path {
         self,
         normalization: &Normalization,
         precision: Precision,
+        x: Option<Batch<'_, T>>,
+        residual: Option<Batch<'_, T>>,
+        y: BatchMut<'_, T>,
+    ) {
+        if !y.data().is_empty() {
+            strided::map(self, [x, residual], y, |path, layout, inputs, y| {
+                path.normalize_values(normalization, precision, layout, inputs, y);
+            });
+        }
+    }
+
+    fn normalize_values<T: Element>(
+        self,
+        normalization: &Normalization,
+        precision: Precision,
         layout: Layout,
-        x: Option<&[T]>,
-        residual: Option<&[T]>,
+        [x, residual]: [Option<&[T]>; 2],
         y: &mut [T],
     ) {
-        if y.is_empty() {
-            return;
-        }
+        let start = 0;
         match T::in_out([x, residual], y, INTERNAL) {
             ByElement::F32(([x, residual], y)) => {
-                let slices = Slices { layout, x, residual, y };
-                match precision {
-                    Precision::Single => single_f32(self, normalization, slices),
-                    Precision::Double => double_f32(self, normalization, slices),
-                }
+                f32_values(self, normalization, precision, Slices { layout, start, x, residual, y });
             }
             ByElement::F64(([x, residual], y)) => {
-                double_f64(self, normalization, Slices { layout, x, residual, y });
+                double_f64(self, normalization, Slices { layout, start, x, residual, y });
             }
             #[cfg(feature = "half")]
             ByElement::F16(([x, residual], y)) => {
-                half(self, normalization, precision, Slices { layout, x, residual, y }, [single_f16, double_f16]);
+                half(
+                    self,
+                    normalization,
+                    precision,
+                    Slices { layout, start, x, residual, y },
+                    [single_f16, double_f16],
+                );
             }
             #[cfg(feature = "half")]
             ByElement::Bf16(([x, residual], y)) => {
-                half(self, normalization, precision, Slices { layout, x, residual, y }, [single_bf16, double_bf16]);
+                half(
+                    self,
+                    normalization,
+                    precision,
+                    Slices { layout, start, x, residual, y },
+                    [single_bf16, double_bf16],
+                );
             }
         }
+    }
+}
+
+/// Normalises f32 values.
+pub(super) fn f32_values(path: Path, normalization: &Normalization, precision: Precision, slices: Slices<'_, f32>) {
+    match precision {
+        Precision::Single => single_f32(path, normalization, slices),
+        Precision::Double => double_f32(path, normalization, slices),
     }
 }
 
@@ -182,11 +213,8 @@ fn half<T: SingleElement>(
     if let (true, Some(residual)) = (plain, slices.residual) {
         let widened = |values: &[T]| values.iter().map(|x| x.to_f32()).collect::<Vec<_>>();
         let (residual, mut y) = (widened(residual), widened(slices.x.unwrap_or(slices.y)));
-        let wide = Slices { layout: slices.layout, x: None, residual: Some(&residual[..]), y: &mut y };
-        match precision {
-            Precision::Single => single_f32(path, normalization, wide),
-            Precision::Double => double_f32(path, normalization, wide),
-        }
+        let wide = Slices { layout: slices.layout, start: 0, x: None, residual: Some(&residual[..]), y: &mut y };
+        f32_values(path, normalization, precision, wide);
         for (to, y) in slices.y.iter_mut().zip(y) {
             *to = T::from_f32(y);
         }
@@ -231,7 +259,7 @@ where
 {
     let (parameters, only_double) = (&normalization.single, &normalization.only_double);
     if path == Path::Scalar {
-        let Slices { layout, x, residual, y } = slices;
+        let Slices { layout, x, residual, y, .. } = slices;
         scalar::normalize_single(layout, |feature| parameters.feature(feature), x, y);
         normalization.fall_back(only_double, layout, y);
         return normalization.epilogue(residual).apply(y);
@@ -247,7 +275,7 @@ where
 fn double<T: KernelElement, const ROUND: bool>(path: Path, normalization: &Normalization, slices: Slices<'_, T>) {
     let parameters = &normalization.double;
     if path == Path::Scalar {
-        let Slices { layout, x, residual, y } = slices;
+        let Slices { layout, x, residual, y, .. } = slices;
         scalar::normalize(layout, |feature| parameters.feature(feature), x, y);
         normalization.fall_back(&[], layout, y);
         return normalization.epilogue(residual).apply(y);
@@ -273,8 +301,8 @@ fn map<F, C, T, const P: usize, const ROUND: bool>(
     for<'a> Map<'a, Activated<F>, C, T, P, 1>: Job<Output = ()>,
     for<'a> Map<'a, Activated<Residual<F, ROUND>>, C, T, P, 2>: Job<Output = ()>,
 {
-    let Slices { layout, x, residual, y } = slices;
-    let (start, store, relu) = (0, StorePolicy::choose(x.is_none(), y), activation == Activation::Relu);
+    let Slices { layout, start, x, residual, y } = slices;
+    let (store, relu) = (StorePolicy::choose(x.is_none(), y), activation == Activation::Relu);
     if let Some(residual) = residual {
         let (formula, inputs) = (Activated { formula: Residual(formula), relu }, [x, Some(residual)]);
         return on_threads(path, Map { formula, parameters, layout, start, inputs, y, store });

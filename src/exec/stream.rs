@@ -2,7 +2,6 @@
 //! not depend on them.
 
 use super::Path;
-use crate::Element;
 use crate::element::{ByElement, INTERNAL};
 use crate::kernels::stream::{BLOCK_FEATURES, Block, Push, PushRow, Rows, Standardized};
 use crate::kernels::{KernelElement, stream};
@@ -10,6 +9,7 @@ use crate::spec::{RowWeights, Running, welford};
 use crate::tuning::MANY_FEATURES;
 #[cfg(feature = "rayon")]
 use crate::tuning::PARALLEL_STREAM;
+use crate::{Batch, Element};
 
 impl Path {
     /// Returns the path for single rows of a stream, in which nothing is left to choose: short rows take less time than
@@ -18,31 +18,17 @@ impl Path {
         if self == Path::Auto && features < MANY_FEATURES { Path::Simd(self.isa()) } else { self }
     }
 
-    /// Adds `count` rows to the features in `blocks`.
+    /// Adds rows to the features in `blocks`.
     #[inline]
-    pub(crate) fn push_rows<T: Element>(
-        self,
-        weights: &mut RowWeights,
-        blocks: &mut [Block],
-        features: usize,
-        count: usize,
-        values: &[T],
-    ) {
-        match T::input(values, INTERNAL) {
-            ByElement::F32(values) => {
-                push_f32(self, weights, blocks, Rows { values, stride: features, features, count })
-            }
-            ByElement::F64(values) => {
-                push_f64(self, weights, blocks, Rows { values, stride: features, features, count })
-            }
+    pub(crate) fn push_rows<T: Element>(self, weights: &mut RowWeights, blocks: &mut [Block], x: Batch<'_, T>) {
+        let layout = x.layout();
+        match T::input(x.data(), INTERNAL) {
+            ByElement::F32(values) => push_f32(self, weights, blocks, Rows::of(values, layout)),
+            ByElement::F64(values) => push_f64(self, weights, blocks, Rows::of(values, layout)),
             #[cfg(feature = "half")]
-            ByElement::F16(values) => {
-                push_f16(self, weights, blocks, Rows { values, stride: features, features, count })
-            }
+            ByElement::F16(values) => push_f16(self, weights, blocks, Rows::of(values, layout)),
             #[cfg(feature = "half")]
-            ByElement::Bf16(values) => {
-                push_bf16(self, weights, blocks, Rows { values, stride: features, features, count })
-            }
+            ByElement::Bf16(values) => push_bf16(self, weights, blocks, Rows::of(values, layout)),
         }
     }
 
@@ -115,7 +101,7 @@ fn push<T: KernelElement>(path: Path, weights: &mut RowWeights, blocks: &mut [Bl
         return one_by_one(weights, blocks, rows);
     }
     #[cfg(feature = "rayon")]
-    if !blocks.is_empty() && path.forks(rows.values.len(), PARALLEL_STREAM) {
+    if !blocks.is_empty() && path.forks(rows.features.saturating_mul(rows.count), PARALLEL_STREAM) {
         return parallel(path, weights, blocks, rows);
     }
     path.isa().run(Push { weights, blocks, rows });

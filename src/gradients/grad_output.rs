@@ -21,7 +21,7 @@ use crate::{Activation, Batch, BatchMut, Error, Layout, Result};
 #[must_use]
 pub struct GradOutput<'a, T> {
     dy: Batch<'a, T>,
-    y: Option<&'a [T]>,
+    y: Option<Batch<'a, T>>,
 }
 
 /// Gradients with respect to the outputs, to be replaced by those with respect to the inputs: [`GradOutput`] for the
@@ -40,7 +40,7 @@ pub struct GradOutput<'a, T> {
 #[must_use]
 pub struct GradOutputMut<'a, T> {
     dy: BatchMut<'a, T>,
-    y: Option<&'a [T]>,
+    y: Option<Batch<'a, T>>,
 }
 
 impl<'a, T> GradOutput<'a, T> {
@@ -59,7 +59,7 @@ impl<'a, T> GradOutput<'a, T> {
     /// ```
     pub fn through_relu(dy: Batch<'a, T>, y: Batch<'a, T>) -> Result<Self> {
         check_same(y.layout(), dy.layout())?;
-        Ok(GradOutput { dy, y: Some(y.data()) })
+        Ok(GradOutput { dy, y: Some(y) })
     }
 
     /// Returns an error if the layer applies a ReLU, the output of which is not here.
@@ -80,8 +80,8 @@ impl<'a, T> GradOutput<'a, T> {
     }
 
     /// Returns the gradients and the output of the ReLU.
-    pub(crate) fn slices(&self) -> (&'a [T], Option<&'a [T]>) {
-        (self.dy.data(), self.y)
+    pub(crate) fn batches(&self) -> (Batch<'a, T>, Option<Batch<'a, T>>) {
+        (self.dy, self.y)
     }
 }
 
@@ -100,7 +100,7 @@ impl<'a, T> GradOutputMut<'a, T> {
     /// ```
     pub fn through_relu(dy: BatchMut<'a, T>, y: Batch<'a, T>) -> Result<Self> {
         check_same(y.layout(), dy.layout())?;
-        Ok(GradOutputMut { dy, y: Some(y.data()) })
+        Ok(GradOutputMut { dy, y: Some(y) })
     }
 
     /// Returns an error if the layer applies a ReLU, the output of which is not here.
@@ -121,8 +121,8 @@ impl<'a, T> GradOutputMut<'a, T> {
     }
 
     /// Returns the gradients to replace and the output of the ReLU.
-    pub(crate) fn slices(&mut self) -> (&mut [T], Option<&'a [T]>) {
-        (self.dy.data_mut(), self.y)
+    pub(crate) fn batches(&mut self) -> (BatchMut<'_, T>, Option<Batch<'a, T>>) {
+        (self.dy.reborrow(), self.y)
     }
 }
 
@@ -153,5 +153,5 @@ impl<T> fmt::Debug for GradOutputMut<'_, T> {
 }
 
 fn check_same(input: Layout, output: Layout) -> Result<()> {
-    if input == output { Ok(()) } else { Err(Error::LayoutMismatch { input, output }) }
+    if input.without_gaps() == output.without_gaps() { Ok(()) } else { Err(Error::LayoutMismatch { input, output }) }
 }

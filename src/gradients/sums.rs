@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::error::check_features;
 use crate::kernels::Arrays;
 use crate::kernels::reduce::SUM_WORDS;
 use crate::spec::backward::{self, FeatureSums};
@@ -141,14 +142,12 @@ impl GradientSums {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn merge(&mut self, other: &GradientSums) -> Result<()> {
-        let (expected, given) = (self.num_features(), other.num_features());
-        if given != expected {
-            return Err(Error::Features { expected, given });
-        }
+        let (these, others) = (self.num_features(), other.num_features());
+        check_features(("these sums have", these), ("the others have", others))?;
         for (&a, &b) in self.counts.iter().zip(&other.counts) {
             a.checked_add(b).ok_or(Error::TooManyValues { a, b })?;
         }
-        for feature in 0..expected {
+        for feature in 0..these {
             let (count_a, count_b) = (self.counts[feature], other.counts[feature]);
             self.counts[feature] = count_a + count_b;
             if count_a == 0 {

@@ -3,6 +3,7 @@
 
 use super::KernelElement;
 use crate::lanes::{F64Lanes, Job, LoadStore, Simd};
+use crate::layout::Layout;
 use crate::spec::{RowFactors, RowWeights, Running};
 use crate::tuning::STREAM_ROWS;
 
@@ -72,6 +73,14 @@ pub(crate) struct Rows<'a, T> {
     /// The number of features in the range.
     pub(crate) features: usize,
     pub(crate) count: usize,
+}
+
+impl<'a, T> Rows<'a, T> {
+    /// Returns all rows of a batch.
+    #[inline(always)]
+    pub(crate) fn of(values: &'a [T], layout: Layout) -> Self {
+        Rows { values, stride: layout.outer_stride(), features: layout.features(), count: layout.outer() }
+    }
 }
 
 /// Adds rows to the features.

@@ -25,7 +25,7 @@ impl Moments {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn means_into<T: Element>(&self, out: &mut [T]) -> Result<()> {
-        self.check(out.len())?;
+        self.check("the output has", out.len())?;
         for (out, mean) in out.iter_mut().zip(self.means()) {
             *out = T::from_f64(*mean);
         }
@@ -47,7 +47,7 @@ impl Moments {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn variances_into<T: Element>(&self, ddof: f64, out: &mut [T]) -> Result<()> {
-        self.check(out.len())?;
+        self.check("the output has", out.len())?;
         match self.uniform_count() {
             Some(0) => out.fill(T::from_f64(f64::NAN)),
             Some(count) => {
@@ -85,7 +85,7 @@ impl Moments {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn std_devs_into<T: Element>(&self, ddof: f64, out: &mut [T]) -> Result<()> {
-        self.check(out.len())?;
+        self.check("the output has", out.len())?;
         let count = self.uniform_count();
         let mut block = [0.0; BLOCK];
         for (start, out) in (0..).step_by(BLOCK).zip(out.chunks_mut(BLOCK)) {

@@ -8,6 +8,7 @@ use crate::math::sqrt;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::error::check_features;
 use crate::kernels::reduce::Merge;
 use crate::kernels::{Arrays, MOMENT_WORDS, MomentArrays, MomentSlices};
 use crate::lanes::Isa;
@@ -235,7 +236,7 @@ impl Moments {
 
     /// Merges on the lanes of an instruction set, or in plain code.
     pub(crate) fn merge_on(&mut self, isa: Option<Isa>, other: &Moments) -> Result<()> {
-        self.check(other.num_features())?;
+        self.check("the others have", other.num_features())?;
         for (&a, &b) in self.counts.iter().zip(&other.counts) {
             a.checked_add(b).ok_or(Error::TooManyValues { a, b })?;
         }
@@ -296,9 +297,8 @@ impl Moments {
         }
     }
 
-    fn check(&self, given: usize) -> Result<()> {
-        let expected = self.num_features();
-        if given == expected { Ok(()) } else { Err(Error::Features { expected, given }) }
+    fn check(&self, given_by: &'static str, given: usize) -> Result<()> {
+        check_features(("the moments have", self.num_features()), (given_by, given))
     }
 
     pub(crate) fn slices(&self) -> MomentSlices<'_> {

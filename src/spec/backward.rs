@@ -34,7 +34,7 @@ use super::grid::{Accumulator, Grid};
 use super::order::{ChunkRange, Order, Span};
 use super::{DoubleDouble, ElementRules, fallback};
 use crate::element::SingleElement;
-use crate::{Element, Layout};
+use crate::{Batch, Element, Layout};
 
 /// The sums of a backward pass of one feature, or of one feature per lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,15 +45,15 @@ pub(crate) struct FeatureSums<V> {
     pub(crate) products: DoubleDouble<V>,
 }
 
-/// The inputs of a backward pass, all of one layout.
+/// The inputs of a backward pass, all of one layout but for their outer strides.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inputs<'a, T> {
     /// The gradient with respect to the output.
-    pub(crate) dy: &'a [T],
+    pub(crate) dy: Batch<'a, T>,
     /// The input.
-    pub(crate) x: &'a [T],
+    pub(crate) x: Batch<'a, T>,
     /// If a ReLU followed: its output. `dy` counts as 0 where this is 0 or less. (Not where it is NaN, as in PyTorch.)
-    pub(crate) y: Option<&'a [T]>,
+    pub(crate) y: Option<Batch<'a, T>>,
 }
 
 /// Returns the sums of a feature about a mean of two words. The batch must have values.
@@ -99,10 +99,10 @@ fn chunk<T: ElementRules>(
     range: ChunkRange,
 ) -> FeatureSums<f64> {
     let grid = Grid::new(order, feature, range);
-    let dy = |at: usize| passed(dy[at].to_f64(), y.map(|y| y[at].to_f64()));
+    let dy = |at: usize| passed(dy.at(at).to_f64(), y.map(|y| y.at(at).to_f64()));
     let sum = grid.sum(T::COMPENSATED, |at| (dy(at), 0.0));
     let products = grid.sum(T::COMPENSATED, |at| {
-        let d = x[at].to_f64() - mean.high;
+        let d = x.at(at).to_f64() - mean.high;
         if T::COMPENSATED { product(d, dy(at)) } else { (d * dy(at), 0.0) }
     });
     finalize(sum, products, mean)

@@ -56,6 +56,7 @@ impl<'a> Grid<'a> {
     }
 
     /// Returns the index of the value that a row of a group adds to an accumulator, or `None` past the end of the data.
+    /// It does not count the gaps of an outer stride.
     fn index(&self, group: usize, row: usize, accumulator: usize) -> Option<usize> {
         let layout = self.order.layout;
         let (outer, position) = match self.order.view {

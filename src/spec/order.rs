@@ -53,7 +53,7 @@
 use core::ops::Range;
 
 use super::power_of_two;
-use crate::{Element, Layout};
+use crate::{Batch, Element, Layout};
 
 /// Rows in a group. Their values are summed pairwise before they are added to an accumulator.
 pub(crate) const GROUP_ROWS: usize = 8;
@@ -115,7 +115,8 @@ pub(crate) enum View {
     Planes,
 }
 
-/// The canonical order for one layout. The layout must be one that a batch accepted, so that products do not overflow.
+/// The canonical order for one layout, whatever its outer stride. The layout must be one that a batch accepted, so that
+/// products do not overflow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Order {
     pub(crate) layout: Layout,
@@ -234,15 +235,15 @@ impl Order {
     /// Iterates over the values of one feature in a chunk.
     pub(crate) fn values<'a, T: Element>(
         &self,
-        x: &'a [T],
+        x: Batch<'a, T>,
         range: &ChunkRange,
         feature: usize,
     ) -> impl Iterator<Item = f64> + Clone + use<'a, T> {
-        let (features, inner) = (self.layout.features(), self.layout.inner());
+        let (stride, inner) = (x.layout().outer_stride(), self.layout.inner());
         let positions = range.positions.clone();
         range.outer.clone().flat_map(move |outer| {
-            let plane = (outer * features + feature) * inner;
-            x[plane + positions.start..plane + positions.end].iter().map(|x| x.to_f64())
+            let plane = outer * stride + feature * inner;
+            x.data()[plane + positions.start..plane + positions.end].iter().map(|x| x.to_f64())
         })
     }
 }

@@ -10,10 +10,10 @@ use super::grid::{Accumulator, Grid};
 use super::order::{ChunkRange, Order, Span, TINY_SQUARES, zero_shift};
 use super::{DoubleDouble, ElementRules, FeatureMoments, TripleDouble, fallback, power_of_two};
 use crate::element::SingleElement;
-use crate::{Element, Layout};
+use crate::{Batch, Element, Layout};
 
 /// Returns mean and m2 of a feature. The batch must have values.
-pub(crate) fn moments<T: ElementRules>(order: &Order, x: &[T], feature: usize) -> FeatureMoments<f64> {
+pub(crate) fn moments<T: ElementRules>(order: &Order, x: Batch<'_, T>, feature: usize) -> FeatureMoments<f64> {
     tree(order, x, feature, &order.root()).moments
 }
 
@@ -71,7 +71,7 @@ struct Part {
 
 /// Merges the chunks below a node in a binary tree: rounding errors grow with its depth only, and threads can share the
 /// work.
-fn tree<T: ElementRules>(order: &Order, x: &[T], feature: usize, span: &Span) -> Part {
+fn tree<T: ElementRules>(order: &Order, x: Batch<'_, T>, feature: usize, span: &Span) -> Part {
     match span.split() {
         Some((left, right)) => merge(&tree(order, x, feature, &left), &tree(order, x, feature, &right)),
         None => chunk(order, x, feature, &order.range(span)),
@@ -104,7 +104,7 @@ pub(crate) fn merge_moments(
 
 /// Computes the moments of a chunk from sums about a shift near the mean. Such sums are as small as the data allow, so
 /// that nothing cancels.
-fn chunk<T: ElementRules>(order: &Order, x: &[T], feature: usize, range: &ChunkRange) -> Part {
+fn chunk<T: ElementRules>(order: &Order, x: Batch<'_, T>, feature: usize, range: &ChunkRange) -> Part {
     let grid = Grid::new(order, feature, range.clone());
     let count = range.count();
 
@@ -112,9 +112,9 @@ fn chunk<T: ElementRules>(order: &Order, x: &[T], feature: usize, range: &ChunkR
     let mut shift = shift(&grid, x);
     for _ in 0..2 {
         // 2. and 3. Sum deviations and their squares in accumulators, then reduce the accumulators.
-        let sum = grid.sum(T::COMPENSATED, |at| (x[at].to_f64() - shift, 0.0));
+        let sum = grid.sum(T::COMPENSATED, |at| (x.at(at).to_f64() - shift, 0.0));
         let square = |d: f64| if T::COMPENSATED { fallback::square(d) } else { (d * d, 0.0) };
-        let squares = grid.sum(T::COMPENSATED, |at| square(x[at].to_f64() - shift));
+        let squares = grid.sum(T::COMPENSATED, |at| square(x.at(at).to_f64() - shift));
 
         // 4. Correct the mean and the squares for the distance of the shift from the mean.
         let FeatureMoments { mean, m2 } = finalize::<T>(shift, count as f64, sum, squares);
@@ -135,9 +135,9 @@ fn chunk<T: ElementRules>(order: &Order, x: &[T], feature: usize, range: &ChunkR
 /// Returns the shift: the mean of a sample from the middle of the chunk, which is near the mean of the chunk even if
 /// the values rise or fall. It is rounded to the element type, so that a constant feature has deviations of exactly 0.
 /// If 0 is near enough to the mean, the shift is 0.
-fn shift<T: ElementRules>(grid: &Grid<'_>, x: &[T]) -> f64 {
+fn shift<T: ElementRules>(grid: &Grid<'_>, x: Batch<'_, T>) -> f64 {
     let sample = grid.sample();
-    let of = |term: fn(f64) -> f64| sample.sum(false, |at| (term(x[at].to_f64()), 0.0)).sum;
+    let of = |term: fn(f64) -> f64| sample.sum(false, |at| (term(x.at(at).to_f64()), 0.0)).sum;
     let (sum, squares, count) = (of(|x| x), of(|x| x * x), of(|_| 1.0));
     if T::SQUARES_EXACT && zero_shift(sum, squares, count) {
         return 0.0;

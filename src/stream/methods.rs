@@ -263,7 +263,7 @@ macro_rules! stream_methods {
                 out: &mut [T],
                 options: &Standardize,
             ) -> Result<()> {
-                self.state.check(out.len())?;
+                self.state.check("the output has", out.len())?;
                 self.state.push(row)?;
                 self.state.normalize(row, out, options)
             }

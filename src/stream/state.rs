@@ -1,5 +1,6 @@
 //! The state that both types of streams share.
 
+use crate::error::check_features;
 use crate::kernels::stream::{BLOCK_FEATURES, Block};
 use crate::spec::{RowWeights, Running, same_bits};
 use crate::{Batch, BatchMut, Element, Error, Layout, Path, Result, Standardize};
@@ -36,20 +37,21 @@ impl State {
 
     #[inline]
     pub(super) fn push<T: Element>(&mut self, row: &[T]) -> Result<()> {
-        self.check(row.len())?;
-        self.row_path.push_rows(&mut self.weights, &mut self.blocks, self.features, 1, row);
+        self.check("the row has", row.len())?;
+        let row = Batch::checked(row, Layout::nc(1, self.features));
+        self.row_path.push_rows(&mut self.weights, &mut self.blocks, row);
         Ok(())
     }
 
     pub(super) fn push_rows<T: Element>(&mut self, x: Batch<'_, T>) -> Result<()> {
         self.check_rows(x.layout())?;
-        self.path.push_rows(&mut self.weights, &mut self.blocks, self.features, x.layout().outer(), x.data());
+        self.path.push_rows(&mut self.weights, &mut self.blocks, x);
         Ok(())
     }
 
     pub(super) fn normalize<T: Element>(&self, row: &[T], out: &mut [T], options: &Standardize) -> Result<()> {
-        self.check(row.len())?;
-        self.check(out.len())?;
+        self.check("the row has", row.len())?;
+        self.check("the output has", out.len())?;
         self.row_path.standardize(&self.blocks, self.scale(options), row, out);
         Ok(())
     }
@@ -61,12 +63,13 @@ impl State {
         options: &Standardize,
     ) -> Result<()> {
         self.check_rows(x.layout())?;
-        if x.layout() != y.layout() {
+        if x.layout().without_gaps() != y.layout().without_gaps() {
             return Err(Error::LayoutMismatch { input: x.layout(), output: y.layout() });
         }
-        let (scale, features) = (self.scale(options), self.features.max(1));
-        for (x, y) in x.data().chunks_exact(features).zip(y.data_mut().chunks_exact_mut(features)) {
-            self.row_path.standardize(&self.blocks, scale, x, y);
+        let (scale, features) = (self.scale(options), self.features);
+        let (x_stride, y_stride) = (x.layout().outer_stride().max(1), y.layout().outer_stride().max(1));
+        for (x, y) in x.data().chunks(x_stride).zip(y.data_mut().chunks_mut(y_stride)) {
+            self.row_path.standardize(&self.blocks, scale, &x[..features], &mut y[..features]);
         }
         Ok(())
     }
@@ -106,20 +109,19 @@ impl State {
 
     /// Writes one number per feature.
     pub(super) fn write<T: Element>(&self, out: &mut [T], number: impl Fn(usize) -> f64) -> Result<()> {
-        self.check(out.len())?;
+        self.check("the output has", out.len())?;
         for (feature, out) in out.iter_mut().enumerate() {
             *out = T::from_f64(number(feature));
         }
         Ok(())
     }
 
-    pub(super) fn check(&self, given: usize) -> Result<()> {
-        let expected = self.features;
-        if given == expected { Ok(()) } else { Err(Error::Features { expected, given }) }
+    pub(super) fn check(&self, given_by: &'static str, given: usize) -> Result<()> {
+        check_features(("the stream has", self.features), (given_by, given))
     }
 
     fn check_rows(&self, layout: Layout) -> Result<()> {
-        self.check(layout.features())?;
+        self.check("the batch has", layout.features())?;
         if layout.inner() == 1 {
             return Ok(());
         }

@@ -135,7 +135,7 @@ impl Welford {
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
     pub fn merge(&mut self, other: &Welford) -> Result<()> {
-        self.state.check(other.num_features())?;
+        self.state.check("the other has", other.num_features())?;
         let (a, b) = (self.count(), other.count());
         let count = a.checked_add(b).ok_or(Error::TooManyValues { a, b })?;
         if a == 0 {

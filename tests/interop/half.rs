@@ -374,3 +374,66 @@ fn large_batches() {
     check::<f16>();
     check::<bf16>();
 }
+
+/// Half in, f32 out: the bits of an f32 batch of the same values, on every path.
+fn check_to_f32<T: Half + batchnorm::HalfElement>() {
+    for layout in LAYOUTS {
+        let (x, features) = (values::<T>(layout.checked_len().expect("small"), 5, 3.0, 2.0), layout.features());
+        for (variance, precision) in
+            [(2.0, Precision::Single), (2.0, Precision::Double), (1e-90, Precision::Single), (0.0, Precision::Double)]
+        {
+            // (The smaller variances need the fallbacks: f32, then f64, cannot hold the scale.)
+            let mut bn = BatchNorm::new(features).with_precision(precision).with_eps(0.0).expect("eps");
+            bn.set_running_mean(&vec![2.9; features]).expect("means");
+            bn.set_running_var(&(0..features).map(|i| if i % 2 == 0 { variance } else { 1.5 }).collect::<Vec<_>>())
+                .expect("variances");
+            let norm = bn.to_inference().with_activation(Activation::Relu);
+            let mut expected = widened(&x);
+            norm.forward_in_place(BatchMut::new(&mut expected, layout).expect("y")).expect("runs");
+            for path in paths() {
+                let norm = norm.clone().with_path(path);
+                let mut y = vec![0.0; x.len()];
+                norm.forward_to_f32(Batch::new(&x, layout).expect("x"), BatchMut::new(&mut y, layout).expect("y"))
+                    .expect("runs");
+                assert!(same_bits(&y, &expected), "{layout}, {path:?}, {variance}, {precision:?}");
+
+                // With a gap after each outer block.
+                let gaps = layout.with_outer_stride(features * layout.inner() + 3);
+                let mut y = vec![7.5; gaps.checked_span().expect("small")];
+                norm.forward_to_f32(Batch::new(&x, layout).expect("x"), BatchMut::new(&mut y, gaps).expect("y"))
+                    .expect("runs");
+                for (y, expected) in
+                    y.chunks(gaps.outer_stride()).zip(expected.chunks((features * layout.inner()).max(1)))
+                {
+                    let (y, gap) = y.split_at(expected.len());
+                    assert!(same_bits(y, expected) && gap.iter().all(|x| *x == 7.5), "{layout}, {path:?}, gaps");
+                }
+            }
+        }
+    }
+}
+
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan())
+}
+
+#[test]
+fn f16_to_f32() {
+    check_to_f32::<f16>();
+}
+
+#[test]
+fn bf16_to_f32() {
+    check_to_f32::<bf16>();
+}
+
+#[test]
+fn half_to_f32_errors() {
+    let norm = BatchNorm::new(3).to_inference();
+    let (x, mut y) = ([f16::ONE; 6], [7.5f32; 6]);
+    for layout in [Layout::nc(3, 2), Layout::nc(1, 3)] {
+        let x = Batch::new(&x[..layout.checked_len().expect("small")], layout).expect("x");
+        assert!(norm.forward_to_f32(x, BatchMut::new(&mut y, Layout::nc(2, 3)).expect("y")).is_err());
+    }
+    assert_eq!(y, [7.5; 6]);
+}

@@ -5,7 +5,7 @@ use crate::batch_norm::{BatchNorm, Inference};
 use crate::exec::OfOutputs;
 use crate::gradients::{GradOutput, GradOutputMut, Gradients};
 use crate::spec::backward::Inputs;
-use crate::{Batch, BatchMut, Element, Error, Layout, Result};
+use crate::{Batch, BatchMut, Element, Error, Result};
 
 impl BatchNorm {
     /// Computes the gradients of an evaluation, where the running statistics are constants:
@@ -70,9 +70,9 @@ impl BatchNorm {
         let inference = self.inference().ok_or(Error::NoRunningStats)?;
         self.check_backward(x, dy.layout())?;
         let mut gradients = Gradients::default();
-        let (dy, y) = dy.slices();
-        self.sum_for_eval(x, Inputs { dy, x: x.data(), y }, &mut gradients);
-        inference.backward_values(x.layout(), OfOutputs { dy: None, y }, dy);
+        let (dy, y) = dy.batches();
+        self.sum_for_eval(Inputs { dy: dy.as_batch(), x, y }, &mut gradients);
+        inference.backward_values(OfOutputs { dy: None, y }, dy);
         Ok(gradients)
     }
 
@@ -94,7 +94,7 @@ impl BatchNorm {
         &self,
         x: Batch<'_, T>,
         dy: impl Into<GradOutput<'a, T>>,
-        mut dx: BatchMut<'_, T>,
+        dx: BatchMut<'_, T>,
         gradients: &mut Gradients,
     ) -> Result<()> {
         let dy = dy.into();
@@ -102,9 +102,9 @@ impl BatchNorm {
         let inference = self.inference().ok_or(Error::NoRunningStats)?;
         self.check_backward(x, dy.layout())?;
         check_same(x.layout(), dx.layout())?;
-        let (dy, y) = dy.slices();
-        self.sum_for_eval(x, Inputs { dy, x: x.data(), y }, gradients);
-        inference.backward_values(x.layout(), OfOutputs { dy: Some(dy), y }, dx.data_mut());
+        let (dy, y) = dy.batches();
+        self.sum_for_eval(Inputs { dy, x, y }, gradients);
+        inference.backward_values(OfOutputs { dy: Some(dy), y }, dx);
         Ok(())
     }
 
@@ -132,8 +132,8 @@ impl BatchNorm {
         self.inference().ok_or(Error::NoRunningStats)?;
         self.check_backward(x, dy.layout())?;
         let mut gradients = Gradients::default();
-        let (dy, y) = dy.slices();
-        self.sum_for_eval(x, Inputs { dy, x: x.data(), y }, &mut gradients);
+        let (dy, y) = dy.batches();
+        self.sum_for_eval(Inputs { dy, x, y }, &mut gradients);
         Ok(gradients)
     }
 
@@ -177,13 +177,13 @@ impl Inference {
     /// assert_eq!(dx, [0.5, 1.0]);
     /// # Ok::<(), batchnorm::Error>(())
     /// ```
-    pub fn backward<'a, T: Element>(&self, dy: impl Into<GradOutput<'a, T>>, mut dx: BatchMut<'_, T>) -> Result<()> {
+    pub fn backward<'a, T: Element>(&self, dy: impl Into<GradOutput<'a, T>>, dx: BatchMut<'_, T>) -> Result<()> {
         let dy = dy.into();
         dy.check(self.activation())?;
         check_features(self.num_features(), dy.layout())?;
         check_same(dy.layout(), dx.layout())?;
-        let (of_outputs, y) = dy.slices();
-        self.backward_values(dy.layout(), OfOutputs { dy: Some(of_outputs), y }, dx.data_mut());
+        let (of_outputs, y) = dy.batches();
+        self.backward_values(OfOutputs { dy: Some(of_outputs), y }, dx);
         Ok(())
     }
 
@@ -206,12 +206,12 @@ impl Inference {
         let layout = dy.layout();
         dy.check(self.activation())?;
         check_features(self.num_features(), layout)?;
-        let (dx, y) = dy.slices();
-        self.backward_values(layout, OfOutputs { dy: None, y }, dx);
+        let (dx, y) = dy.batches();
+        self.backward_values(OfOutputs { dy: None, y }, dx);
         Ok(())
     }
 
-    fn backward_values<T: Element>(&self, layout: Layout, of_outputs: OfOutputs<'_, T>, dx: &mut [T]) {
-        self.path().scaled_gradient(self.normalization(), layout, of_outputs, dx);
+    fn backward_values<T: Element>(&self, of_outputs: OfOutputs<'_, T>, dx: BatchMut<'_, T>) {
+        self.path().scaled_gradient(self.normalization(), of_outputs, dx);
     }
 }

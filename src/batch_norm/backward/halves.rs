@@ -76,8 +76,8 @@ impl BatchNorm {
         dy.check(self.activation())?;
         self.check_backward(x, dy.layout())?;
         self.check_moments(moments)?;
-        let (dy, y) = dy.slices();
-        self.sum(means_of(moments), x, Inputs { dy, x: x.data(), y }, sums, workspace);
+        let (dy, y) = dy.batches();
+        self.sum(means_of(moments), Inputs { dy, x, y }, sums, workspace);
         Ok(())
     }
 
@@ -110,16 +110,16 @@ impl BatchNorm {
         sums: &GradientSums,
         x: Batch<'_, T>,
         dy: impl Into<GradOutput<'a, T>>,
-        mut dx: BatchMut<'_, T>,
+        dx: BatchMut<'_, T>,
     ) -> Result<()> {
         let dy = dy.into();
         dy.check(self.activation())?;
         self.check_backward(x, dy.layout())?;
         check_same(x.layout(), dx.layout())?;
         let of_inputs = self.input_gradients::<T>(moments, sums)?;
-        let (dy, y) = dy.slices();
+        let (dy, y) = dy.batches();
         let of_outputs = OfOutputs { dy: Some(dy), y };
-        self.path.input_gradient(&of_inputs, self.precision, x.layout(), of_outputs, x.data(), dx.data_mut());
+        self.path.input_gradient(&of_inputs, self.precision, of_outputs, x, dx);
         Ok(())
     }
 
@@ -149,8 +149,8 @@ impl BatchNorm {
         dy.check(self.activation())?;
         self.check_backward(x, dy.layout())?;
         let of_inputs = self.input_gradients::<T>(moments, sums)?;
-        let (dy, y) = dy.slices();
-        self.path.input_gradient(&of_inputs, self.precision, x.layout(), OfOutputs { dy: None, y }, x.data(), dy);
+        let (dy, y) = dy.batches();
+        self.path.input_gradient(&of_inputs, self.precision, OfOutputs { dy: None, y }, x, dy);
         Ok(())
     }
 

@@ -16,29 +16,23 @@ use crate::exec::{InputGradients, Means};
 use crate::gradients::{GradientSums, Gradients, Scratch};
 use crate::moments::Workspace;
 use crate::spec::backward::Inputs;
-use crate::{Batch, Element, Error, Layout, Moments, Result};
+use crate::{Batch, Element, Error, Layout, Moments, Result, error};
 use parameters::Source;
 
 impl BatchNorm {
     /// Adds up a batch and computes everything but `dx` from the sums.
-    pub(super) fn sum_and_fill<T: Element>(
-        &self,
-        moments: &Moments,
-        x: Batch<'_, T>,
-        inputs: Inputs<'_, T>,
-        gradients: &mut Gradients,
-    ) {
+    pub(super) fn sum_and_fill<T: Element>(&self, moments: &Moments, inputs: Inputs<'_, T>, gradients: &mut Gradients) {
         let Scratch { sums, workspace, inverse_deviation, of_inputs } = &mut gradients.scratch;
-        self.sum(means_of(moments), x, inputs, sums, workspace);
+        self.sum(means_of(moments), inputs, sums, workspace);
         self.set_inverse_deviations(moments, inverse_deviation);
         self.fill::<T>(of_inputs, moments, sums, inverse_deviation);
         gradients.set_from_scratch();
     }
 
     /// Adds up a batch about the running means and computes the gradients of weight and bias.
-    pub(super) fn sum_for_eval<T: Element>(&self, x: Batch<'_, T>, inputs: Inputs<'_, T>, gradients: &mut Gradients) {
+    pub(super) fn sum_for_eval<T: Element>(&self, inputs: Inputs<'_, T>, gradients: &mut Gradients) {
         let Scratch { sums, workspace, inverse_deviation, .. } = &mut gradients.scratch;
-        self.sum(Means { high: &self.running_mean, low: &[] }, x, inputs, sums, workspace);
+        self.sum(Means { high: &self.running_mean, low: &[] }, inputs, sums, workspace);
         inverse_deviation.clear();
         inverse_deviation.extend(self.running_var.iter().map(|variance| self::inverse_deviation(*variance, self.eps)));
         gradients.set_from_scratch();
@@ -47,13 +41,12 @@ impl BatchNorm {
     pub(super) fn sum<T: Element>(
         &self,
         means: Means<'_>,
-        x: Batch<'_, T>,
         inputs: Inputs<'_, T>,
         sums: &mut GradientSums,
         workspace: &mut Workspace,
     ) {
-        let out = sums.resize(self.num_features(), count_of(x));
-        self.path.of_training(x.data()).gradient_sums(x.layout(), inputs, means, out, workspace);
+        let out = sums.resize(self.num_features(), count_of(inputs.x));
+        self.path.of_training::<T>(inputs.x.layout()).gradient_sums(inputs, means, out, workspace);
     }
 
     /// Returns the parameters of `dx`.
@@ -128,13 +121,11 @@ impl BatchNorm {
     }
 
     pub(super) fn check_moments(&self, moments: &Moments) -> Result<()> {
-        let (expected, given) = (self.num_features(), moments.num_features());
-        if given == expected { Ok(()) } else { Err(Error::Features { expected, given }) }
+        error::check_features(("the layer has", self.num_features()), ("the moments have", moments.num_features()))
     }
 
     pub(super) fn check_sums(&self, sums: &GradientSums) -> Result<()> {
-        let (expected, given) = (self.num_features(), sums.num_features());
-        if given == expected { Ok(()) } else { Err(Error::Features { expected, given }) }
+        error::check_features(("the layer has", self.num_features()), ("the sums have", sums.num_features()))
     }
 }
 

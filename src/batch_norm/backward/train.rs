@@ -133,15 +133,15 @@ impl BatchNorm {
         moments: &Moments,
         x: Batch<'_, T>,
         dy: impl Into<GradOutput<'a, T>>,
-        mut dx: BatchMut<'_, T>,
+        dx: BatchMut<'_, T>,
         gradients: &mut Gradients,
     ) -> Result<()> {
         let dy = dy.into();
         dy.check(self.activation())?;
         self.check_train_backward(moments, x, dy.layout())?;
         check_same(x.layout(), dx.layout())?;
-        let (dy, y) = dy.slices();
-        self.both_halves(moments, x, OfOutputs { dy: Some(dy), y }, dx.data_mut(), gradients);
+        let (dy, y) = dy.batches();
+        self.both_halves(moments, x, OfOutputs { dy: Some(dy), y }, dx, gradients);
         Ok(())
     }
 
@@ -169,7 +169,7 @@ impl BatchNorm {
         let mut dy = dy.into();
         dy.check(self.activation())?;
         self.check_train_backward(moments, x, dy.layout())?;
-        let (dy, y) = dy.slices();
+        let (dy, y) = dy.batches();
         self.both_halves(moments, x, OfOutputs { dy: None, y }, dy, gradients);
         Ok(())
     }
@@ -180,28 +180,30 @@ impl BatchNorm {
         moments: &Moments,
         x: Batch<'_, T>,
         of_outputs: OfOutputs<'_, T>,
-        dx: &mut [T],
+        mut dx: BatchMut<'_, T>,
         gradients: &mut Gradients,
     ) {
-        let (path, OfOutputs { dy, y }) = (self.path.of_training(x.data()), of_outputs);
+        let (path, OfOutputs { dy, y }) = (self.path.of_training::<T>(x.layout()), of_outputs);
         let bytes = if y.is_some() { 3 } else { 2 } * size_of::<T>();
-        let blocks = if dx.is_empty() { None } else { FeatureBlocks::of(path, x.layout(), bytes) };
+        let batches = [Some(x), y, dy];
+        let contiguous = dx.as_batch().contiguous().is_some() && !dx.data().is_empty();
+        let blocks = if contiguous { FeatureBlocks::of(path, &batches, bytes) } else { None };
         // Threads cannot share gradients that they read and write.
         let blocks = blocks.filter(|blocks| !blocks.shared || dy.is_some());
         let Some(blocks) = blocks else {
-            self.sum_and_fill(moments, x, Inputs { dy: dy.unwrap_or(&*dx), x: x.data(), y }, gradients);
+            self.sum_and_fill(moments, Inputs { dy: dy.unwrap_or(dx.as_batch()), x, y }, gradients);
             let of_inputs = &gradients.scratch.of_inputs;
-            return path.input_gradient(of_inputs, self.precision, x.layout(), of_outputs, x.data(), dx);
+            return path.input_gradient(of_inputs, self.precision, of_outputs, x, dx);
         };
         let Scratch { sums, workspace, inverse_deviation, of_inputs } = &mut gradients.scratch;
         self.set_inverse_deviations(moments, inverse_deviation);
-        let (x, mut out) = (x.data(), sums.resize(self.num_features(), count_of(x)));
+        let mut out = sums.resize(self.num_features(), count_of(x));
         let step = Step { bn: self, blocks: &blocks, moments, inverse_deviation, x };
         match dy {
             #[cfg(feature = "rayon")]
             Some(dy) if blocks.shared => {
                 let mut state = (core::mem::take(of_inputs), core::mem::take(workspace));
-                blocks.on_threads(&mut state, Default::default, out, dx, |state, features, out, places| {
+                blocks.on_threads(&mut state, Default::default, out, dx.data_mut(), |state, features, out, places| {
                     step.sum(features.clone(), Inputs { dy, x, y }, out, state);
                     for (place, dx) in blocks.places(&features).zip(places) {
                         step.map(&features, &state.0, of_outputs, place, dx);
@@ -212,10 +214,10 @@ impl BatchNorm {
             _ => {
                 let mut state = (core::mem::take(of_inputs), core::mem::take(workspace));
                 for features in blocks.iter() {
-                    let inputs = Inputs { dy: dy.unwrap_or(&*dx), x, y };
+                    let inputs = Inputs { dy: dy.unwrap_or(dx.as_batch()), x, y };
                     step.sum(features.clone(), inputs, out.part(features.clone()), &mut state);
                     for place in blocks.places(&features) {
-                        step.map(&features, &state.0, of_outputs, place.clone(), &mut dx[place]);
+                        step.map(&features, &state.0, of_outputs, place.clone(), &mut dx.data_mut()[place]);
                     }
                 }
                 (*of_inputs, *workspace) = state;
@@ -231,7 +233,7 @@ struct Step<'a, T> {
     blocks: &'a FeatureBlocks,
     moments: &'a Moments,
     inverse_deviation: &'a [f64],
-    x: &'a [T],
+    x: Batch<'a, T>,
 }
 
 impl<T: Element> Step<'_, T> {
@@ -261,7 +263,8 @@ impl<T: Element> Step<'_, T> {
         dx: &mut [T],
     ) {
         let Step { bn, blocks, x, .. } = *self;
-        let (layout, of_outputs) = (blocks.layout(features), of_outputs.part(&place));
-        blocks.path.input_gradient(of_inputs, bn.precision, layout, of_outputs, &x[place], dx);
+        let layout = blocks.layout(features);
+        let (x, of_outputs) = (Batch::checked(&x.data()[place.clone()], layout), of_outputs.part(&place, layout));
+        blocks.path.input_gradient(of_inputs, bn.precision, of_outputs, x, BatchMut::checked(dx, layout));
     }
 }

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use ::ndarray::{Array, ArrayD, ArrayRef, Axis, Dimension, IxDyn};
 
 use super::axes::{Axes, copy, copy_back, layout, tiles};
-use crate::{Batch, BatchMut, BatchNorm, Element, Inference, Result};
+use crate::tuning::STRIDED_DIRECT_BYTES;
+use crate::{Batch, BatchMut, BatchNorm, Element, Inference, Layout, Result};
 
 impl Inference {
     /// Normalises an array whose channels are this axis into a new one, which has the same order of axes in memory
@@ -63,6 +64,16 @@ impl Inference {
         let whole = layout(view.shape(), start, end);
         if let Some(data) = view.as_slice_mut() {
             return self.forward_in_place(BatchMut::new(data, whole)?);
+        }
+        // Outer blocks that are contiguous need no copy, unless they are short. (One slice of all of them, with an outer
+        // stride, would not be sound: somebody else may write to the gaps.)
+        let direct = start == 1 && whole.features() * whole.inner() * size_of::<T>() >= STRIDED_DIRECT_BYTES;
+        if direct && view.outer_iter().next().is_some_and(|block| block.is_standard_layout()) {
+            let one = Layout::new(1, whole.features(), whole.inner());
+            return view.outer_iter_mut().try_for_each(|mut block| match block.as_slice_mut() {
+                Some(data) => self.forward_in_place(BatchMut::new(data, one)?),
+                None => Ok(()), // All of them have the strides of the first.
+            });
         }
         let mut tile = Vec::new();
         for range in tiles(view.shape(), start) {

@@ -4,10 +4,10 @@
 
 use super::accumulator::{Accumulator, LaneContext};
 use super::term::Term;
-use crate::Element;
 use crate::lanes::{F64Lanes, LoadStore, MOST_F64_LANES};
 use crate::spec::Order;
 use crate::spec::order::{ChunkRange, GROUP_ROWS};
+use crate::{Batch, Element};
 
 /// The values of a chunk of at most eight rows.
 pub(super) struct FewValues<'a, T> {
@@ -44,10 +44,18 @@ impl<'a> Scratch<'a> {
 
 impl<'a, T: Element> FewValues<'a, T> {
     #[inline(always)]
-    pub(super) fn of(order: &Order, x: &'a [T], range: &ChunkRange) -> Self {
-        let (block, inner) = (order.layout.features() * order.layout.inner(), order.layout.inner());
+    pub(super) fn of(x: Batch<'a, T>, order: &Order, range: &ChunkRange) -> Self {
+        let (block, inner) = (x.layout().outer_stride(), order.layout.inner());
         let (start, count) = (range.outer.start * block, range.count());
-        FewValues { x, start, block, outer: range.outer.len(), inner, count, accumulators: order.accumulators(1) }
+        FewValues {
+            x: x.data(),
+            start,
+            block,
+            outer: range.outer.len(),
+            inner,
+            count,
+            accumulators: order.accumulators(1),
+        }
     }
 
     /// Loads all values of the features that start at `feature`, one feature per lane. The lanes past the last of

@@ -10,6 +10,7 @@ use super::planes::{PlaneBlock, Planes};
 use super::rows::{self, Prefetch, RowSums, Rows};
 use super::term::{Gradients, GradientsThroughRelu, Term};
 use super::tree::Reduction;
+use crate::Batch;
 use crate::kernels::double_double::{two_difference, two_sum};
 use crate::kernels::{Arrays, KernelElement};
 use crate::lanes::{F64Lanes, Isa, Job, Lanes, LoadStore, Simd};
@@ -67,7 +68,7 @@ impl<T: KernelElement> Reduction<SUM_WORDS> for BatchGradients<'_, T> {
 impl<T> BatchGradients<'_, T> {
     /// Returns the size of all inputs in bytes.
     fn bytes(&self) -> usize {
-        size_of_val(self.inputs.x) * self.inputs_per_value()
+        size_of_val(self.inputs.x.data()) * self.inputs_per_value()
     }
 
     fn inputs_per_value(&self) -> usize {
@@ -113,7 +114,11 @@ impl<T: KernelElement> Job for Chunk<'_, T> {
 
 impl<T: KernelElement> Chunk<'_, T> {
     #[inline(always)]
-    fn sums<K: Term<I, 2>, L: F64Lanes + LoadStore<T>, const I: usize>(self, token: L::Token, inputs: [&[T]; I]) {
+    fn sums<K: Term<I, 2>, L: F64Lanes + LoadStore<T>, const I: usize>(
+        self,
+        token: L::Token,
+        inputs: [Batch<'_, T>; I],
+    ) {
         let ctx = LaneContext::<L>::new(token);
         match self.batch.order.view {
             View::Rows { interleave } => self.rows::<K, L, I>(ctx, inputs, interleave),
@@ -128,7 +133,7 @@ impl<T: KernelElement> Chunk<'_, T> {
     fn rows<K: Term<I, 2>, L: F64Lanes + LoadStore<T>, const I: usize>(
         self,
         ctx: LaneContext<L>,
-        inputs: [&[T]; I],
+        inputs: [Batch<'_, T>; I],
         interleave: usize,
     ) {
         let Chunk { batch, range, features, mut out, workspace } = self;
@@ -145,7 +150,7 @@ impl<T: KernelElement> Chunk<'_, T> {
     fn planes_in_blocks<K: Term<I, 2>, L: F64Lanes + LoadStore<T>, const I: usize>(
         self,
         ctx: LaneContext<L>,
-        inputs: [&[T]; I],
+        inputs: [Batch<'_, T>; I],
     ) {
         let Chunk { batch, range, features, mut out, workspace } = self;
         for block in blocks(features.len(), block_len::<T>(I * range.count())) {
@@ -162,7 +167,7 @@ impl<T: KernelElement> Chunk<'_, T> {
     fn planes_side_by_side<K: Term<I, 2>, L: F64Lanes + LoadStore<T>, const I: usize>(
         self,
         ctx: LaneContext<L>,
-        inputs: [&[T]; I],
+        inputs: [Batch<'_, T>; I],
     ) {
         let Chunk { batch, range, features, mut out, workspace } = self;
         let mean = &batch.mean[features.clone()];

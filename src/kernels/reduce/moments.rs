@@ -14,6 +14,7 @@ use super::planes::{PlaneBlock, Planes};
 use super::rows::{self, Prefetch, RowSums, Rows};
 use super::term::{Shifted, Unshifted};
 use super::tree::Reduction;
+use crate::Batch;
 use crate::kernels::{Arrays, KernelElement, MOMENT_WORDS, MomentArrays};
 use crate::lanes::{F64Lanes, Isa, Job, LoadStore, MOST_F64_LANES, Outlined, Simd, Token};
 use crate::spec::order::{ChunkRange, GROUP_ROWS, ROW_ACCUMULATORS, View, sample_group};
@@ -27,7 +28,7 @@ use crate::tuning::{
 pub(crate) struct BatchMoments<'a, T> {
     pub(crate) isa: Isa,
     pub(crate) order: &'a Order,
-    pub(crate) x: &'a [T],
+    pub(crate) x: Batch<'a, T>,
 }
 
 impl<T: KernelElement> Reduction<MOMENT_WORDS> for BatchMoments<'_, T> {
@@ -217,7 +218,7 @@ impl<T: KernelElement> Sweep<'_, T> {
     #[inline(always)]
     fn few<L: F64Lanes + LoadStore<T>>(self, token: L::Token) {
         let Chunk { batch, range, features, mut out, workspace } = self.chunk;
-        let (ctx, values) = (LaneContext::<L>::new(token), FewValues::of(batch.order, batch.x, &range));
+        let (ctx, values) = (LaneContext::<L>::new(token), FewValues::of(batch.x, batch.order, &range));
         let (mut scratch, count) = (Scratch::new::<2>(workspace), values.count as f64);
         for at in (0..features.len()).step_by(L::LANES) {
             let given = self.shifts == Shifts::Given;
@@ -244,7 +245,7 @@ impl<T: KernelElement> Sweep<'_, T> {
     #[inline(always)]
     fn planes<L: F64Lanes + LoadStore<T>>(self, token: L::Token) {
         let ctx = LaneContext::<L>::new(token);
-        let far = size_of_val(self.chunk.batch.x) > THIRD_LEVEL_BYTES && self.chunk.range.outer.len() > 1;
+        let far = size_of_val(self.chunk.batch.x.data()) > THIRD_LEVEL_BYTES && self.chunk.range.outer.len() > 1;
         if far && self.shifts == Shifts::OfSample {
             self.planes_side_by_side(ctx);
         } else {
@@ -387,7 +388,7 @@ fn checked<T: KernelElement, L: F64Lanes>(
 /// Returns how to prefetch rows, or `None` for a batch that stays in the second-level cache.
 #[inline(always)]
 fn row_prefetch<T>(batch: &BatchMoments<'_, T>, features: usize) -> Option<Prefetch> {
-    let (bytes, row) = (size_of_val(batch.x), batch.order.accumulators(features) * size_of::<T>());
+    let (bytes, row) = (size_of_val(batch.x.data()), batch.order.accumulators(features) * size_of::<T>());
     let far = bytes > THIRD_LEVEL_BYTES;
     let distance = if far { ROW_PREFETCH_FAR } else { ROW_PREFETCH_NEAR };
     let rows = distance.div_ceil(row).next_multiple_of(GROUP_ROWS);

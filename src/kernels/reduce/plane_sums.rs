@@ -61,7 +61,7 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
         plane: [&[T]; I],
         shift: L,
         block: &Planes<'_, T, I>,
-        target: Option<(&PrefetchTarget, usize)>,
+        target: Option<(&PrefetchTarget<I>, usize)>,
     ) where
         L: LoadStore<T>,
     {

@@ -7,6 +7,7 @@ use super::accumulator::LaneContext;
 use super::horizontal::{Columns, FeatureSums};
 use super::plane_sums::{PlaneSums, Progress, columns, reduced};
 use super::term::Term;
+use crate::Batch;
 use crate::lanes::{F64Lanes, LoadStore, Outlined, Token, prefetch_second_level};
 use crate::spec::Order;
 use crate::spec::order::{ChunkRange, SEGMENT_GROUPS};
@@ -16,10 +17,10 @@ use crate::tuning::{CACHE_LINE, PLANE_PREFETCH};
 pub(super) struct Planes<'a, T, const INPUTS: usize> {
     /// The whole batches.
     inputs: [&'a [T]; INPUTS],
-    /// Index of the first position of the first plane.
-    start: usize,
+    /// Index of the first position of the first plane, of each input.
+    start: [usize; INPUTS],
     /// Values from one plane to the next.
-    stride: usize,
+    stride: [usize; INPUTS],
     planes: usize,
     positions: usize,
 }
@@ -27,12 +28,13 @@ pub(super) struct Planes<'a, T, const INPUTS: usize> {
 impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
     /// Returns one feature's part of a chunk.
     #[inline(always)]
-    pub(super) fn of(order: &Order, inputs: [&'a [T]; INPUTS], feature: usize, range: &ChunkRange) -> Self {
-        let (features, inner) = (order.layout.features(), order.layout.inner());
+    pub(super) fn of(order: &Order, inputs: [Batch<'a, T>; INPUTS], feature: usize, range: &ChunkRange) -> Self {
+        let start = feature * order.layout.inner() + range.positions.start;
+        let stride = inputs.map(|x| x.layout().outer_stride());
         Planes {
-            inputs,
-            start: (range.outer.start * features + feature) * inner + range.positions.start,
-            stride: features * inner,
+            inputs: inputs.map(|x| x.data()),
+            start: stride.map(|stride| range.outer.start * stride + start),
+            stride,
             planes: range.outer.len(),
             positions: range.positions.len(),
         }
@@ -44,16 +46,21 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
         Planes { positions: features * self.positions, ..self }
     }
 
+    /// Returns the index of the first position of a plane, of each input.
     #[inline(always)]
-    fn start_of(&self, plane: usize) -> usize {
-        self.start + plane * self.stride
+    fn start_of(&self, plane: usize) -> [usize; INPUTS] {
+        let mut starts = self.start;
+        for (start, stride) in starts.iter_mut().zip(self.stride) {
+            *start += plane * stride;
+        }
+        starts
     }
 
     /// Prefetches `len` values at the prefetch distance, [`PLANE_PREFETCH`] bytes, after a position of a plane.
     #[inline(always)]
-    pub(super) fn prefetch(&self, target: &PrefetchTarget, position: usize, len: usize) {
+    pub(super) fn prefetch(&self, target: &PrefetchTarget<INPUTS>, position: usize, len: usize) {
         let from = if position < target.left { target.here } else { target.after };
-        for x in self.inputs {
+        for (x, from) in self.inputs.into_iter().zip(from) {
             for at in (0..len).step_by(CACHE_LINE / size_of::<T>()) {
                 prefetch_second_level(x, from.wrapping_add(position + at));
             }
@@ -61,13 +68,13 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
     }
 
     #[inline(always)]
-    fn prefetch_target(&self, plane: usize) -> PrefetchTarget {
+    fn prefetch_target(&self, plane: usize) -> PrefetchTarget<INPUTS> {
         let distance = PLANE_PREFETCH / size_of::<T>();
         let (planes, positions) = (distance / self.positions, distance % self.positions);
         PrefetchTarget {
-            here: self.start_of(plane + planes) + positions,
+            here: self.start_of(plane + planes).map(|start| start + positions),
             left: self.positions - positions,
-            after: self.start_of(plane + planes + 1).wrapping_sub(self.positions - positions),
+            after: self.start_of(plane + planes + 1).map(|start| start.wrapping_sub(self.positions - positions)),
         }
     }
 
@@ -108,7 +115,8 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
                 if block > 0 {
                     sums = PlaneSums::loaded(ctx, progress, space, K::COMPENSATED);
                 }
-                let (plane, target) = (self.plane(start + i * inner, inner), Some((&target, i * inner)));
+                let plane = self.plane(start.map(|start| start + i * inner), inner);
+                let target = Some((&target, i * inner));
                 if K::UNSHIFTED_IS_CHEAPER && *shift == 0.0 {
                     sums.add_plane::<K::Unshifted, T, INPUTS>(plane, ctx.zero(), self, target);
                 } else {
@@ -123,9 +131,9 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
     }
 
     #[inline(always)]
-    fn plane(&self, start: usize, len: usize) -> [&[T]; INPUTS] {
+    fn plane(&self, starts: [usize; INPUTS], len: usize) -> [&[T]; INPUTS] {
         let mut plane = self.inputs;
-        for x in &mut plane {
+        for (x, start) in plane.iter_mut().zip(starts) {
             *x = &x[start..][..len];
         }
         plane
@@ -137,7 +145,7 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
 pub(super) struct PlaneBlock<'a, T, const INPUTS: usize> {
     pub(super) order: &'a Order,
     /// The whole batches.
-    pub(super) inputs: [&'a [T]; INPUTS],
+    pub(super) inputs: [Batch<'a, T>; INPUTS],
     pub(super) first_feature: usize,
     pub(super) range: &'a ChunkRange,
 }
@@ -202,11 +210,11 @@ where
 }
 
 /// What to prefetch while a plane is read.
-pub(super) struct PrefetchTarget {
-    /// Start of the values to prefetch for the first `left` positions of the plane.
-    here: usize,
+pub(super) struct PrefetchTarget<const INPUTS: usize> {
+    /// Start of the values to prefetch for the first `left` positions of the plane, of each input.
+    here: [usize; INPUTS],
     /// Number of positions for which `here` applies.
     left: usize,
     /// Start of the values to prefetch for the other positions, in a later plane.
-    after: usize,
+    after: [usize; INPUTS],
 }

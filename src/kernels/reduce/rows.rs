@@ -9,11 +9,15 @@ use super::horizontal::{Columns, FeatureSums, Reduce};
 use super::term::Term;
 use crate::lanes::{F64Lanes, LoadStore, Outlined, Token, prefetch, prefetch_second_level};
 use crate::spec::Order;
-use crate::spec::order::{ChunkRange, GROUP_ROWS, sample_group};
+use crate::spec::order::{ChunkRange, GROUP_ROWS, ROW_ACCUMULATORS, sample_group};
 use crate::tuning::CACHE_LINE;
+use crate::{Batch, Element};
 
 /// The eight rows of a group. Missing rows, at the end of the batch, are empty; the row before them may be short.
 type Group<'a, T> = [&'a [T]; GROUP_ROWS];
+
+/// Space for a group of rows that are put together from outer blocks. Such rows are narrow.
+type Packed<T> = [[T; 2 * ROW_ACCUMULATORS]; GROUP_ROWS];
 
 /// Evaluates an expression eight times, as an array. (The compiler would turn a loop into scatter stores.)
 macro_rules! eight {
@@ -26,8 +30,10 @@ macro_rules! eight {
 pub(super) struct Rows<'a, T, const INPUTS: usize> {
     /// The whole batches.
     inputs: [&'a [T]; INPUTS],
-    /// Values from one row to the next.
-    stride: usize,
+    /// Values from one row to the next, of each input.
+    stride: [usize; INPUTS],
+    /// Whether rows must be put together from outer blocks with gaps in between.
+    gaps: bool,
     /// The first column of the range.
     column: usize,
     /// The first row of the chunk.
@@ -60,12 +66,12 @@ impl<T, const INPUTS: usize> Clone for Rows<'_, T, INPUTS> {
 
 impl<T, const INPUTS: usize> Copy for Rows<'_, T, INPUTS> {}
 
-impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
+impl<'a, T: Element, const INPUTS: usize> Rows<'a, T, INPUTS> {
     /// Returns the part of a chunk that belongs to a range of features.
     #[inline(always)]
     pub(super) fn of(
         order: &Order,
-        inputs: [&'a [T]; INPUTS],
+        inputs: [Batch<'a, T>; INPUTS],
         interleave: usize,
         features: &Range<usize>,
         range: &ChunkRange,
@@ -73,8 +79,9 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
     ) -> Self {
         let layout = order.layout;
         Rows {
-            inputs,
-            stride: interleave * layout.features() * layout.inner(),
+            inputs: inputs.map(|x| x.data()),
+            stride: inputs.map(|x| interleave * x.layout().outer_stride()),
+            gaps: interleave > 1 && inputs.iter().any(|x| !x.layout().is_contiguous()),
             column: features.start * layout.inner(),
             first: range.outer.start / interleave,
             rows: range.outer.len().div_ceil(interleave),
@@ -91,10 +98,10 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
         self.interleave * self.features * self.inner
     }
 
-    /// Returns a row, cut short where the batch ends.
+    /// Returns a row of an input, cut short where the batch ends.
     #[inline(always)]
-    fn row(&self, x: &'a [T], row: usize) -> &'a [T] {
-        let tail = x.get((self.first + row) * self.stride + self.column..).unwrap_or_default();
+    fn row(&self, x: &'a [T], stride: usize, row: usize) -> &'a [T] {
+        let tail = x.get((self.first + row) * stride + self.column..).unwrap_or_default();
         &tail[..tail.len().min(self.width())]
     }
 
@@ -102,9 +109,30 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
     #[inline(never)]
     fn group(&self, row: usize) -> [Group<'a, T>; INPUTS] {
         let mut groups = [[&[][..]; GROUP_ROWS]; INPUTS];
-        for (group, x) in groups.iter_mut().zip(self.inputs) {
+        for ((group, x), stride) in groups.iter_mut().zip(self.inputs).zip(self.stride) {
             let mut rows = row..self.rows;
-            *group = eight!(rows.next().map_or(&[], |row| self.row(x, row)));
+            *group = eight!(rows.next().map_or(&[], |row| self.row(x, stride, row)));
+        }
+        groups
+    }
+
+    /// Returns the same group, put together in `space` from outer blocks with gaps in between.
+    #[inline(never)]
+    fn packed_group<'s>(&self, row: usize, space: &'s mut [Packed<T>; INPUTS]) -> [Group<'s, T>; INPUTS] {
+        let block = self.features * self.inner;
+        let mut groups = [[&[][..]; GROUP_ROWS]; INPUTS];
+        for (((group, x), stride), space) in groups.iter_mut().zip(self.inputs).zip(self.stride).zip(space) {
+            let stride = stride / self.interleave;
+            let start = (self.first + row) * self.interleave * stride + self.column;
+            let mut blocks = x.get(start..).unwrap_or_default().chunks(stride.max(1));
+            for (space, group) in space.iter_mut().zip(group).take(self.rows - row) {
+                let mut len = 0;
+                for (to, from) in space.chunks_exact_mut(block).zip(blocks.by_ref().take(self.interleave)) {
+                    to.copy_from_slice(&from[..block]);
+                    len += block;
+                }
+                *group = &space[..len];
+            }
         }
         groups
     }
@@ -112,35 +140,37 @@ impl<'a, T, const INPUTS: usize> Rows<'a, T, INPUTS> {
     /// Returns the group of eight rows that starts at `row` if none of its rows is missing or short.
     #[inline(always)]
     fn whole_group(&self, row: usize) -> Option<[Group<'a, T>; INPUTS]> {
-        let (width, start) = (self.width(), (self.first + row) * self.stride + self.column);
-        if row + GROUP_ROWS > self.rows {
+        if row + GROUP_ROWS > self.rows || self.gaps {
             return None;
         }
+        let width = self.width();
         let mut groups = [[&[][..]; GROUP_ROWS]; INPUTS];
-        for (group, x) in groups.iter_mut().zip(self.inputs) {
-            let rows = x.get(start..start + (GROUP_ROWS - 1) * self.stride + width)?;
-            let mut rows = rows.chunks(self.stride);
+        for ((group, x), stride) in groups.iter_mut().zip(self.inputs).zip(self.stride) {
+            let start = (self.first + row) * stride + self.column;
+            let rows = x.get(start..start + (GROUP_ROWS - 1) * stride + width)?;
+            let mut rows = rows.chunks(stride);
             *group = eight!(rows.next().map_or(&[][..], |row| &row[..width]));
         }
         Some(groups)
     }
 
-    /// Returns the index at which a row starts. Rows are counted from the start of the chunk. Rows past the last row of
-    /// the batch are the first rows of the columns that are summed next.
+    /// Returns the row and the column of it at which a row starts. Rows are counted from the start of the chunk. Rows
+    /// past the last row of the batch are the first rows of the columns that are summed next.
     #[inline(always)]
-    fn start_of(&self, row: usize) -> usize {
+    fn start_of(&self, row: usize) -> (usize, usize) {
         let row = self.first + row;
         match row.checked_sub(self.batch_rows) {
-            None => row * self.stride + self.column,
-            Some(row) => row * self.stride + self.column + self.width(),
+            None => (row, self.column),
+            Some(row) => (row, self.column + self.width()),
         }
     }
 
-    /// Prefetches `len` values of every input, starting at `from`, even past the end of a short row.
+    /// Prefetches `len` values of a row of every input, starting at a column, even past the end of a short row.
     #[inline(always)]
-    fn prefetch_values(&self, from: usize, len: usize) {
+    fn prefetch_values(&self, (row, column): (usize, usize), len: usize) {
         let far = self.prefetch.is_some_and(|prefetch| prefetch.far);
-        for x in self.inputs {
+        for (x, stride) in self.inputs.into_iter().zip(self.stride) {
+            let from = row * stride + column;
             for at in (0..len).step_by(CACHE_LINE / size_of::<T>()) {
                 if far {
                     prefetch_second_level(x, from + at);
@@ -182,6 +212,7 @@ pub(super) struct RowSums<'a, K, L: F64Lanes, T, const I: usize, const SUMS: usi
 
 impl<'a, K, L, T, const I: usize, const SUMS: usize> RowSums<'a, K, L, T, I, SUMS>
 where
+    T: Element,
     K: Term<I, SUMS>,
     L: F64Lanes + LoadStore<T>,
 {
@@ -282,11 +313,17 @@ where
         self.ctx.token.outlined(PartialGroup { sums: self, row })
     }
 
-    /// Performs step 2 for a group with missing rows, or whose last row is short: the last group of a chunk. Returns
-    /// the number of values added.
+    /// Performs step 2 for a group with missing rows, or whose last row is short: the last group of a chunk. Also for any
+    /// group with gaps in its rows. Returns the number of values added.
     #[inline(always)]
     fn add_partial_group(&mut self, row: usize) -> usize {
-        let groups = self.rows.group(row);
+        let mut space;
+        let groups = if self.rows.gaps {
+            space = [[[T::from_f64(0.0); 2 * ROW_ACCUMULATORS]; GROUP_ROWS]; I];
+            self.rows.packed_group(row, &mut space)
+        } else {
+            self.rows.group(row)
+        };
         // Only the last row may be short, and only if `interleave > 1`.
         let first = &groups[0];
         let (width, count) = (first[0].len(), first.iter().filter(|row| !row.is_empty()).count());
@@ -318,14 +355,14 @@ where
             let strip = GROUP_ROWS * L::LANES;
             let share = full / strip;
             for row in prefetch..prefetch + GROUP_ROWS {
-                let start = sums.rows.start_of(row);
+                let (row, column) = sums.rows.start_of(row);
                 for part in 0..share {
-                    sums.rows.prefetch_values(start + part * strip, strip);
+                    sums.rows.prefetch_values((row, column + part * strip), strip);
                     sums.add_strip(&groups, at);
                     at += L::LANES;
                 }
                 if share * strip < sums.rows.width() {
-                    sums.rows.prefetch_values(start + share * strip, strip);
+                    sums.rows.prefetch_values((row, column + share * strip), strip);
                 }
             }
         }
@@ -422,7 +459,7 @@ struct PartialGroup<'a, 'b, K, L: F64Lanes, T, const I: usize, const SUMS: usize
     row: usize,
 }
 
-impl<K, L, T, const I: usize, const SUMS: usize> Outlined for PartialGroup<'_, '_, K, L, T, I, SUMS>
+impl<K, L, T: Element, const I: usize, const SUMS: usize> Outlined for PartialGroup<'_, '_, K, L, T, I, SUMS>
 where
     K: Term<I, SUMS>,
     L: F64Lanes + LoadStore<T>,
@@ -436,14 +473,14 @@ where
 }
 
 /// The work of [`RowSums::add_edge`].
-struct Edge<'a, 'b, K, L: F64Lanes, T, const I: usize, const SUMS: usize> {
+struct Edge<'a, 'b, 'c, K, L: F64Lanes, T, const I: usize, const SUMS: usize> {
     sums: &'a mut RowSums<'b, K, L, T, I, SUMS>,
-    groups: &'a [Group<'b, T>; I],
+    groups: &'a [Group<'c, T>; I],
     count: usize,
     at: usize,
 }
 
-impl<K, L, T, const I: usize, const SUMS: usize> Outlined for Edge<'_, '_, K, L, T, I, SUMS>
+impl<K, L, T: Element, const I: usize, const SUMS: usize> Outlined for Edge<'_, '_, '_, K, L, T, I, SUMS>
 where
     K: Term<I, SUMS>,
     L: F64Lanes + LoadStore<T>,

@@ -10,6 +10,7 @@ use super::planes::{PlaneBlock, Planes};
 use super::rows::{self, Prefetch, RowSums, Rows};
 use super::term::Term;
 use super::tree::{Reduction, Tree};
+use crate::Batch;
 use crate::kernels::Arrays;
 use crate::kernels::double_double::two_sum;
 use crate::lanes::{F64Lanes, Isa, Job, Simd};
@@ -84,7 +85,7 @@ impl Term<2, 3> for Weighted {
 struct SumsOf<'a, K, const SUMS: usize> {
     isa: Isa,
     order: &'a Order,
-    inputs: [&'a [f32]; 2],
+    inputs: [Batch<'a, f32>; 2],
     shifts: &'a [f64],
     /// Whether planes are summed side by side.
     side_by_side: bool,
@@ -203,13 +204,26 @@ fn integers(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 37 + seed * 11) % 23) as f32 - 9.0).collect()
 }
 
+/// Returns the values with gaps of NaN between outer blocks.
+fn with_gaps(layout: Layout, x: &[f32], gap: usize) -> (Vec<f32>, Layout) {
+    let block = layout.features() * layout.inner();
+    let values = x.chunks(block).flat_map(|x| x.iter().copied().chain(std::iter::repeat_n(f32::NAN, gap))).collect();
+    (values, layout.with_outer_stride(block + gap))
+}
+
 fn every_way<K: Term<2, SUMS>, const SUMS: usize, const N: usize>(
     layout: Layout,
     inputs: [&[f32]; 2],
     shifts: &[f64],
 ) -> Vec<[Vec<f64>; N]> {
     let (order, mut results) = (&Order::new(layout), Vec::new());
-    for isa in Isa::available() {
+    // Without gaps between outer blocks, with gaps in one input, and with different ones in both.
+    let padded = [with_gaps(layout, inputs[0], 5), with_gaps(layout, inputs[1], 70)];
+    let [first, second] = inputs.map(|x| Batch::new(x, layout).expect("same length"));
+    let [first_gaps, second_gaps] = [&padded[0], &padded[1]].map(|(x, l)| Batch::new(x, *l).expect("same length"));
+    for (isa, inputs) in Isa::available()
+        .flat_map(|isa| [[first, second], [first, second_gaps], [first_gaps, second_gaps]].map(|inputs| (isa, inputs)))
+    {
         for side_by_side in [false, true] {
             let sums =
                 || SumsOf::<K, SUMS> { isa, order, inputs, shifts, side_by_side, term: std::marker::PhantomData };

@@ -1,6 +1,7 @@
 //! Hashes of everything that the crate computes from a batch.
 
 use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Layout, Moments, Path, Precision};
+use half::{bf16, f16};
 use sha2::{Digest, Sha256};
 
 use crate::batches::{SHAPES, Shape, batch};
@@ -16,6 +17,9 @@ const SMALL: usize = 1 << 10;
 /// and have no fused steps in f64.
 pub(crate) const LARGE: usize = 1 << 16;
 
+/// Most values of f16 and bf16 batches.
+const HALF: usize = 1 << 14;
+
 /// What is hashed of each shape and element type, a section each.
 const OPERATIONS: [&str; 9] =
     ["moments", "accumulator", "training", "evaluation", "stream", "gradients", "fused", "shards", "folding"];
@@ -27,6 +31,8 @@ pub(crate) fn digests(runs: &[Run]) -> Vec<String> {
         sections::<f32>(shape, "f32", runs, &mut texts);
         in_double(shape, runs, &mut texts);
         sections::<f64>(shape, "f64", runs, &mut texts);
+        in_half::<f16>(shape, "f16", runs, &mut texts);
+        in_half::<bf16>(shape, "bf16", runs, &mut texts);
     }
     for text in &mut texts {
         *text += &format!("{}  total\n", hex(Sha256::digest(text.as_bytes()).as_slice()));
@@ -81,6 +87,25 @@ fn in_double(shape: &Shape, runs: &[Run], texts: &mut [String]) {
     for (hashes, text) in hashes.into_iter().zip(texts) {
         for (hash, operation) in hashes.into_iter().zip(["training", "evaluation", "fused"]) {
             *text += &format!("{}  {}, f32 in f64, {operation}\n", hex(&hash.0.finalize()), shape.name);
+        }
+    }
+}
+
+/// The sections of the first f16 or bf16 batch. Not of all shapes: the sums are those of f32 batches.
+fn in_half<T: Element>(shape: &Shape, element: &str, runs: &[Run], texts: &mut [String]) {
+    if shape.layout.checked_len().is_none_or(|len| !(1..=HALF).contains(&len)) {
+        return;
+    }
+    let data = batch::<T>(shape, 0);
+    for (run, text) in runs.iter().zip(texts) {
+        let [mut moments, mut trained, mut evaluated] = <[Hash; 3]>::default();
+        run.install(|| {
+            let _ = measure(run.path, &data, shape.layout, &mut moments);
+            let bn = train(run.path, Precision::Single, &data, shape.layout, &mut trained);
+            evaluate(run.path, &bn, &data, shape.layout, &mut evaluated);
+        });
+        for (hash, operation) in [(moments, "moments"), (trained, "training"), (evaluated, "evaluation")] {
+            *text += &format!("{}  {}, {element}, {operation}\n", hex(&hash.0.finalize()), shape.name);
         }
     }
 }
