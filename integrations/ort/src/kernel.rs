@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
-use batchnorm::{Batch, BatchMut, BatchNorm, Element, Inference, Isa, Layout, Path};
+use batchnorm::{Activation, Batch, BatchMut, BatchNorm, Element, Inference, Isa, Layout, Path};
 use half::{bf16, f16};
 use ort::operator::{ComputeContext, Kernel};
 use ort::value::{DynTensorValueType, PrimitiveTensorElementType, Shape, TensorElementType, ValueRef, ValueRefMut};
@@ -19,6 +19,7 @@ pub(crate) struct Attributes {
     pub(crate) epsilon: f32,
     pub(crate) momentum: f32,
     pub(crate) training: bool,
+    pub(crate) activation: Activation,
 }
 
 impl Attributes {
@@ -29,7 +30,7 @@ impl Attributes {
             .with_eps(f64::from(self.epsilon))?
             .with_momentum(1.0 - f64::from(self.momentum))?
             .with_running_ddof(0.0)
-            .map(|bn| bn.with_path(Path::Simd(Isa::detect())))
+            .map(|bn| bn.with_path(Path::Simd(Isa::detect())).with_activation(self.activation))
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::ops::RangeInclusive;
 
+use batchnorm::Activation;
 use ort::operator::{KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput, ShapeInferenceContext};
 use ort::value::{DynTensorValueType, TensorElementType, ValueType};
 
 use crate::kernel::{Attributes, BatchNormKernel};
-use crate::{DOMAIN, OP_TYPE, VERSION};
+use crate::{ACTIVATION, DOMAIN, OP_TYPE, RELU, VERSION};
 
 /// The types that ONNX allows for X, for scale and B, and for the statistics.
 const TYPES: [TensorElementType; 4] =
@@ -25,6 +26,7 @@ const TYPES: [TensorElementType; 4] =
 /// | `epsilon` | 1e-5 | is added to the variance |
 /// | `momentum` | 0.9 | the share of the running statistics that is kept |
 /// | `training_mode` | 0 | 1: the batch is normalised by its own statistics |
+/// | `activation` | "" | not ONNX's: "Relu" applies it to `Y`, in the same pass |
 ///
 /// | output | shape | |
 /// |---|---|---|
@@ -102,6 +104,7 @@ impl Operator for BatchNormalization {
             epsilon: float(node, "epsilon", 1e-5)?,
             momentum: float(node, "momentum", 0.9)?,
             training: integer(node, "training_mode", 0)? != 0,
+            activation: activation(node)?,
         };
         // What a layer refuses is refused as the session is made.
         let _ = attributes.layer(0).map_err(ort::Error::wrap)?;
@@ -147,6 +150,23 @@ fn integer(node: &KernelContext<'_>, name: &str, default: i64) -> ort::Result<i6
         Some(value) => Ok(value),
         None if node.get::<f32>(name).is_some() || is_neither(node, name) => Err(wrong_type(name, "an integer")),
         None => Ok(default),
+    }
+}
+
+fn activation(node: &KernelContext<'_>) -> ort::Result<Activation> {
+    match node.get::<String>(ACTIVATION).as_deref() {
+        Some("") => Ok(Activation::None),
+        Some(RELU) => Ok(Activation::Relu),
+        Some(other) => {
+            Err(ort::Error::new(format!("the attribute {ACTIVATION} must be {RELU} or empty, but is {other:?}")))
+        }
+        None if node.get::<f32>(ACTIVATION).is_some()
+            || node.get::<i64>(ACTIVATION).is_some()
+            || is_neither(node, ACTIVATION) =>
+        {
+            Err(wrong_type(ACTIVATION, "a string"))
+        }
+        None => Ok(Activation::None),
     }
 }
 

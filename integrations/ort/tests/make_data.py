@@ -178,6 +178,8 @@ def mistakes(folder):
         save(f"{name}_epsilon", [norm("x", "y", domain=domain, epsilon=value)])
     save("nan_momentum", [norm("x", "y", domain=domain, momentum=float("nan"))])
     save("float_training", [norm("x", "y", domain=domain, training_mode=1.0)])
+    save("other_activation", [norm("x", "y", domain=domain, activation="Tanh")])
+    save("int_activation", [norm("x", "y", domain=domain, activation=1)])
     running = ["running_mean", "running_var"]
     save("eval_with_running", [norm("x", "y", domain=domain, outputs=running)], outputs=["y", *running])
     save("no_y", [norm("x", "", domain=domain, outputs=running, training_mode=1)], outputs=running)

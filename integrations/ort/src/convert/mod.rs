@@ -1,17 +1,20 @@
 //! Makes a model use the operator: its nodes `BatchNormalization` get another domain.
 
 mod error;
+mod facts;
 mod fields;
-mod foldable;
 mod onnx;
+#[cfg(test)]
+mod tests;
 
 use prost::Message;
 
 pub use error::{ConvertError, Reason};
+use facts::Facts;
 use fields::{Edit, append, edit};
-use onnx::{Function, Model, Node, OpsetId, is_default, tags};
+use onnx::{Attribute, Function, Model, Node, OpsetId, is_default, tags};
 
-use crate::{DOMAIN, OP_TYPE, VERSION};
+use crate::{ACTIVATION, DOMAIN, OP_TYPE, RELU, VERSION};
 
 /// Most levels of graphs within graphs.
 const MOST_LEVELS: usize = 32;
@@ -41,6 +44,7 @@ pub fn convert(model: &[u8]) -> Result<Converted, ConvertError> {
 /// | option | default | |
 /// |---|---|---|
 /// | [`leave_foldable`](Converter::leave_foldable) | no | nodes that ONNX Runtime folds into the convolution before |
+/// | [`fuse_relu`](Converter::fuse_relu) | no | a `Relu` that alone reads the output becomes a part of the node |
 ///
 /// ```
 /// use batchnorm_ort::Converter;
@@ -53,6 +57,7 @@ pub fn convert(model: &[u8]) -> Result<Converted, ConvertError> {
 #[must_use]
 pub struct Converter {
     leave_foldable: bool,
+    fuse_relu: bool,
 }
 
 /// A converted model.
@@ -70,6 +75,7 @@ pub struct Converter {
 pub struct Converted {
     model: Vec<u8>,
     nodes: Vec<String>,
+    fused: Vec<String>,
     left: Vec<(String, Reason)>,
 }
 
@@ -90,6 +96,12 @@ impl Converted {
     #[must_use]
     pub fn nodes(&self) -> &[String] {
         &self.nodes
+    }
+
+    /// Returns the names of the nodes `Relu` that are now parts of converted ones.
+    #[must_use]
+    pub fn fused(&self) -> &[String] {
+        &self.fused
     }
 
     /// Returns the names of the nodes `BatchNormalization` that were left as they are, and why.
@@ -115,13 +127,26 @@ impl Converter {
         self
     }
 
+    /// Makes each `Relu` that alone reads the output of a converted node a part of it: one pass over the batch in place of
+    /// two. Graphs with graphs within them are left out, because those may read the output, too.
+    ///
+    /// ```
+    /// let tiny = include_bytes!("../../tests/data/tiny.onnx"); // no ReLU
+    /// assert!(batchnorm_ort::Converter::new().fuse_relu().convert(tiny)?.fused().is_empty());
+    /// # Ok::<(), batchnorm_ort::ConvertError>(())
+    /// ```
+    pub fn fuse_relu(mut self) -> Self {
+        self.fuse_relu = true;
+        self
+    }
+
     /// Converts a model: the bytes of an ONNX file. A model without such nodes is returned as it is.
     ///
     /// # Errors
     /// [`ConvertError`], if the bytes are no ONNX model, or import another version of the domain.
     pub fn convert(self, model: &[u8]) -> Result<Converted, ConvertError> {
         let imports = Model::decode(model)?.opset_import;
-        let mut run = Run { leave_foldable: self.leave_foldable, nodes: Vec::new(), left: Vec::new() };
+        let mut run = Run { options: self, nodes: Vec::new(), fused: Vec::new(), left: Vec::new() };
         let mut has_graph = false;
         let mut edited = edit(model, |tag, content| {
             let version = default_version(&imports);
@@ -137,11 +162,11 @@ impl Converter {
         if !has_graph {
             return Err(ConvertError::NoGraph);
         }
-        let Run { nodes, left, .. } = run;
+        let Run { nodes, fused, left, .. } = run;
         if !nodes.is_empty() {
             import(&imports, tags::MODEL_OPSET_IMPORT, &mut edited)?;
         }
-        Ok(Converted { model: edited, nodes, left })
+        Ok(Converted { model: edited, nodes, fused, left })
     }
 }
 
@@ -165,8 +190,9 @@ fn import(imports: &[OpsetId], tag: u32, to: &mut Vec<u8>) -> Result<(), Convert
 
 /// A conversion under way.
 struct Run {
-    leave_foldable: bool,
+    options: Converter,
     nodes: Vec<String>,
+    fused: Vec<String>,
     left: Vec<(String, Reason)>,
 }
 
@@ -175,9 +201,9 @@ impl Run {
         if level > MOST_LEVELS {
             return Err(ConvertError::TooDeep { most: MOST_LEVELS });
         }
-        let foldable = if self.leave_foldable { foldable::outputs(&onnx::Graph::decode(graph)?) } else { Vec::new() };
+        let facts = Facts::of(&onnx::Graph::decode(graph)?, version, self.options);
         edit(graph, |tag, content| match tag {
-            tags::GRAPH_NODE => self.node(content, version, level, &foldable),
+            tags::GRAPH_NODE => self.node(content, version, level, &facts),
             _ => Ok(Edit::Keep),
         })
     }
@@ -186,7 +212,7 @@ impl Run {
         let imports = Function::decode(function)?.opset_import;
         let (before, version) = (self.nodes.len(), default_version(&imports));
         let mut edited = edit(function, |tag, content| match tag {
-            tags::FUNCTION_NODE => self.node(content, version, 0, &[]),
+            tags::FUNCTION_NODE => self.node(content, version, 0, &Facts::default()),
             _ => Ok(Edit::Keep),
         })?;
         if self.nodes.len() > before {
@@ -195,21 +221,22 @@ impl Run {
         Ok(edited)
     }
 
-    fn node(&mut self, bytes: &[u8], version: i64, level: usize, foldable: &[String]) -> Result<Edit, ConvertError> {
+    fn node(&mut self, bytes: &[u8], version: i64, level: usize, facts: &Facts) -> Result<Edit, ConvertError> {
         let node = Node::decode(bytes)?;
+        let label = || node.label().to_string();
+        if facts.is_taken_over(&node) {
+            self.fused.push(label());
+            return Ok(Edit::Remove);
+        }
         if !node.is(OP_TYPE) {
-            return self.graphs_of(bytes, version, level);
+            return if node.holds_graphs() { self.graphs_of(bytes, version, level) } else { Ok(Edit::Keep) };
         }
-        match reason_to_leave(&node, version, foldable) {
-            Some(reason) => {
-                self.left.push((node.label().to_string(), reason));
-                Ok(Edit::Keep)
-            }
-            None => {
-                self.nodes.push(node.label().to_string());
-                renamed(bytes).map(Edit::Replace)
-            }
+        if let Some(reason) = reason_to_leave(&node, version, facts) {
+            self.left.push((label(), reason));
+            return Ok(Edit::Keep);
         }
+        self.nodes.push(label());
+        renamed(bytes, node.output.first().and_then(|output| facts.relu.get(output))).map(Edit::Replace)
     }
 
     /// Converts the graphs that the attributes of another node hold, such as the branches of an `If`.
@@ -229,26 +256,32 @@ impl Run {
 }
 
 /// Returns why a node is not converted.
-fn reason_to_leave(node: &Node, version: i64, foldable: &[String]) -> Option<Reason> {
+fn reason_to_leave(node: &Node, version: i64, facts: &Facts) -> Option<Reason> {
     let outputs = node.output.iter().filter(|output| !output.is_empty()).count();
     match version {
         ..7 => Some(Reason::OldOpset { version }),
         7..14 if outputs != 1 => Some(Reason::OldTraining { outputs }),
         7..9 if node.integer("spatial") == Some(0) => Some(Reason::NotSpatial),
-        _ if node.output.first().is_some_and(|output| foldable.contains(output)) => Some(Reason::FoldedIntoConv),
+        _ if node.output.first().is_some_and(|output| facts.foldable.contains(output)) => Some(Reason::FoldedIntoConv),
         _ => None,
     }
 }
 
-/// Returns a node with the domain and without what the operator does not know.
-fn renamed(node: &[u8]) -> Result<Vec<u8>, ConvertError> {
+/// Returns a node with the domain and without what the operator does not know; with the output of the ReLU that it takes
+/// over.
+fn renamed(node: &[u8], relu: Option<&String>) -> Result<Vec<u8>, ConvertError> {
+    let mut output = relu;
     let mut edited = edit(node, |tag, content| {
         Ok::<_, ConvertError>(match tag {
+            tags::NODE_OUTPUT => output.take().map_or(Edit::Keep, |first| Edit::Replace(first.as_bytes().to_vec())),
             tags::NODE_DOMAIN => Edit::Remove,
-            tags::NODE_ATTRIBUTE if onnx::Attribute::decode(content)?.name == "spatial" => Edit::Remove,
+            tags::NODE_ATTRIBUTE if Attribute::decode(content)?.name == "spatial" => Edit::Remove,
             _ => Edit::Keep,
         })
     })?;
+    if relu.is_some() {
+        append(tags::NODE_ATTRIBUTE, &Attribute::string(ACTIVATION, RELU).encode_to_vec(), &mut edited);
+    }
     append(tags::NODE_DOMAIN, DOMAIN.as_bytes(), &mut edited);
     Ok(edited)
 }

@@ -8,6 +8,7 @@ pub(super) mod tags {
     pub(in crate::convert) const MODEL_OPSET_IMPORT: u32 = 8;
     pub(in crate::convert) const MODEL_FUNCTIONS: u32 = 25;
     pub(in crate::convert) const GRAPH_NODE: u32 = 1;
+    pub(in crate::convert) const NODE_OUTPUT: u32 = 2;
     pub(in crate::convert) const NODE_ATTRIBUTE: u32 = 5;
     pub(in crate::convert) const NODE_DOMAIN: u32 = 7;
     pub(in crate::convert) const ATTRIBUTE_GRAPH: u32 = 6;
@@ -75,6 +76,11 @@ impl Node {
         self.attribute.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.i)
     }
 
+    /// Whether an attribute holds graphs, which may read any value of the graph around them.
+    pub(super) fn holds_graphs(&self) -> bool {
+        self.attribute.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty())
+    }
+
     /// Whether this is one of ONNX's own operators.
     pub(super) fn is(&self, op_type: &str) -> bool {
         self.op_type == op_type && is_default(&self.domain)
@@ -101,6 +107,25 @@ pub(super) struct Attribute {
     pub(super) name: String,
     #[prost(int64, tag = "3")]
     pub(super) i: i64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) s: Vec<u8>,
+    /// A `GraphProto`, and more of them, as they are.
+    #[prost(bytes = "vec", optional, tag = "6")]
+    pub(super) g: Option<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "11")]
+    pub(super) graphs: Vec<Vec<u8>>,
+    /// What the attribute holds: an `AttributeType`.
+    #[prost(int32, tag = "20")]
+    pub(super) r#type: i32,
+}
+
+impl Attribute {
+    /// Returns an attribute that holds a string.
+    pub(super) fn string(name: &str, value: &str) -> Self {
+        const STRING: i32 = 3;
+        let (name, s) = (name.to_string(), value.as_bytes().to_vec());
+        Attribute { name, s, r#type: STRING, ..Attribute::default() }
+    }
 }
 
 /// `TensorProto`.

@@ -8,7 +8,7 @@ use crate::data::{DEFAULT, Numbers, outputs, read, session};
 use crate::{Outcome, test};
 
 /// The model, whether it is refused as the session is made (or as it runs), and a part of the message.
-const MISTAKES: [(&str, bool, &str); 23] = [
+const MISTAKES: [(&str, bool, &str); 25] = [
     ("int_x", true, "Type 'tensor(int32)' of input parameter (x)"),
     ("string_x", true, "Type 'tensor(string)' of input parameter (x)"),
     ("sequence_x", true, "Type 'seq(tensor(float))' of input parameter (s)"),
@@ -26,6 +26,8 @@ const MISTAKES: [(&str, bool, &str); 23] = [
     ("int_epsilon", true, "the attribute epsilon must be a float, but is of another type"),
     ("nan_momentum", true, "momentum must be finite, but is NaN"),
     ("float_training", true, "the attribute training_mode must be an integer, but is of another type"),
+    ("other_activation", true, "the attribute activation must be Relu or empty, but is \"Tanh\""),
+    ("int_activation", true, "the attribute activation must be a string, but is of another type"),
     ("eval_with_running", true, "running_mean and running_var need training_mode 1, but it is 0 and there are 2"),
     ("four_channels", false, "scale must be [3], one value per channel of X, but its shape is [4]"),
     ("scalar_parameters", false, "scale must be [3], one value per channel of X, but its shape is []"),

@@ -24,6 +24,9 @@ pub(crate) fn tests() -> Vec<Trial> {
             tests.push(test(format!("networks::{name}_{kind}"), run));
         }
     }
+    for (name, nodes) in [("conv_bn_relu", 3), ("dense", 4)] {
+        tests.push(test(format!("networks::{name}_with_fused_relu"), move || a_fused_relu_changes_no_bit(name, nodes)));
+    }
     tests.push(test("networks::branches", branches));
     tests.push(test("networks::foldable_nodes_are_left", foldable_nodes_are_left));
     tests.push(test("networks::threads_and_pieces_change_no_bit", threads_and_pieces_change_no_bit));
@@ -50,6 +53,20 @@ fn agrees_with_its_own(name: &str, nodes: usize, shape: &[i64], optimised: bool)
         let [theirs, ours] = [&mut theirs, &mut ours].map(|session| outputs(session, &[("x", &x)]));
         assert_alike(name, &ours?[0], &theirs?[0]);
     }
+    Ok(())
+}
+
+fn a_fused_relu_changes_no_bit(name: &str, nodes: usize) -> Outcome {
+    let model = model(name)?;
+    let fused = batchnorm_ort::Converter::new().fuse_relu().convert(&model)?;
+    assert_eq!((fused.nodes().len(), fused.fused().len(), fused.left()), (nodes, nodes, &[][..]));
+    // Without ONNX Runtime's optimisations both have the same convolutions.
+    let run = Run { optimised: false, ..DEFAULT };
+    let (mut apart, mut fused) = (converted(&model, nodes, run)?, session(fused.model(), run)?);
+    let x = Numbers::new(Float32, &[4, 3, 32, 32], 0.5);
+    let [apart, fused] = [&mut apart, &mut fused].map(|session| outputs(session, &[("x", &x)]));
+    let (apart, fused) = (apart?, fused?);
+    assert!(apart == fused && apart[0].values.iter().any(|value| *value > 0.0));
     Ok(())
 }
 
