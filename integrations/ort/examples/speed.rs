@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use batchnorm_ort::Converter;
 use ort::environment::Environment;
-use ort::session::Session;
+use ort::session::{Session, builder::GraphOptimizationLevel};
 use ort::value::Tensor;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -55,6 +55,9 @@ const NETWORKS: [Case; 8] = [
     fused("the same, ReLU fused", "networks/conv_bn_relu.onnx", &[8, 3, 32, 32]),
 ];
 
+const HEAD: &str = "| | batch | ONNX Runtime | this operator | ratio of fastest, medians | largest difference |
+|---|---|---:|---:|---:|---:|";
+
 fn main() -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/session-data");
     if std::env::var_os("ORT_DYLIB_PATH").is_none() || !folder.is_dir() {
@@ -66,26 +69,32 @@ fn main() -> Result<()> {
     let env = ort::init().build()?;
     for threads in [1, 2] {
         println!("\nsessions of {threads} thread(s), us per call: the fastest and the median\n");
-        println!("| | batch | ONNX Runtime | this operator | ratio of fastest, medians | largest difference |");
-        println!("|---|---|---:|---:|---:|---:|");
+        println!("{HEAD}");
         for case in LAYERS.iter().chain(&NETWORKS) {
-            compare(&env, &folder, case, threads)?;
+            compare(&env, &folder, case, GraphOptimizationLevel::All, threads)?;
+        }
+        println!(
+            "\nthe networks without optimisation level 3: without ONNX Runtime's blocked layout of convolutions\n"
+        );
+        println!("{HEAD}");
+        for case in &NETWORKS {
+            compare(&env, &folder, case, GraphOptimizationLevel::Level2, threads)?;
         }
     }
     Ok(())
 }
 
-fn session(env: &Environment, model: &[u8], threads: usize) -> Result<Session> {
-    let builder = Session::builder(env)?.with_intra_threads(threads)?;
+fn session(env: &Environment, model: &[u8], level: GraphOptimizationLevel, threads: usize) -> Result<Session> {
+    let builder = Session::builder(env)?.with_intra_threads(threads)?.with_optimization_level(level)?;
     Ok(builder.with_operators(batchnorm_ort::operators()?)?.commit_from_memory(model)?)
 }
 
-fn compare(env: &Environment, folder: &Path, case: &Case, threads: usize) -> Result<()> {
+fn compare(env: &Environment, folder: &Path, case: &Case, level: GraphOptimizationLevel, threads: usize) -> Result<()> {
     let path: PathBuf = folder.join(case.model);
     let model = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let converter = if case.fuse_relu { Converter::new().fuse_relu() } else { Converter::new() };
     let converted = converter.convert(&model)?.into_model();
-    let mut sessions = [session(env, &model, threads)?, session(env, &converted, threads)?];
+    let mut sessions = [session(env, &model, level, threads)?, session(env, &converted, level, threads)?];
     let len = case.shape.iter().product();
     let values: Vec<f32> = (0..len).map(|at: usize| (at * 7919 % 1009) as f32 / 200.0 - 2.5).collect();
     let x = Tensor::from_array((case.shape.to_vec(), values))?;
@@ -118,7 +127,7 @@ fn compare(env: &Environment, folder: &Path, case: &Case, threads: usize) -> Res
 fn times(sessions: &mut [Session; 2], x: &Tensor<f32>) -> Result<[[f64; 2]; 2]> {
     let start = Instant::now();
     let mut all = [Vec::new(), Vec::new()];
-    while start.elapsed().as_secs_f64() < 1.5 || all[0].len() < 20 {
+    while start.elapsed().as_secs_f64() < 0.7 || all[0].len() < 20 {
         for (session, times) in sessions.iter_mut().zip(&mut all) {
             let start = Instant::now();
             session.run(ort::inputs!["x" => x])?;

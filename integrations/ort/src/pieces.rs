@@ -8,7 +8,7 @@ use batchnorm::{Batch, BatchMut, Element, Inference, Layout};
 const PIECE_BYTES: usize = 1 << 17;
 
 /// Most pieces along the batch. (Threads take the next piece as they finish one, so a few per thread are enough.)
-const PIECES: usize = 64;
+const PIECES: usize = 32;
 
 /// Most blocks of channels.
 const BLOCKS: usize = 16;

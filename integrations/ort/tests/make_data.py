@@ -132,9 +132,14 @@ def networks(folder):
     m = model([call], [info("x", ["n", 4, "l"])], [info("y", None)], parameters(4), domains=["made.here"], functions=[function])
     onnx.save(m, folder / "function.onnx")
 
-    # The normalisation may take the place of its input.
+    # The shapes are known by name, so the normalisation may take the place of its input.
     nodes = [helper.make_node("Neg", ["x"], ["a"]), norm("a", "b"), helper.make_node("Neg", ["b"], ["y"])]
-    onnx.save(model(nodes, [info("x", None)], [info("y", None)], parameters(64)), folder / "between.onnx")
+    x = info("x", ["n", 64, "h", "w"])
+    onnx.save(model(nodes, [x], [info("y", None)], parameters(64)), folder / "between.onnx")
+    running = ["running_mean", "running_var"]
+    nodes[1] = norm("a", "b", outputs=running, training_mode=1)
+    outputs = [info(name, None) for name in ["y", *running]]
+    onnx.save(model(nodes, [x], outputs, parameters(64)), folder / "between_training.onnx")
 
 
 def layers(folder):
