@@ -1,0 +1,111 @@
+//! Collective operations that may have a time limit.
+
+use std::io::Write;
+use std::mem::ManuallyDrop;
+use std::time::{Duration, Instant};
+
+use mpi::Tag;
+use mpi::datatype::PartitionMut;
+use mpi::request::{LocalScope, Request, scope};
+use mpi::traits::{Communicator, CommunicatorCollectives, Destination, Source};
+
+use crate::header::Call;
+
+/// Of the message by which a rank that has waited too long tells the others that it is there.
+const GIVEN_UP: Tag = 0x626e;
+
+/// How long a rank waits for such messages.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Runs the exchanges of one call.
+pub(super) struct Wait<'c, C> {
+    pub(super) comm: &'c C,
+    pub(super) call: Call,
+    pub(super) limit: Option<Duration>,
+}
+
+impl<C: Communicator> Wait<'_, C> {
+    /// Gathers the same number of words of each rank.
+    pub(super) fn all_gather(&self, send: &[u64], receive: &mut [u64]) {
+        match self.limit {
+            None => self.comm.all_gather_into(send, receive),
+            Some(limit) => scope(|scope| {
+                self.poll(self.comm.immediate_all_gather_into(scope, send, receive), limit);
+            }),
+        }
+    }
+
+    /// Gathers words of each rank, whose numbers are known.
+    pub(super) fn all_gather_varied(&self, send: &[u64], receive: &mut [u64], counts: &[i32]) {
+        let starts: Vec<i32> = counts
+            .iter()
+            .scan(0, |next, count| {
+                *next += count;
+                Some(*next - count)
+            })
+            .collect();
+        let mut receive = PartitionMut::new(receive, counts, &starts[..]);
+        match self.limit {
+            None => self.comm.all_gather_varcount_into(send, &mut receive),
+            Some(limit) => scope(|scope| {
+                self.poll(self.comm.immediate_all_gather_varcount_into(scope, send, &mut receive), limit);
+            }),
+        }
+    }
+
+    fn poll<'a, D: ?Sized>(&self, mut request: Request<'a, D, &LocalScope<'a>>, limit: Duration) {
+        let start = Instant::now();
+        loop {
+            match request.test() {
+                Ok(_) => return,
+                Err(unfinished) => request = unfinished,
+            }
+            let told = self.comm.any_process().immediate_probe_with_tag(GIVEN_UP).is_some();
+            if told || start.elapsed() > limit {
+                self.give_up(start.elapsed());
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Ends the job, with a message that names the ranks that do not wait here.
+    fn give_up(&self, waited: Duration) -> ! {
+        let (me, size) = (self.comm.rank(), self.comm.size());
+        let mut here = vec![false; size as usize];
+        here[me as usize] = true;
+        let word = 0u64;
+        scope(|scope| {
+            let others = (0..size).filter(|rank| *rank != me);
+            // Ranks that never come do not receive these, so they must not be waited for. The job ends before this
+            // scope does.
+            let _sent: Vec<_> = others
+                .map(|rank| {
+                    let to = self.comm.process_at_rank(rank);
+                    ManuallyDrop::new(to.immediate_send_with_tag(scope, &word, GIVEN_UP))
+                })
+                .collect();
+            let start = Instant::now();
+            while start.elapsed() < GRACE {
+                if let Some(status) = self.comm.any_process().immediate_probe_with_tag(GIVEN_UP) {
+                    let rank = status.source_rank();
+                    let _: (u64, _) = self.comm.process_at_rank(rank).receive_with_tag(GIVEN_UP);
+                    here[rank as usize] = true;
+                }
+                std::thread::yield_now();
+            }
+            let missing = (0..size).filter(|rank| !here[*rank as usize]).map(|rank| rank.to_string());
+            let missing = missing.collect::<Vec<_>>().join(", ");
+            let (call, seconds) = (self.call.name(), waited.as_secs_f64());
+            let text =
+                format!("rank {me} of {size}: {call} has waited for {seconds:.1} s. Not there: rank {missing}\n");
+            end(self.comm, &text)
+        })
+    }
+}
+
+/// Prints a message and ends the job, on all ranks.
+pub(crate) fn end(comm: &impl Communicator, text: &str) -> ! {
+    // In one piece, because several ranks may do this at once. If it cannot be written, the job ends all the same.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    comm.abort(1)
+}
