@@ -2,18 +2,19 @@
 
 use std::fmt::Display;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use mpi::Threading;
 use mpi::topology::SimpleCommunicator;
-use mpi::traits::Communicator;
+use mpi::traits::{Communicator, CommunicatorCollectives};
 
-use crate::exchange::end;
+use crate::exchange::{end, say};
 
 /// Runs an MPI program: starts MPI, calls `program` with the communicator of all ranks, and ends MPI.
 ///
-/// If `program` fails or panics on a rank, this ends the job on all ranks, with a message that names the rank. (Left to
-/// itself, such a rank would wait in `MPI_Finalize` for the others, and they for it in their next exchange.) A panic of
-/// any thread ends the job, even one that something would catch.
+/// If `program` fails or panics on a rank, this ends the job on all ranks, with a message that names the rank, and exit
+/// code 1. (Left to itself, such a rank would wait in `MPI_Finalize` for the others, and they for it in their next
+/// exchange.) A panic of any thread ends the job, even one that something would catch.
 ///
 /// The program may start threads, as [`Path::Parallel`](batchnorm::Path::Parallel) does, but only its main thread may
 /// use the communicator.
@@ -37,13 +38,37 @@ pub fn run<E: Display>(program: impl FnOnce(&SimpleCommunicator) -> Result<(), E
         return ExitCode::FAILURE;
     };
     let world = universe.world();
+    // A communicator of its own, because the others may be in the middle of anything on that of the program.
+    let ended = world.duplicate();
     end_on_panic();
-    if let Err(error) = program(&world) {
-        end(&world, &format!("rank {} of {}: {error}\n", world.rank(), world.size()));
+    let done = program(&world);
+    if let Err(error) = &done {
+        say(&world, &error.to_string());
+    }
+    // Those that have failed do not wait long: the others may wait for them. (The others wait here rather than in
+    // `MPI_Finalize`: if a rank is there when a job is aborted, Open MPI's `mpirun` may hang.)
+    if !all_end(&ended, done.as_ref().err().map(|_| Duration::from_millis(500))) {
+        end(&world, world.rank() as usize);
     }
     // Without panics to come, because MPI ends now.
     drop(std::panic::take_hook());
-    ExitCode::SUCCESS
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Waits until all ranks have come here, as they do after an error of a collective call, too. Returns whether they have.
+fn all_end(ended: &SimpleCommunicator, limit: Option<Duration>) -> bool {
+    let (start, mut barrier) = (Instant::now(), ended.immediate_barrier());
+    while limit.is_none_or(|limit| start.elapsed() < limit) {
+        match barrier.test() {
+            Ok(_) => return true,
+            Err(waiting) => barrier = waiting,
+        }
+        // Other ranks may need the core.
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    // It cannot be taken back, and must not be waited for.
+    std::mem::forget(barrier);
+    false
 }
 
 /// Ends the job if any thread of this rank panics.
@@ -52,6 +77,7 @@ fn end_on_panic() {
     std::panic::set_hook(Box::new(move |panic| {
         earlier(panic);
         let world = SimpleCommunicator::world();
-        end(&world, &format!("rank {} of {}: panicked, so the job ends\n", world.rank(), world.size()));
+        say(&world, "panicked, so the job ends");
+        end(&world, world.rank() as usize);
     }));
 }

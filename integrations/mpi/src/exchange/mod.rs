@@ -13,7 +13,7 @@ use crate::header::{self, Call, Header, check_same};
 use crate::plan::{Node, Plan};
 use crate::wire::Wire;
 use wait::Wait;
-pub(crate) use wait::end;
+pub(crate) use wait::{end, say};
 
 /// What a rank has sent and received, in bytes. (What it hands over to MPI: the way that bytes take from rank to rank is
 /// MPI's matter, and so are its own headers.)

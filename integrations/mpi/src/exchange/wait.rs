@@ -96,16 +96,23 @@ impl<C: Communicator> Wait<'_, C> {
             let missing = (0..size).filter(|rank| !here[*rank as usize]).map(|rank| rank.to_string());
             let missing = missing.collect::<Vec<_>>().join(", ");
             let (call, seconds) = (self.call.name(), waited.as_secs_f64());
-            let text =
-                format!("rank {me} of {size}: {call} has waited for {seconds:.1} s. Not there: rank {missing}\n");
-            end(self.comm, &text)
+            say(self.comm, &format!("{call} has waited for {seconds:.1} s. Not there: rank {missing}"));
+            let before_me = here.iter().take(me as usize).filter(|here| **here).count();
+            end(self.comm, before_me)
         })
     }
 }
 
-/// Prints a message and ends the job, on all ranks.
-pub(crate) fn end(comm: &impl Communicator, text: &str) -> ! {
-    // In one piece, because several ranks may do this at once. If it cannot be written, the job ends all the same.
-    let _ = std::io::stderr().write_all(text.as_bytes());
+/// Prints a message of this rank.
+pub(crate) fn say(comm: &impl Communicator, text: &str) {
+    let line = format!("rank {} of {}: {text}\n", comm.rank(), comm.size());
+    // In one piece, because several ranks may do this at once. If it cannot be written, nothing else can be done.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// Ends the job, on all ranks. `before_me` is the number of ranks that may be about to do the same. They go first,
+/// because Open MPI's `mpirun` may hang if several ranks end a job at once.
+pub(crate) fn end(comm: &impl Communicator, before_me: usize) -> ! {
+    std::thread::sleep(Duration::from_millis(250) * before_me.min(20) as u32);
     comm.abort(1)
 }
