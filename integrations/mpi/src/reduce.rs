@@ -23,14 +23,16 @@ use crate::wire::Wire;
 /// use batchnorm::{Batch, Layout, moments};
 /// use mpi::traits::Communicator;
 ///
-/// batchnorm_mpi::run(|world| {
-///     // Rank r has the values r and r + 2.
-///     let values = [world.rank(), world.rank() + 2].map(f64::from);
-///     let all = batchnorm_mpi::all_moments(world, &moments(Batch::new(&values, Layout::nc(2, 1))?))?;
-///     assert_eq!(all.count(0), 2 * world.size() as u64);
-///     assert_eq!(all.mean(0), f64::from(world.size() + 1) / 2.0);
-///     Ok::<(), batchnorm_mpi::Error>(())
-/// });
+/// fn main() -> std::process::ExitCode {
+///     batchnorm_mpi::run(|world| {
+///         // Rank r has the values r and r + 2.
+///         let values = [world.rank(), world.rank() + 2].map(f64::from);
+///         let all = batchnorm_mpi::all_moments(world, &moments(Batch::new(&values, Layout::nc(2, 1))?))?;
+///         assert_eq!(all.count(0), 2 * world.size() as u64);
+///         assert_eq!(all.mean(0), f64::from(world.size() + 1) / 2.0);
+///         Ok::<(), batchnorm_mpi::Error>(())
+///     })
+/// }
 /// ```
 pub fn all_moments(comm: &impl Communicator, moments: &Moments) -> Result<Moments> {
     all(comm, Call::AllMoments, moments.counts(), moments)
@@ -46,13 +48,15 @@ pub fn all_moments(comm: &impl Communicator, moments: &Moments) -> Result<Moment
 /// use batchnorm::{Batch, BatchNorm, Layout, moments};
 /// use mpi::traits::Communicator;
 ///
-/// batchnorm_mpi::run(|world| {
-///     let x = Batch::new(&[0.0, 2.0], Layout::nc(2, 1))?;
-///     let of_all = batchnorm_mpi::all_moments(world, &moments(x))?;
-///     let sums = BatchNorm::new(1).backward_sums(&of_all, x, x)?;
-///     assert_eq!(batchnorm_mpi::all_sums(world, &sums)?.sum_dy(), [2.0 * f64::from(world.size())]);
-///     Ok::<(), batchnorm_mpi::Error>(())
-/// });
+/// fn main() -> std::process::ExitCode {
+///     batchnorm_mpi::run(|world| {
+///         let x = Batch::new(&[0.0, 2.0], Layout::nc(2, 1))?;
+///         let of_all = batchnorm_mpi::all_moments(world, &moments(x))?;
+///         let sums = BatchNorm::new(1).backward_sums(&of_all, x, x)?;
+///         assert_eq!(batchnorm_mpi::all_sums(world, &sums)?.sum_dy(), [2.0 * f64::from(world.size())]);
+///         Ok::<(), batchnorm_mpi::Error>(())
+///     })
+/// }
 /// ```
 pub fn all_sums(comm: &impl Communicator, sums: &GradientSums) -> Result<GradientSums> {
     all(comm, Call::AllSums, sums.counts(), sums)

@@ -32,6 +32,7 @@ use crate::exchange::{end, say};
 ///     })
 /// }
 /// ```
+#[must_use = "the program's exit code says whether it failed"]
 pub fn run<E: Display>(program: impl FnOnce(&SimpleCommunicator) -> Result<(), E>) -> ExitCode {
     let Some((universe, _)) = mpi::initialize_with_threading(Threading::Funneled) else {
         eprintln!("MPI is running already, so `run` cannot start it");

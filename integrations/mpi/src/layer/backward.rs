@@ -26,7 +26,7 @@ impl<C: Communicator> SyncBatchNorm<'_, C> {
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
     /// # use mpi::traits::Communicator;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// let (layout, mut y, mut dx) = (Layout::nc(4, 1), [0.0f64; 4], [0.0; 4]);
     /// // The same four rows on every rank.
     /// let (x, dy) = (Batch::new(&[0.0, 2.0, 0.0, 2.0], layout)?, Batch::new(&[1.0, 2.0, 3.0, 4.0], layout)?);
@@ -36,7 +36,7 @@ impl<C: Communicator> SyncBatchNorm<'_, C> {
     /// assert_eq!(dx, [-1.0, -1.0, 1.0, 1.0]);
     /// assert_eq!(gradients.bias(), [10.0 * f64::from(world.size())]);
     /// # Ok::<(), batchnorm_mpi::Error>(())
-    /// # });
+    /// # }) }
     /// ```
     pub fn backward_train<T: Element>(
         &self,
@@ -61,7 +61,7 @@ impl<C: Communicator> SyncBatchNorm<'_, C> {
     /// ```
     /// # use batchnorm::{Activation, Batch, BatchMut, BatchNorm, Layout};
     /// # use mpi::traits::Communicator;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// let (layout, mut y, mut dx) = (Layout::nc(2, 1), [0.0f64; 2], [0.0; 2]);
     /// let (x, dy) = (Batch::new(&[0.0, 2.0], layout)?, Batch::new(&[1.0, 3.0], layout)?);
     /// let bn = BatchNorm::new(1).with_activation(Activation::Relu);
@@ -71,7 +71,7 @@ impl<C: Communicator> SyncBatchNorm<'_, C> {
     /// let gradients = bn.backward_train_through_relu(moments, x, dy, y, BatchMut::new(&mut dx, layout)?)?;
     /// assert_eq!(gradients.bias(), [3.0 * f64::from(world.size())]);
     /// # Ok::<(), batchnorm_mpi::Error>(())
-    /// # });
+    /// # }) }
     /// ```
     pub fn backward_train_through_relu<T: Element>(
         &self,

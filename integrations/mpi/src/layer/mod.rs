@@ -24,15 +24,17 @@ use crate::plan::Shape;
 /// use batchnorm_mpi::SyncBatchNorm;
 /// use mpi::traits::Communicator;
 ///
-/// batchnorm_mpi::run(|world| {
-///     // Rank r has the rows r and r + 2.
-///     let (layout, rank) = (Layout::nc(2, 1), f64::from(world.rank()));
-///     let (values, mut y) = ([rank, rank + 2.0], [0.0; 2]);
-///     let mut bn = SyncBatchNorm::new(BatchNorm::new(1), world);
-///     bn.forward_train(Batch::new(&values, layout)?, BatchMut::new(&mut y, layout)?)?;
-///     assert_eq!(bn.layer().running_mean()[0], 0.1 * f64::from(world.size() + 1) / 2.0);
-///     Ok::<(), batchnorm_mpi::Error>(())
-/// });
+/// fn main() -> std::process::ExitCode {
+///     batchnorm_mpi::run(|world| {
+///         // Rank r has the rows r and r + 2.
+///         let (layout, rank) = (Layout::nc(2, 1), f64::from(world.rank()));
+///         let (values, mut y) = ([rank, rank + 2.0], [0.0; 2]);
+///         let mut bn = SyncBatchNorm::new(BatchNorm::new(1), world);
+///         bn.forward_train(Batch::new(&values, layout)?, BatchMut::new(&mut y, layout)?)?;
+///         assert_eq!(bn.layer().running_mean()[0], 0.1 * f64::from(world.size() + 1) / 2.0);
+///         Ok::<(), batchnorm_mpi::Error>(())
+///     })
+/// }
 /// ```
 #[must_use]
 pub struct SyncBatchNorm<'c, C> {
@@ -57,14 +59,14 @@ impl<C: Communicator> SyncBatchNorm<'_, C> {
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
     /// # use mpi::traits::Communicator;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// let mut bn = batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(1).with_eps(0.0)?, world);
     /// let mut y = [0.0f32; 2];
     /// // The same two rows on every rank.
     /// bn.forward_train(Batch::new(&[1.0f32, 3.0], Layout::nc(2, 1))?, BatchMut::new(&mut y, Layout::nc(2, 1))?)?;
     /// assert_eq!(y, [-1.0, 1.0]);
     /// # Ok::<(), batchnorm_mpi::Error>(())
-    /// # });
+    /// # }) }
     /// ```
     pub fn forward_train<T: Element>(&mut self, x: Batch<'_, T>, y: BatchMut<'_, T>) -> Result<()> {
         let able = self.check_features("batch has", x.layout().features());
@@ -80,13 +82,13 @@ impl<C: Communicator> SyncBatchNorm<'_, C> {
     ///
     /// ```
     /// # use batchnorm::{BatchMut, BatchNorm, Layout};
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// let mut bn = batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(1).with_eps(0.0)?, world);
     /// let mut rows = [1.0f64, 3.0];
     /// bn.forward_train_in_place(BatchMut::new(&mut rows, Layout::nc(2, 1))?)?;
     /// assert_eq!(rows, [-1.0, 1.0]);
     /// # Ok::<(), batchnorm_mpi::Error>(())
-    /// # });
+    /// # }) }
     /// ```
     pub fn forward_train_in_place<T: Element>(&mut self, x: BatchMut<'_, T>) -> Result<()> {
         let able = self.check_features("batch has", x.layout().features());
@@ -104,13 +106,13 @@ impl<C: Communicator> SyncBatchNorm<'_, C> {
     ///
     /// ```
     /// # use batchnorm::{Batch, BatchMut, BatchNorm, Layout};
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// let bn = batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(1).with_eps(0.0)?, world);
     /// let mut y = [0.0f32];
     /// bn.forward_eval(Batch::new(&[5.0f32], Layout::nc(1, 1))?, BatchMut::new(&mut y, Layout::nc(1, 1))?)?;
     /// assert_eq!(y, [5.0]);
     /// # Ok::<(), batchnorm_mpi::Error>(())
-    /// # });
+    /// # }) }
     /// ```
     pub fn forward_eval<T: Element>(&self, x: Batch<'_, T>, y: BatchMut<'_, T>) -> Result<()> {
         self.bn.forward_eval(x, y).map_err(Error::Layer)

@@ -17,11 +17,11 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// let bn = batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(64), world);
     /// assert_eq!(bn.layer().num_features(), 64);
     /// # Ok::<(), String>(())
-    /// # });
+    /// # }) }
     /// ```
     pub fn new(bn: BatchNorm, comm: &'c C) -> Self {
         SyncBatchNorm { bn, exchange: Exchange::new(comm) }
@@ -32,11 +32,11 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     /// ```
     /// # use batchnorm::BatchNorm;
     /// use mpi::traits::Communicator;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// let bn = batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(64), world);
     /// assert_eq!(bn.communicator().size(), world.size());
     /// # Ok::<(), String>(())
-    /// # });
+    /// # }) }
     /// ```
     pub fn communicator(&self) -> &'c C {
         self.exchange.comm()
@@ -52,12 +52,12 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     /// ```
     /// # use batchnorm::BatchNorm;
     /// use std::time::Duration;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// let bn = batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(64), world);
     /// let bn = bn.with_time_limit(Duration::from_secs(600));
     /// assert_eq!(bn.time_limit(), Some(Duration::from_secs(600)));
     /// # Ok::<(), String>(())
-    /// # });
+    /// # }) }
     /// ```
     pub fn with_time_limit(mut self, limit: Duration) -> Self {
         self.exchange.time_limit = Some(limit);
@@ -68,10 +68,10 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// assert_eq!(batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(64), world).time_limit(), None);
     /// # Ok::<(), String>(())
-    /// # });
+    /// # }) }
     /// ```
     pub fn time_limit(&self) -> Option<Duration> {
         self.exchange.time_limit
@@ -82,11 +82,11 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// let bn = batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(64), world).with_receive_buffer(1 << 20);
     /// assert_eq!(bn.receive_buffer(), 1 << 20);
     /// # Ok::<(), String>(())
-    /// # });
+    /// # }) }
     /// ```
     pub fn with_receive_buffer(mut self, bytes: usize) -> Self {
         self.exchange.receive_buffer = bytes;
@@ -97,10 +97,10 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// assert_eq!(batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(64), world).receive_buffer(), 64 << 20);
     /// # Ok::<(), String>(())
-    /// # });
+    /// # }) }
     /// ```
     #[must_use]
     pub fn receive_buffer(&self) -> usize {
@@ -111,11 +111,11 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// let bn = batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(2), world);
     /// assert_eq!(bn.layer().running_mean(), [0.0, 0.0]);
     /// # Ok::<(), String>(())
-    /// # });
+    /// # }) }
     /// ```
     pub fn layer(&self) -> &BatchNorm {
         &self.bn
@@ -125,12 +125,12 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// let mut bn = batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(2), world);
     /// bn.layer_mut().set_weight(&[0.5, 2.0])?;
     /// assert_eq!(bn.layer().weight(), Some(&[0.5, 2.0][..]));
     /// # Ok::<(), batchnorm::Error>(())
-    /// # });
+    /// # }) }
     /// ```
     pub fn layer_mut(&mut self) -> &mut BatchNorm {
         &mut self.bn
@@ -140,11 +140,11 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// let frozen = batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(2), world).into_layer().to_inference();
     /// assert_eq!(frozen.num_features(), 2);
     /// # Ok::<(), String>(())
-    /// # });
+    /// # }) }
     /// ```
     pub fn into_layer(self) -> BatchNorm {
         self.bn
@@ -159,9 +159,9 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(64), world).check_same_state()
-    /// # });
+    /// # }) }
     /// ```
     pub fn check_same_state(&self) -> Result<()> {
         let call = Call::CheckSameState;
@@ -174,12 +174,12 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// let bn = batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(64), world);
     /// let error = bn.report_failure("no shard 3");
     /// assert_eq!(error.to_string(), "rank 0: no shard 3");
     /// # Ok::<(), String>(())
-    /// # });
+    /// # }) }
     /// ```
     #[must_use]
     pub fn report_failure(&self, reason: impl Display) -> Error {
@@ -194,12 +194,12 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
-    /// # batchnorm_mpi::run(|world| {
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
     /// let bn = batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(64), world);
     /// bn.check_same_state()?;
     /// assert_eq!(bn.traffic().exchanges, 1);
     /// # Ok::<(), batchnorm_mpi::Error>(())
-    /// # });
+    /// # }) }
     /// ```
     #[must_use]
     pub fn traffic(&self) -> Traffic {

@@ -33,7 +33,8 @@ fn command(ranks: usize, arguments: &[&str], seconds: u32) -> std::io::Result<Ou
         .args(["--bind-to", "none", "-n", &ranks.to_string()])
         .arg(program)
         .args(arguments)
-        // Few threads per rank, because ranks share the machine here.
+        // Ranks share the machine here: few threads each, and who waits lets others run.
         .env("RAYON_NUM_THREADS", "2")
+        .env("OMPI_MCA_mpi_yield_when_idle", "1")
         .output()
 }
