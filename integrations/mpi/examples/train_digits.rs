@@ -165,7 +165,7 @@ fn report(world: &SimpleCommunicator, network: &Network<'_>, epochs: usize) {
     let shard = rows * features * size_of::<f32>();
     println!("each step, the batch norm of rank 0 sends {sent:.0} bytes; its shard of {rows} rows has {shard}");
     // Forward: a count and five f64; backward: a count and four. Each has a header.
-    let (words, header, nodes) = (6 + 5, 23, network::nodes(world));
+    let (words, header, nodes) = (6 + 5, 24, network::nodes(world));
     println!("theory: {nodes} node(s) x {features} features x {words} words x 8, and 2 headers of {}", header * 8);
     println!("        = {} bytes", nodes * features * words * 8 + 2 * header * 8);
     println!(

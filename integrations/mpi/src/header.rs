@@ -51,6 +51,7 @@ enum Word {
     BatchesTracked,
     ValuesTracked,
     ReceiveBuffer,
+    GatherLimit,
     Moments,
     Weight,
     Bias,
@@ -85,6 +86,7 @@ const COMPARED: [(Word, &str, Show); WORDS - 3] = [
     (Word::BatchesTracked, "num_batches_tracked", number),
     (Word::ValuesTracked, "num_values_tracked", number),
     (Word::ReceiveBuffer, "the receive buffer", number),
+    (Word::GatherLimit, "the gather limit", number),
     (Word::Moments, "the moments of the batch", hexadecimal),
     (Word::Weight, "the weight", hexadecimal),
     (Word::Bias, "the bias", hexadecimal),
@@ -140,8 +142,9 @@ impl Header {
         self
     }
 
-    pub(crate) fn with_receive_buffer(mut self, bytes: usize) -> Self {
-        self.set(Word::ReceiveBuffer, bytes as u64);
+    pub(crate) fn with_buffers(mut self, receive: usize, gather: usize) -> Self {
+        self.set(Word::ReceiveBuffer, receive as u64);
+        self.set(Word::GatherLimit, gather as u64);
         self
     }
 

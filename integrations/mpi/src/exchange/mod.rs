@@ -1,5 +1,6 @@
 //! How ranks exchange words: first headers, then statistics in blocks of features.
 
+mod merge;
 mod wait;
 
 use std::cell::Cell;
@@ -11,7 +12,6 @@ use mpi::traits::{Communicator, Root};
 use crate::error::{Error, Result};
 use crate::header::{self, Call, Header, check_same};
 use crate::plan::{Node, Plan};
-use crate::wire::Wire;
 use wait::Wait;
 pub(crate) use wait::{end, say};
 
@@ -41,6 +41,8 @@ pub(crate) struct Exchange<'c, C> {
     pub(crate) time_limit: Option<Duration>,
     /// Most bytes that are received at once, as far as one feature fits.
     pub(crate) receive_buffer: usize,
+    /// Most bytes of all ranks that each rank gathers and merges.
+    pub(crate) gather_limit: usize,
     traffic: Cell<Traffic>,
 }
 
@@ -66,7 +68,7 @@ impl Meeting {
 
 impl<'c, C: Communicator> Exchange<'c, C> {
     pub(crate) fn new(comm: &'c C) -> Self {
-        Exchange { comm, time_limit: None, receive_buffer: 64 << 20, traffic: Cell::default() }
+        Exchange { comm, time_limit: None, receive_buffer: 64 << 20, gather_limit: 1 << 20, traffic: Cell::default() }
     }
 
     pub(crate) fn comm(&self) -> &'c C {
@@ -81,7 +83,7 @@ impl<'c, C: Communicator> Exchange<'c, C> {
     pub(crate) fn meet(&self, call: Call, header: Header, able: std::result::Result<(), String>) -> Result<Meeting> {
         let reason = able.err().map(|reason| if reason.is_empty() { "no reason".into() } else { reason });
         let header = header.with_failure(reason.as_ref().map_or(0, String::len));
-        let header = header.with_receive_buffer(self.receive_buffer);
+        let header = header.with_buffers(self.receive_buffer, self.gather_limit);
         let headers = self.headers(call, header);
         if let Some(rank) = headers.iter().position(|header| header.failure() > 0) {
             return Err(self.reason(rank, headers[rank].failure(), reason.unwrap_or_default()));
@@ -95,7 +97,7 @@ impl<'c, C: Communicator> Exchange<'c, C> {
     fn headers(&self, call: Call, mine: Header) -> Vec<Header> {
         let mut all = vec![0; header::WORDS * self.comm.size() as usize];
         self.wait(call).all_gather(mine.words(), &mut all);
-        self.count(header::WORDS, all.len());
+        self.count(header::WORDS, all.len() - header::WORDS);
         all.as_chunks().0.iter().map(Header::from_words).collect()
     }
 
@@ -109,41 +111,11 @@ impl<'c, C: Communicator> Exchange<'c, C> {
         Error::Rank { rank: rank as Rank, reason: String::from_utf8_lossy(&reason).into_owned() }
     }
 
-    /// Merges the statistics of all nodes of all ranks. This rank has those of [`Meeting::nodes`].
-    pub(crate) fn merge<S: Wire>(&self, meeting: &Meeting, mine: &[&S]) -> Result<S> {
-        let Meeting { plan, call, features, .. } = meeting;
-        let nodes: Vec<Vec<Node>> = (0..self.comm.size() as usize).map(|rank| plan.nodes(rank)).collect();
-        let all: usize = nodes.iter().map(Vec::len).sum();
-        if all == 0 || *features == 0 {
-            return S::empty(*features).map_err(Error::Layer);
-        }
-        let block = (self.receive_buffer / (WORD * S::WORDS * all)).clamp(1, *features);
-        let (mut send, mut receive, mut merged) = (Vec::new(), Vec::new(), Vec::new());
-        for start in (0..*features).step_by(block) {
-            let of_block = start..(start + block).min(*features);
-            send.clear();
-            mine.iter().for_each(|statistics| statistics.put(of_block.clone(), &mut send));
-            let words = S::WORDS * of_block.len();
-            let counts: Vec<i32> = nodes.iter().map(|nodes| (nodes.len() * words) as i32).collect();
-            receive.resize(all * words, 0);
-            self.wait(*call).all_gather_varied(&send, &mut receive, &counts);
-            self.count(send.len(), receive.len());
-            let taken = receive.chunks_exact(words).map(S::take).collect::<batchnorm::Result<Vec<S>>>();
-            let of_nodes = nodes.iter().flatten().cloned().zip(taken.map_err(Error::Layer)?);
-            if let Some(of_all) = plan.merge(of_nodes) {
-                merged.push(of_all);
-            }
-        }
-        // An overflow of a count in one block fails only here, so that all blocks are exchanged on all ranks.
-        let mut merged = merged.into_iter().collect::<batchnorm::Result<Vec<S>>>().map_err(Error::Layer)?;
-        if merged.len() == 1 { Ok(merged.remove(0)) } else { S::join(&merged).map_err(Error::Layer) }
-    }
-
     /// Returns the first rank that says yes.
     pub(crate) fn first(&self, call: Call, yes: bool) -> Option<Rank> {
         let mut all = vec![0; self.comm.size() as usize];
         self.wait(call).all_gather(&[u64::from(yes)], &mut all);
-        self.count(1, all.len());
+        self.count(1, all.len() - 1);
         all.iter().position(|yes| *yes > 0).map(|rank| rank as Rank)
     }
 
@@ -151,9 +123,11 @@ impl<'c, C: Communicator> Exchange<'c, C> {
         Wait { comm: self.comm, call, limit: self.time_limit }
     }
 
-    fn count(&self, mine: usize, all: usize) {
+    /// Counts an exchange, in words.
+    fn count(&self, sent: usize, received: usize) {
+        let [more_sent, more_received] = [sent, received].map(|words| (words * WORD) as u64);
         let Traffic { exchanges, sent, received } = self.traffic.get();
-        let [mine, all] = [mine, all].map(|words| (words * WORD) as u64);
-        self.traffic.set(Traffic { exchanges: exchanges + 1, sent: sent + mine, received: received + all - mine });
+        let (sent, received) = (sent + more_sent, received + more_received);
+        self.traffic.set(Traffic { exchanges: exchanges + 1, sent, received });
     }
 }

@@ -5,7 +5,7 @@ use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 use mpi::Tag;
-use mpi::datatype::PartitionMut;
+use mpi::datatype::{Partition, PartitionMut};
 use mpi::request::{LocalScope, Request, scope};
 use mpi::traits::{Communicator, CommunicatorCollectives, Destination, Source};
 
@@ -37,18 +37,23 @@ impl<C: Communicator> Wait<'_, C> {
 
     /// Gathers words of each rank, whose numbers are known.
     pub(super) fn all_gather_varied(&self, send: &[u64], receive: &mut [u64], counts: &[i32]) {
-        let starts: Vec<i32> = counts
-            .iter()
-            .scan(0, |next, count| {
-                *next += count;
-                Some(*next - count)
-            })
-            .collect();
-        let mut receive = PartitionMut::new(receive, counts, &starts[..]);
+        let mut receive = PartitionMut::new(receive, counts, starts(counts));
         match self.limit {
             None => self.comm.all_gather_varcount_into(send, &mut receive),
             Some(limit) => scope(|scope| {
                 self.poll(self.comm.immediate_all_gather_varcount_into(scope, send, &mut receive), limit);
+            }),
+        }
+    }
+
+    /// Sends other words to each rank. `counts` are the numbers that are sent, then those that are received.
+    pub(super) fn all_to_all(&self, send: &[u64], receive: &mut [u64], counts: [&[i32]; 2]) {
+        let send = Partition::new(send, counts[0], starts(counts[0]));
+        let mut receive = PartitionMut::new(receive, counts[1], starts(counts[1]));
+        match self.limit {
+            None => self.comm.all_to_all_varcount_into(&send, &mut receive),
+            Some(limit) => scope(|scope| {
+                self.poll(self.comm.immediate_all_to_all_varcount_into(scope, &send, &mut receive), limit);
             }),
         }
     }
@@ -101,6 +106,12 @@ impl<C: Communicator> Wait<'_, C> {
             end(self.comm, before_me)
         })
     }
+}
+
+/// Returns where the parts of a buffer start.
+fn starts(counts: &[i32]) -> Vec<i32> {
+    let next = |next: &mut i32, count: &i32| Some(std::mem::replace(next, *next + count));
+    counts.iter().scan(0, next).collect()
 }
 
 /// Prints a message of this rank.

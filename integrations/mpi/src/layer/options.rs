@@ -107,6 +107,37 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
         self.exchange.receive_buffer
     }
 
+    /// Sets up to how many bytes, of all ranks and features, each rank gathers and merges all statistics by itself
+    /// (default: 1 MiB). Beyond, each rank merges its share of the features, and the ranks gather the results: an exchange
+    /// more, but far fewer bytes where ranks are many. Bits are the same. All ranks need the same limit.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
+    /// let bn = batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(64), world).with_gather_limit(usize::MAX);
+    /// assert_eq!(bn.gather_limit(), usize::MAX); // always gathers
+    /// # Ok::<(), String>(())
+    /// # }) }
+    /// ```
+    pub fn with_gather_limit(mut self, bytes: usize) -> Self {
+        self.exchange.gather_limit = bytes;
+        self
+    }
+
+    /// Returns up to how many bytes each rank gathers and merges all statistics by itself.
+    ///
+    /// ```
+    /// # use batchnorm::BatchNorm;
+    /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
+    /// assert_eq!(batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(64), world).gather_limit(), 1 << 20);
+    /// # Ok::<(), String>(())
+    /// # }) }
+    /// ```
+    #[must_use]
+    pub fn gather_limit(&self) -> usize {
+        self.exchange.gather_limit
+    }
+
     /// Returns the layer, for example for its running statistics and for evaluation.
     ///
     /// ```

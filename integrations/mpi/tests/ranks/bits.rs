@@ -81,10 +81,12 @@ fn compare<T: Element, C: Communicator>(comm: &C, layout: Layout, chunk: usize, 
     let (x, dy) = (batch::<T>(1, layout), batch::<T>(2, layout));
     let whole = one_process(layout, activation, &x, &dy);
     let (ranks, rank) = (comm.size() as usize, comm.rank() as usize);
-    for ends in divisions(layout.outer().div_ceil(chunk), ranks, 3) {
+    for (at, ends) in divisions(layout.outer().div_ceil(chunk), ranks, 3).into_iter().enumerate() {
         let block = |rank: usize| (ends[rank] * chunk).min(layout.outer());
         let shard = Shard::new(layout, block(rank)..block(rank + 1));
-        let mut bn = SyncBatchNorm::new(layer(layout.features(), activation), comm);
+        let bn = SyncBatchNorm::new(layer(layout.features(), activation), comm);
+        // Every other division: each rank merges some features.
+        let mut bn = if at % 2 == 0 { bn.with_gather_limit(0) } else { bn };
         let mine = on_ranks(&mut bn, &shard, &x, &dy);
         let what = format!("{layout}, {}, chunks {ends:?}", std::any::type_name::<T>());
         assert_same_on_all_ranks(&what, comm, &mine.shared);
@@ -114,25 +116,54 @@ pub(crate) fn split_communicator(world: &SimpleCommunicator) {
     compare::<f64, _>(&group, layout, chunk, Activation::None);
 }
 
-/// However little a rank receives at once, bits are the same. Each rank sends a header and the words of its nodes.
+/// However little a rank receives at once, and whoever merges, bits are the same. Each rank sends a header and the words
+/// of its nodes.
 pub(crate) fn blocks_and_bytes(world: &SimpleCommunicator) {
-    const HEADER: u64 = 23 * 8;
     let ranks = world.size() as usize;
     // As many chunks as ranks: each rank holds one node.
-    let layout = Layout::nc(512 * ranks, 64);
+    let layout = Layout::nc(512 * ranks, FEATURES);
     let (x, dy) = (batch::<f32>(1, layout), batch::<f32>(2, layout));
     let whole = one_process(layout, Activation::None, &x, &dy);
-    let shard = Shard::new(layout, 512 * world.rank() as usize..512 * (world.rank() as usize + 1));
-    for (buffer, blocks) in [(64 << 20, 1), (6 * 8 * ranks * 20, 4), (0, 64)] {
-        let mut bn = SyncBatchNorm::new(layer(64, Activation::None), world).with_receive_buffer(buffer);
-        let mine = on_ranks(&mut bn, &shard, &x, &dy);
-        assert!(mine.shared == whole.shared, "a buffer of {buffer} bytes");
-        let traffic = bn.traffic();
-        // Two steps: forward has six words per feature, backward has five.
-        let sent = 2 * (2 * HEADER + (6 + 5) * 8 * 64);
-        assert_eq!((traffic.sent, traffic.received), (sent, sent * (ranks as u64 - 1)));
-        // The backward pass has fewer words, so it may need fewer blocks.
-        let most = 2 * (2 + 2 * blocks);
-        assert!(traffic.exchanges <= most && traffic.exchanges > most / 2, "{} exchanges", traffic.exchanges);
+    let rank = world.rank() as usize;
+    let shard = Shard::new(layout, 512 * rank..512 * (rank + 1));
+    for gather_limit in [usize::MAX, 0] {
+        for (buffer, blocks) in [(64 << 20, 1), (6 * 8 * ranks * 20, 4), (0, FEATURES as u64)] {
+            let bn = SyncBatchNorm::new(layer(FEATURES, Activation::None), world);
+            let mut bn = bn.with_receive_buffer(buffer).with_gather_limit(gather_limit);
+            let mine = on_ranks(&mut bn, &shard, &x, &dy);
+            assert!(mine.shared == whole.shared, "a buffer of {buffer} bytes, a limit of {gather_limit}");
+            let traffic = bn.traffic();
+            if gather_limit > 0 || ranks == 1 {
+                // The backward pass has fewer words, so it may need fewer blocks.
+                let most = 2 * (2 + 2 * blocks);
+                assert!(traffic.exchanges <= most && traffic.exchanges > most / 2, "{} exchanges", traffic.exchanges);
+                assert_eq!((traffic.sent, traffic.received), gathered(ranks as u64));
+            } else if blocks == 1 {
+                assert_eq!(traffic.exchanges, 2 * (2 + 4));
+                assert_eq!((traffic.sent, traffic.received), shared(ranks, rank));
+            }
+        }
     }
+}
+
+const FEATURES: usize = 64;
+
+/// Bytes of a header.
+const HEADER: u64 = 24 * 8;
+
+/// Bytes that a rank sends and receives in two steps: forward has six words per feature, backward has five.
+fn gathered(ranks: u64) -> (u64, u64) {
+    let sent = 2 * (2 * HEADER + (6 + 5) * 8 * FEATURES as u64);
+    (sent, sent * (ranks - 1))
+}
+
+/// The same if each rank merges a share of the features: it sends the other shares, and the result of its own.
+fn shared(ranks: usize, rank: usize) -> (u64, u64) {
+    let share = (FEATURES * (rank + 1) / ranks - FEATURES * rank / ranks) as u64;
+    let (others, features) = (ranks as u64 - 1, FEATURES as u64);
+    let (word, words) = (8, (6 + 5) * 8);
+    // Both the forward and the backward pass have a word that says whether there is a result.
+    let sent = 2 * HEADER + words * (features - share) + words * share + 2 * word;
+    let received = 2 * HEADER * others + words * others * share + words * (features - share) + 2 * word * others;
+    (2 * sent, 2 * received)
 }

@@ -109,7 +109,8 @@ fn assert_near(what: &str, given: f64, expected: f64, bound: f64) {
 /// `single` says that outputs are computed in f32. Each bound is the stated one, plus what the oracle itself rounds.
 fn check<T: Element>(world: &SimpleCommunicator, shards: &[Numbers], single: bool) {
     let bn = BatchNorm::new(FEATURES).with_eps(EPS).expect("in range");
-    let mut bn = SyncBatchNorm::new(bn, world);
+    // Either every rank merges all features, or each some of them.
+    let mut bn = SyncBatchNorm::new(bn, world).with_gather_limit(if single { 0 } else { usize::MAX });
     bn.layer_mut().set_weight(&[WEIGHT; FEATURES]).expect("one each");
     bn.layer_mut().set_bias(&[BIAS; FEATURES]).expect("one each");
     let mine = &shards[world.rank() as usize];
@@ -198,21 +199,39 @@ pub(crate) fn without_a_layer(world: &SimpleCommunicator) {
     let nan = f64::NAN;
     let last = rank + 1 == ranks;
     let (counts, means) = ([2, u64::from(last), 0], [1.0, if last { 5.0 } else { nan }, nan]);
-    let zeros = &[0.0; 3][..];
-    let of_counts = |counts: &[u64], means: &[f64]| {
-        let zeros = &zeros[..counts.len()];
-        let words = MomentsParts { means_middle: zeros, means_low: zeros, m2s: zeros, ..MomentsParts::default() };
-        Moments::from_parts(MomentsParts { counts, means, m2s_low: zeros, ..words }).expect("valid")
-    };
     let all = all_moments(world, &of_counts(&counts, &means)).expect("fits");
     assert_same_on_all_ranks("moments", world, &bits_of_moments(&all));
     assert_eq!((all.counts(), &all.means()[..2]), (&[2 * ranks as u64, 1, 0][..], &[1.0, 5.0][..]));
 
-    let most = all_moments(world, &of_counts(&[u64::MAX], &[1.0]));
-    match most {
-        Ok(all) => assert_eq!((all.count(0), ranks), (u64::MAX, 1)),
-        Err(error) => assert!(matches!(error, Error::Layer(Refused::TooManyValues { .. })) && ranks > 1, "{error}"),
-    }
+    too_many_values(world);
     let nothing = all_moments(world, &moments::<f32>(Batch::new(&[], Layout::nc(0, 3)).expect("fits"))).expect("fits");
     assert!(nothing == Moments::new(3));
+}
+
+/// Moments of constant features.
+fn of_counts(counts: &[u64], means: &[f64]) -> Moments {
+    let zeros = &vec![0.0; counts.len()][..];
+    let words = MomentsParts { means_middle: zeros, means_low: zeros, m2s: zeros, ..MomentsParts::default() };
+    Moments::from_parts(MomentsParts { counts, means, m2s_low: zeros, ..words }).expect("valid")
+}
+
+/// A feature with more values than a `u64` counts is an error on all ranks: also where there are so many features that
+/// each rank merges a share, and only one rank finds it.
+fn too_many_values(world: &SimpleCommunicator) {
+    for features in [1, 30_000] {
+        let mut counts = vec![4; features];
+        counts[features - 1] = u64::MAX;
+        match all_moments(world, &of_counts(&counts, &vec![1.0; features])) {
+            Ok(all) => assert_eq!((all.counts(), world.size()), (&counts[..], 1)),
+            Err(Error::Layer(Refused::TooManyValues { a, b, .. })) => {
+                assert_eq!((a, b), (u64::MAX, u64::MAX));
+                assert!(world.size() > 1);
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    // The same features without it: shares of all ranks.
+    let all = all_moments(world, &of_counts(&vec![4; 30_000], &vec![1.0; 30_000])).expect("fits");
+    let (counts, means) = (vec![4 * world.size() as u64; 30_000], vec![1.0; 30_000]);
+    assert_eq!((all.counts(), all.means()), (&counts[..], &means[..]));
 }
