@@ -68,7 +68,7 @@ impl Meeting {
 
 impl<'c, C: Communicator> Exchange<'c, C> {
     pub(crate) fn new(comm: &'c C) -> Self {
-        Exchange { comm, time_limit: None, receive_buffer: 64 << 20, gather_limit: 1 << 20, traffic: Cell::default() }
+        Exchange { comm, time_limit: None, receive_buffer: 64 << 20, gather_limit: 64 << 10, traffic: Cell::default() }
     }
 
     pub(crate) fn comm(&self) -> &'c C {

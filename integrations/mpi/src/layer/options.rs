@@ -108,7 +108,7 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     }
 
     /// Sets up to how many bytes, of all ranks and features, each rank gathers and merges all statistics by itself
-    /// (default: 1 MiB). Beyond, each rank merges its share of the features, and the ranks gather the results: an exchange
+    /// (default: 64 KiB). Beyond, each rank merges its share of the features, and the ranks gather the results: an exchange
     /// more, but far fewer bytes where ranks are many. Bits are the same. All ranks need the same limit.
     ///
     /// ```
@@ -129,7 +129,7 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     /// ```
     /// # use batchnorm::BatchNorm;
     /// # fn main() -> std::process::ExitCode { batchnorm_mpi::run(|world| {
-    /// assert_eq!(batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(64), world).gather_limit(), 1 << 20);
+    /// assert_eq!(batchnorm_mpi::SyncBatchNorm::new(BatchNorm::new(64), world).gather_limit(), 64 << 10);
     /// # Ok::<(), String>(())
     /// # }) }
     /// ```
