@@ -46,8 +46,8 @@ impl<'c, C: Communicator> SyncBatchNorm<'c, C> {
     /// then, the job ends, with a message that names them. (An MPI exchange that has begun can only be completed or end
     /// the job, so this is not an error that a program could handle.)
     ///
-    /// Allow for what ranks do between calls: reading data, evaluating, writing a file. The limit itself costs nothing
-    /// that [`SyncBatchNorm::traffic`] would count; a waiting rank tests for messages all the time, as MPI does, too.
+    /// Allow for what ranks do between calls: reading data, evaluating, writing a file. A call with a limit uses MPI's
+    /// non-blocking exchanges, and tests for their end; without one, the blocking exchanges, which may be faster.
     ///
     /// ```
     /// # use batchnorm::BatchNorm;
