@@ -55,11 +55,19 @@ fn on_ranks<T: Element, C: Communicator>(
     shard: &Shard,
     x: &[T],
     dy: &[T],
+    rank: usize,
 ) -> Results<T> {
     let (x, dy, layout) = (shard.of(x), shard.of(dy), shard.layout);
     let (mut y, mut dx, mut shared) = (x.to_vec(), x.to_vec(), Vec::new());
+    // Odd ranks have gaps of NaN between outer blocks.
+    let (block, gap) = (layout.features() * layout.inner(), rank % 2 * 3);
+    let padded: Vec<T> = x
+        .chunks(block)
+        .flat_map(|x| x.iter().copied().chain(std::iter::repeat_n(T::from_f64(f64::NAN), gap)))
+        .collect();
+    let with_gaps = layout.with_outer_stride(block + gap);
     for step in 0..2 {
-        let input = view(x, layout);
+        let input = view(&padded[..with_gaps.checked_span().expect("small")], with_gaps);
         if step == 0 {
             bn.forward_train(input, view_mut(&mut y, layout)).expect("trains");
         } else {
@@ -87,7 +95,7 @@ fn compare<T: Element, C: Communicator>(comm: &C, layout: Layout, chunk: usize, 
         let bn = SyncBatchNorm::new(layer(layout.features(), activation), comm);
         // Every other division: each rank merges some features.
         let mut bn = if at % 2 == 0 { bn.with_gather_limit(0) } else { bn };
-        let mine = on_ranks(&mut bn, &shard, &x, &dy);
+        let mine = on_ranks(&mut bn, &shard, &x, &dy, rank);
         let what = format!("{layout}, {}, chunks {ends:?}", std::any::type_name::<T>());
         assert_same_on_all_ranks(&what, comm, &mine.shared);
         assert!(mine.shared == whole.shared, "{what}: moments, running statistics or gradients have other bits");
@@ -130,7 +138,7 @@ pub(crate) fn blocks_and_bytes(world: &SimpleCommunicator) {
         for (buffer, blocks) in [(64 << 20, 1), (6 * 8 * ranks * 20, 4), (0, FEATURES as u64)] {
             let bn = SyncBatchNorm::new(layer(FEATURES, Activation::None), world);
             let mut bn = bn.with_receive_buffer(buffer).with_gather_limit(gather_limit);
-            let mine = on_ranks(&mut bn, &shard, &x, &dy);
+            let mine = on_ranks(&mut bn, &shard, &x, &dy, rank);
             assert!(mine.shared == whole.shared, "a buffer of {buffer} bytes, a limit of {gather_limit}");
             let traffic = bn.traffic();
             if gather_limit > 0 || ranks == 1 {
