@@ -25,7 +25,22 @@
 //! Arrays are read where they are if they are contiguous in some order of their axes: C order, Fortran order, and any
 //! permutation of these, such as a channels-last tensor seen as `[N, C, H, W]`. Other views (every second row, a range of
 //! columns, a reversed axis, a broadcast) are copied in tiles along the axis with the largest stride; as a whole where that
-//! is the axis of the features, in training, and if they have one dimension.
+//! is the axis of the features, in training, and if they have one dimension. Inference in place copies no rows or images
+//! that are contiguous and have at least 1 KiB.
+//!
+//! A view cannot lend what lies between its rows, which somebody else may be writing to. An array can, so its columns need
+//! no copy if you pass them as a [`Batch`] with an outer stride:
+//!
+//! ```
+//! use batchnorm::{Batch, Layout, moments};
+//! use ndarray::Array2;
+//!
+//! let table = Array2::from_shape_fn((1000, 30), |(row, column)| (row * column) as f32);
+//! let values = table.as_slice().expect("C order");
+//! let columns = Layout::nc(1000, 5).with_outer_stride(30); // 7 to 11
+//! assert_eq!(moments(Batch::new(&values[7..], columns)?).mean(0), 7.0 * 499.5);
+//! # Ok::<(), batchnorm::Error>(())
+//! ```
 //!
 //! Import names, not `batchnorm::*`: this module has the name of the crate (which is `::ndarray` then).
 //!
