@@ -113,9 +113,15 @@ fn a_record_of_burns_loads_into_this_layer_and_back() {
     let fresh = model(|features| burn::nn::BatchNormConfig::new(features).init(&flex()));
     let back = fresh.load_record(through_bytes(loaded.clone().into_record()));
     loaded.norms.iter().zip(&back.norms).for_each(|(ours, theirs)| assert_same(ours, theirs));
-    // The same bytes, not only the same values.
+}
+
+#[test]
+fn a_record_has_the_bytes_of_burns() {
     let bytes = |record: ModuleRecord| record.into_bytes().expect("written").to_vec();
-    assert_eq!(bytes(loaded.into_record()), bytes(theirs.into_record()));
+    let theirs = model(|features| theirs(features, DType::F32, &flex()));
+    let norms = theirs.norms.iter().cloned().map(BatchNorm::from).collect();
+    let ours = Model { first: theirs.first.clone(), norms };
+    assert!(bytes(ours.into_record()) == bytes(theirs.into_record()));
 }
 
 #[test]
@@ -124,8 +130,8 @@ fn a_file_of_burns_loads_into_this_layer() {
     let theirs = theirs(6, DType::F32, &flex());
     theirs.clone().save_file(&path).expect("written");
     let ours = BatchNormConfig::new(6).init(&flex()).try_load_file(&path);
+    assert_same(&ours.expect("read"), &theirs); // (The file is read as its tensors are.)
     std::fs::remove_file(&path).expect("removed");
-    assert_same(&ours.expect("read"), &theirs);
 }
 
 #[test]
