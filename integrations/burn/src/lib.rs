@@ -42,7 +42,7 @@
 //! - The running statistics move in f64 and are rounded once.
 //! - f16 and bf16 are computed in f32 and f64, and rounded once. Batch and layer may have different float types: the
 //!   output has the batch's.
-//! - An empty training batch moves nothing.
+//! - An empty training batch moves nothing (burn's running statistics become NaN).
 //! - An `epsilon` or a running variance that is negative panics (burn's outputs are NaN).
 //! - Contiguous tensors, and permuted ones (channels last, transposed), are read where they are; other views are copied.
 //!   A batch that nobody else holds, and that no gradient needs, is normalised in place.

@@ -4,7 +4,7 @@
 mod common;
 
 use batchnorm_burn::{BatchNorm, BatchNormConfig};
-use burn::module::{Module, Param, ParamGroup};
+use burn::module::{Module, Param, ParamGroup, RunningState};
 use burn::tensor::{Device, Tensor};
 use common::{assert_all_near, autodiff, flex, list, message};
 
@@ -197,6 +197,16 @@ fn shapes_that_do_not_fit_panic_with_both_numbers() {
     }
 }
 
+/// What burn's layer makes NaN of.
+#[test]
+fn a_negative_running_variance_panics() {
+    let bn = layer(&flex());
+    let bn = BatchNorm { running_var: RunningState::new(Tensor::from_floats([1.0, -2.0], &flex())), ..bn };
+    let message = message(|| bn.forward(batch(&flex())));
+    assert!(message.contains("running_var") && message.contains("-2"), "{message}");
+    assert!(list(burn::nn::BatchNorm::from(bn).forward(batch(&flex())))[3].is_nan());
+}
+
 #[test]
 fn one_value_per_channel_becomes_the_bias() {
     let bn = BatchNormConfig::new(2).init(&autodiff());
@@ -212,6 +222,9 @@ fn an_empty_batch_moves_nothing() {
     let y = bn.forward(Tensor::<3>::empty([0, 2, 5], &autodiff()));
     assert_eq!((y.dims(), running(&bn)), ([0, 2, 5], [vec![0.0; 2], vec![1.0; 2]]));
     assert_eq!(bn.valid().forward(Tensor::<3>::empty([3, 2, 0], &flex())).dims(), [3, 2, 0]);
+    let theirs = burn::nn::BatchNorm::from(layer(&autodiff()));
+    theirs.forward(Tensor::<3>::empty([0, 2, 5], &autodiff()));
+    assert!(list(theirs.running_mean.value_sync())[0].is_nan());
 }
 
 #[test]
