@@ -52,28 +52,49 @@ impl Group {
             (self.shift, self.block) = (shift, block);
             self.count += 1;
             if self.count.is_multiple_of(BLOCK) {
-                self.close_block();
+                self.end_block();
             }
         } else {
             self.push_unusual(x);
         }
     }
 
-    /// Adds the block to the sums, and moves the shift if it must.
     #[inline(never)]
+    fn end_block(&mut self) {
+        self.close_block();
+        self.move_shift_if_far();
+    }
+
+    /// Adds the block to the sums.
     fn close_block(&mut self) {
-        let [sum, squares] = [0, 1].map(|i| two_sum(self.sums[i], self.block[i]));
+        let (sum, squares) = (two_sum(self.sums[0], self.block[0]), two_sum(self.sums[1], self.block[1]));
         self.block = [0.0; 2];
         self.sums = [sum.high, squares.high];
         self.low = [self.low[0] + sum.low, self.low[1] + squares.low];
-        self.move_shift_if_far();
     }
 
     /// Moves the shift to the mean if too much of the squares is due to the distance between them.
     fn move_shift_if_far(&mut self) {
         if self.sums[0] * self.sums[0] > DUE_TO_SHIFT * self.count as f64 * self.sums[1] {
-            *self = Group::from_partial(self.partial());
+            self.move_shift();
         }
+    }
+
+    /// Moves the shift to the mean. This happens many times to a group whose values drift, so all arithmetic has two
+    /// words.
+    #[cold]
+    #[inline(never)]
+    fn move_shift(&mut self) {
+        let count = self.count as f64;
+        let [sum, squares] = [0, 1].map(|i| Pair::new(self.sums[i], self.low[i]));
+        let offset = sum.divided_by(count);
+        let m2 = squares.minus(sum.times(offset));
+        let [shift, middle, low] = triple(self.shift, offset);
+        let offset = Pair::new(middle, low);
+        let sum = offset.times_number(count);
+        let squares = m2.plus(sum.times(offset));
+        self.shift = shift;
+        (self.sums, self.low) = ([sum.high, squares.high], [sum.low, squares.low]);
     }
 
     /// Adds a value to a state that is not ordinary, or that will not be: the crate's own moments know what becomes of
@@ -95,25 +116,19 @@ impl Group {
     /// Adds the values of a partial state. They count as `count` values at their mean, and their m2.
     ///
     /// # Errors
-    /// If there would be more than `u64::MAX` values.
+    /// If there would be more than `u64::MAX` values, or if no values have such a state.
     pub(crate) fn merge(&mut self, other: Partial) -> Result<()> {
         if other.count <= 1 {
             // A row that the engine did not aggregate, or none.
             if other.count == 1 {
                 self.push(other.mean[0]);
             }
-            return Ok(());
-        }
-        if self.count == 0 {
+        } else if self.count == 0 {
             *self = Group::from_partial(other);
-            return Ok(());
-        }
-        if !self.is_ordinary() || !self.add(other) {
+        } else if !self.add(other) {
             let mut moments = self.partial().to_moments()?;
             moments.merge(&other.to_moments()?).map_err(external)?;
             *self = Group::from_partial(Partial::from_moments(&moments));
-        } else {
-            self.move_shift_if_far();
         }
         Ok(())
     }
@@ -121,22 +136,28 @@ impl Group {
     /// Adds a partial state to the sums, or changes nothing and returns false if they would be too large.
     fn add(&mut self, other: Partial) -> bool {
         let Some(count) = self.count.checked_add(other.count) else { return false };
-        let weight = other.count as f64;
-        let distance = two_sum(other.mean[0], -self.shift);
-        let lower = two_sum(distance.low, other.mean[1]);
-        let distance = two_sum(distance.high, lower.high);
-        let distance = Pair::new(distance.high, distance.low + (lower.low + other.mean[2]));
-        let weighted = distance.times_number(weight);
-        let between = weighted.times(distance);
-        let [sum, squares] = self.pairs();
-        let (sum, squares) = (sum.plus(weighted), squares.plus(between).plus(Pair::new(other.m2[0], other.m2[1])));
-        // False for NaN, which is what overflow leaves in the low words.
-        let fits = squares.high + squares.low <= LARGEST_SQUARES;
-        if fits {
-            self.set_pairs(sum, squares);
-            self.count = count;
+        // False for NaN, too.
+        let fits = self.sums[1] + self.block[1] + other.m2[0] <= LARGEST_SQUARES;
+        let before = *self;
+        // The shift stays with the larger part, so that it stays near the mean of both.
+        let mut from = other;
+        if other.count > self.count {
+            from = self.partial();
+            *self = Group::from_partial(other);
         }
-        fits
+        let distance = (from.mean[0] - self.shift) + (from.mean[1] + from.mean[2]);
+        let sum = distance * from.count as f64;
+        self.close_block();
+        self.block = [sum, sum * distance + from.m2[0]];
+        self.low[1] += from.m2[1];
+        if !(fits && self.block[1] <= LARGEST_SQUARES) {
+            *self = before;
+            return false;
+        }
+        self.count = count;
+        self.close_block();
+        self.move_shift_if_far();
+        true
     }
 
     /// Returns the partial state.
@@ -145,18 +166,16 @@ impl Group {
             return Partial::EMPTY;
         }
         if !self.is_ordinary() {
-            return Partial {
-                count: self.count,
-                mean: [self.shift, self.sums[0], self.low[0]],
-                m2: [self.sums[1], 0.0],
-            };
+            let mean = [self.shift, self.sums[0], self.low[0]];
+            return Partial { count: self.count, mean, m2: [self.sums[1], 0.0] };
         }
-        let [sum, squares] = self.pairs();
-        let offset = sum.divided_by(self.count as f64);
-        let m2 = squares.minus(sum.times(offset));
-        // Of a constant, all sums are 0. Elsewhere m2 is at least a 16th of the squares.
-        let m2 = if m2.high > 0.0 && self.count > 1 { [m2.high, m2.low] } else { [0.0; 2] };
-        Partial { count: self.count, mean: triple(self.shift, offset), m2 }
+        let sum = self.sums[0] + (self.block[0] + self.low[0]);
+        let squares = two_sum(self.sums[1], self.block[1]);
+        let offset = sum / self.count as f64;
+        let mean = two_sum(self.shift, offset);
+        // At least a 16th of the squares, so little cancels. Of a constant, all sums are 0.
+        let m2 = two_sum(squares.high - sum * offset, squares.low + self.low[1]);
+        Partial { count: self.count, mean: [mean.high, mean.low, 0.0], m2: [m2.high, m2.low] }
     }
 
     /// Starts from a partial state. The shift is its mean; what one word cannot hold of that goes into the sums.
@@ -164,31 +183,15 @@ impl Group {
         if count == 0 {
             return Group::default();
         }
+        let (shift, block) = (mean[0], [0.0; 2]);
         if !m2[0].is_finite() {
-            return Group { count, shift: mean[0], block: [0.0; 2], sums: [mean[1], m2[0]], low: [mean[2], 0.0] };
+            return Group { count, shift, block, sums: [mean[1], m2[0]], low: [mean[2], 0.0] };
         }
-        let offset = Pair::new(mean[1], mean[2]);
-        let sum = offset.times_number(count as f64);
-        let mut group = Group { count, shift: mean[0], ..Group::default() };
-        group.set_pairs(sum, Pair::new(m2[0], m2[1]).plus(sum.times(offset)));
-        group
+        let [sum, low] = [mean[1], mean[2]].map(|word| word * count as f64);
+        Group { count, shift, block, sums: [sum, m2[0]], low: [low, m2[1] + sum * mean[1]] }
     }
 
     fn is_ordinary(&self) -> bool {
         self.sums[1].is_finite()
-    }
-
-    /// Returns the sums of all values: of the deviations from the shift, and of their squares.
-    fn pairs(&self) -> [Pair; 2] {
-        [0, 1].map(|i| {
-            let sum = two_sum(self.sums[i], self.block[i]);
-            Pair::new(sum.high, sum.low + self.low[i])
-        })
-    }
-
-    fn set_pairs(&mut self, sum: Pair, squares: Pair) {
-        self.block = [0.0; 2];
-        self.sums = [sum.high, squares.high];
-        self.low = [sum.low, squares.low];
     }
 }

@@ -18,11 +18,50 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Functions
+//!
+//! | name | returns |
+//! |---|---|
+//! | `mean_accurate(x)` | the mean |
+//! | `var_pop_accurate(x)`, `var_samp_accurate(x)` | the variance: of a population (divided by n), of a sample (by n - 1) |
+//! | `stddev_pop_accurate(x)`, `stddev_samp_accurate(x)` | its square root |
+//! | `moments(x)` | all of them, and `count` and `m2`, as a struct, in one pass |
+//!
+//! All numbers are `Float64`, in the unit of `x` (variances and `m2`, the sum of squared deviations from the mean: in its
+//! square); `count` is `UInt64`. NULL as for DataFusion's own functions: rows with NULL are skipped, and the result is
+//! NULL if there are no rows, or one for the sample's statistics. `moments` is never NULL: for no rows its count is 0
+//! and the numbers in it are NULL.
+//!
+//! `Float32` and `Float64` columns are read as they are. `Float16` is cast to `Float32`, integers and decimals to
+//! `Float64`. What is no number is refused.
+//!
+//! # Plans
+//! - **Without `GROUP BY`** a column goes through the kernel of [`batchnorm`]. On one partition the result has the bits of
+//!   one call of [`batchnorm::moments()`], whatever the size of the batches.
+//! - **With `GROUP BY`** each group has a state of 64 bytes.
+//! - **Partial states** are a count and five f64 (all words of mean and m2), so that merging loses nothing: partitions,
+//!   spilled groups and other machines. A damaged one is an error.
+//! - **`FILTER (WHERE ..)`** works everywhere.
+//! - **`DISTINCT`** works where DataFusion itself turns it into a `GROUP BY`: if it is the only argument of the only
+//!   aggregates. Elsewhere it is an error that says how to write it.
+//! - **Windows**, growing and sliding, are right, too: nothing is subtracted when a row leaves, so an outlier or an
+//!   infinity leaves without a trace. A sliding frame takes up to 64 bytes for each of its rows.
+//!
+//! # Accuracy
+//! The relative error of a variance is at most 4 units in the last place without `GROUP BY` and 1e-13 with it (f32: 6e-13
+//! in either), whatever the mean, the number of rows and the number of partitions. [`numerics`] has all bounds, the
+//! argument for them, and what becomes of NaN and infinities.
+//!
+//! # Memory
+//! All of it is reported to DataFusion's memory pool. An aggregate without `GROUP BY` keeps up to 32,768 values per
+//! partition until they are summed: 256 KiB, or 128 KiB for f32. Groups take 64 bytes each.
 
 mod column;
 mod function;
 mod group;
 mod grouped;
+pub mod numerics;
 mod pair;
 mod partial;
 mod statistic;
@@ -82,3 +121,8 @@ pub fn register_all(registry: &mut dyn FunctionRegistry) -> Result<()> {
 fn external(error: batchnorm::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
+
+/// Runs the README's examples as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
