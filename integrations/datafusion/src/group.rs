@@ -107,10 +107,14 @@ impl Group {
             (self.count, self.shift) = (self.count + 1, self.shift + x);
             return;
         }
-        let value = Batch::new(std::slice::from_ref(&x), Layout::nc(1, 1)).expect("one value");
-        let mut moments = self.partial().to_moments().expect("a state of its own");
-        moments.update(value).expect("fewer than 2^64 values");
-        *self = Group::from_partial(Partial::from_moments(&moments));
+        let added = self.partial().to_moments().and_then(|mut moments| {
+            let value = Batch::new(std::slice::from_ref(&x), Layout::nc(1, 1)).map_err(external)?;
+            moments.update(value).map_err(external)?;
+            Ok(Partial::from_moments(&moments))
+        });
+        // Only a damaged state that was merged before has no moments.
+        let nothing = Partial { count: self.count, mean: [f64::NAN, 0.0, 0.0], m2: [f64::NAN, 0.0] };
+        *self = Group::from_partial(added.unwrap_or(nothing));
     }
 
     /// Adds the values of a partial state. They count as `count` values at their mean, and their m2.
@@ -118,7 +122,11 @@ impl Group {
     /// # Errors
     /// If there would be more than `u64::MAX` values, or if no values have such a state.
     pub(crate) fn merge(&mut self, other: Partial) -> Result<()> {
-        if other.count <= 1 {
+        if other.m2[0] < 0.0 {
+            // No values have such a state: the crate says so.
+            let _ = other.to_moments()?;
+        }
+        if other.count <= 1 && self.count < u64::MAX {
             // A row that the engine did not aggregate, or none.
             if other.count == 1 {
                 self.push(other.mean[0]);

@@ -20,8 +20,11 @@ pub(crate) enum Statistic {
     Moments,
 }
 
+/// Reads a number off a state; nothing where SQL has NULL.
+type Number = fn(&Partial) -> Option<f64>;
+
 /// The numbers of the struct that `moments` returns, after its count.
-const NUMBERS: [(&str, fn(&Partial) -> Option<f64>); 6] = [
+const NUMBERS: [(&str, Number); 6] = [
     ("mean", |rows| Statistic::Mean.number(rows)),
     ("m2", |rows| (rows.count > 0).then_some(rows.m2[0])),
     ("var_pop", |rows| Statistic::VarPop.number(rows)),

@@ -13,6 +13,9 @@ use crate::statistic::Statistic;
 /// Values that [`Rows`] keeps until they fill a chunk, of a single column.
 const CHUNK: usize = 32_768;
 
+/// Bytes that the moments of one column hold outside of themselves.
+const WORDS_OF_MOMENTS: usize = 6 * size_of::<f64>();
+
 /// One column, as it arrives.
 #[derive(Debug)]
 pub(crate) struct Column<T: Float> {
@@ -76,7 +79,8 @@ impl<T: Float> Accumulator for Column<T> {
         // `Rows` keeps one chunk at most, in a buffer that doubles, and the moments of each level of a tree.
         let kept = CHUNK.min(2 * self.given) + self.valid.capacity();
         let levels = (self.given / CHUNK).checked_ilog2().map_or(0, |log| log as usize + 1);
-        size_of_val(self) + kept * size_of::<T::Native>() + levels * (size_of::<(usize, Moments)>() + 48) + 48
+        let tree = if levels == 0 { 0 } else { levels.next_power_of_two().max(4) * size_of::<(usize, Moments)>() };
+        size_of_val(self) + kept * size_of::<T::Native>() + tree + (levels + 1) * WORDS_OF_MOMENTS
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
