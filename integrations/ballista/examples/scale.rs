@@ -4,7 +4,7 @@
 //!     cargo run --release --example scale -- --rows 67108864 --repeat 9
 
 #[path = "../tests/common/cluster.rs"]
-#[allow(dead_code)] // the tests use more of it
+#[allow(dead_code, unreachable_pub)] // the tests use more of it
 mod cluster;
 
 use std::time::Instant;

@@ -92,6 +92,7 @@ async fn a_query_fails_clearly_when_all_executors_are_lost() {
         .expect("the query ends in time")
         .expect("no panic")
         .expect_err("nobody is left to answer");
+    println!("{message}");
     assert!(message.contains("executor"), "{message}");
 }
 
@@ -112,6 +113,7 @@ async fn without_a_scheduler_the_error_says_so() {
     let query = context.sql("SELECT var_pop_accurate(pair) AS v FROM t").await.unwrap();
     let error = tokio::time::timeout(Duration::from_secs(60), query.collect()).await.expect("an error in time");
     let message = error.expect_err("nobody is there to answer").to_string();
+    println!("{message}");
     assert!(message.contains("scheduler") || message.contains("onnect"), "{message}");
 }
 

@@ -117,10 +117,11 @@ impl Process {
         }
     }
 
-    /// Ends the process at once, as a machine that loses power does: it cannot say goodbye.
+    /// Ends the process at once, as a machine that loses power does: it cannot say goodbye, and its files are gone.
     pub fn kill(&mut self) {
         self.child.kill().expect("a process that runs");
         self.child.wait().expect("a child");
+        let _ = std::fs::remove_dir_all(self.folder.join("work")); // a scheduler has none
     }
 
     /// Asks the process to end, and waits for it.
