@@ -1,0 +1,187 @@
+//! Means and variances of numerically difficult columns against exact arithmetic: grouped and not, in one part and in
+//! many.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use batchnorm::{Batch, Element, Layout, moments};
+
+use crate::harness::{ANY, Promise, UNGROUPED_F32, UNGROUPED_F64, floats, grouped, number, ungrouped, variance_error};
+use crate::nasty::{KINDS, Kind, column};
+use crate::oracle::exact;
+
+/// Column lengths: at and around the ends of blocks, and of a few of the crate's chunks.
+const LENGTHS: [usize; 10] = [1, 2, 3, 15, 16, 17, 33, 300, 4_097, 70_001];
+
+/// How the engine cuts a column: parts that are merged, and rows of a batch.
+const CUTS: [(usize, usize); 4] = [(1, usize::MAX), (1, 1000), (3, 8192), (123, 50)];
+
+fn poisoned(kind: Kind) -> bool {
+    matches!(kind, Kind::Poisoned | Kind::Infinite)
+}
+
+/// Returns the worst errors of mean and variance, as parts of what is promised.
+fn worst_errors(
+    promise: Promise,
+    values: &ArrayRef,
+    of: impl Fn(&str) -> Vec<Option<f64>>,
+    members: &[Vec<usize>],
+) -> [f64; 2] {
+    let (means, pop, samp) = (of("mean_accurate"), of("var_pop_accurate"), of("var_samp_accurate"));
+    let mut worst = [0.0f64; 2];
+    for (group, rows) in members.iter().enumerate() {
+        if rows.is_empty() {
+            assert_eq!([means[group], pop[group], samp[group]], [None; 3]);
+            continue;
+        }
+        let exact = exact(rows.iter().map(|row| float(values, *row)));
+        worst[0] = worst[0].max(promise.mean_error(means[group].expect("rows"), &exact));
+        worst[1] = worst[1].max(promise.variance_error(pop[group].expect("rows"), &exact, 0));
+        match samp[group] {
+            Some(samp) => worst[1] = worst[1].max(promise.variance_error(samp, &exact, 1)),
+            None => assert_eq!(rows.len(), 1),
+        }
+    }
+    worst
+}
+
+fn float(values: &ArrayRef, row: usize) -> f64 {
+    match values.data_type() {
+        DataType::Float32 => f64::from(values.as_primitive::<Float32Type>().value(row)),
+        _ => values.as_primitive::<Float64Type>().value(row),
+    }
+}
+
+fn columns(kind: Kind, len: usize) -> [ArrayRef; 2] {
+    [
+        Arc::new(Float64Array::from(column::<f64>(kind, 7, 0, len))),
+        Arc::new(Float32Array::from(column::<f32>(kind, 8, 0, len))),
+    ]
+}
+
+/// The error is never more than what is promised; the worst of each kind is printed.
+#[test]
+fn groups_keep_the_promise() {
+    for kind in KINDS.into_iter().filter(|kind| !poisoned(*kind)) {
+        let mut worst = [0.0f64; 2];
+        for len in LENGTHS {
+            for values in columns(kind, len) {
+                // One group; seven that alternate; and those that a hash finds, among them empty ones.
+                for (groups, group_of) in [(1, 0), (7, 1), (1000, 0x9e37_79b9_usize)] {
+                    if len > 10_000 && groups == 1000 {
+                        continue;
+                    }
+                    let indices: Vec<usize> = (0..len).map(|row| row * group_of % 65_537 % groups).collect();
+                    let mut members = vec![Vec::new(); groups];
+                    indices.iter().enumerate().for_each(|(row, group)| members[*group].push(row));
+                    for cut in CUTS {
+                        let of = |name: &str| {
+                            let result = grouped(name, &values, None, &indices, groups, cut).expect("no error");
+                            (0..groups).map(|group| number(&result, group)).collect::<Vec<_>>()
+                        };
+                        let errors = worst_errors(ANY, &values, of, &members);
+                        worst = [0, 1].map(|i| worst[i].max(errors[i]));
+                        assert!(
+                            errors.iter().all(|error| *error <= 1.0),
+                            "{kind:?} {len} {groups} {cut:?}: {errors:?}"
+                        );
+                    }
+                }
+            }
+        }
+        println!("grouped, {kind:?}: the variance is off by at most {:.1e} of itself", worst[1] * ANY.variance);
+    }
+}
+
+#[test]
+fn columns_keep_the_promise() {
+    for kind in KINDS.into_iter().filter(|kind| !poisoned(*kind)) {
+        for len in LENGTHS {
+            for values in columns(kind, len) {
+                for cut in CUTS {
+                    let of = |name: &str| vec![ungrouped(name, &values, cut).expect("no error")];
+                    let single = *values.data_type() == DataType::Float32;
+                    let promise = if single { UNGROUPED_F32 } else { UNGROUPED_F64 };
+                    let errors = worst_errors(promise, &values, of, &[(0..len).collect()]);
+                    assert!(errors.iter().all(|error| *error <= 1.0), "{kind:?} {len} {cut:?}: {errors:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The first value is the shift at first, so it is where a group is weakest: far from all others, by any distance.
+#[test]
+fn an_outlier_first_costs_no_digits() {
+    for exponent in -30..60 {
+        for len in [2, 3, 5, 15, 16, 17, 31, 32, 100, 1000] {
+            let mut values = column::<f64>(Kind::Normal, 3, exponent as u64, len);
+            values[0] = 2f64.powi(exponent);
+            let exact = exact(values.iter().copied());
+            let result = grouped("var_pop_accurate", &floats(&values), None, &vec![0; len], 1, (1, 100)).unwrap();
+            let error = variance_error(number(&result, 0).unwrap(), &exact, 0);
+            assert!(error <= 1.0, "2^{exponent}, {len}: {error}");
+        }
+    }
+}
+
+/// On one partition, whatever the batches, a column has the bits of one call of the crate.
+#[test]
+fn a_column_has_the_bits_of_one_call() {
+    fn check<T: Element>(values: &[T], column: ArrayRef) {
+        let expected = moments(Batch::new(values, Layout::nc(values.len(), 1)).unwrap());
+        let [variance, mean] = [expected.variance(0, 1.0), expected.mean(0)];
+        for batch in [77, 1000, 8192, 50_000, usize::MAX] {
+            let given = ["var_samp_accurate", "mean_accurate"]
+                .map(|name| ungrouped(name, &column, (1, batch)).unwrap().expect("rows").to_bits());
+            assert_eq!(given, [variance.to_bits(), mean.to_bits()], "batches of {batch}");
+        }
+    }
+    for kind in [Kind::Normal, Kind::Offset(1e12), Kind::Spread, Kind::Walk] {
+        let values = column::<f64>(kind, 1, 0, 200_003);
+        check(&values, floats(&values));
+        let values = column::<f32>(kind, 1, 0, 200_003);
+        check(&values, Arc::new(Float32Array::from(values.clone())));
+    }
+}
+
+/// What NaN, infinities and overflow become: what the documentation says, in one part and in many.
+#[test]
+fn what_is_not_finite_stays_in_its_group() {
+    let infinity = f64::INFINITY;
+    let cases: [(&[f64], f64, f64); 8] = [
+        (&[1.0, f64::NAN, 3.0], f64::NAN, f64::NAN),
+        (&[f64::NAN], f64::NAN, f64::NAN),
+        (&[infinity], infinity, f64::NAN),
+        (&[1.0, 2.0, -infinity, 5.0, -infinity], -infinity, f64::NAN),
+        (&[infinity, 1.0, -infinity], f64::NAN, f64::NAN),
+        (&[f64::MAX, f64::MAX, f64::MAX], f64::MAX, 0.0),
+        (&[1e200, 3e200, 2e200], 2e200, infinity),
+        (&[f64::MAX, -f64::MAX], 0.0, infinity),
+    ];
+    for (values, mean, variance) in cases {
+        // Between them, rows of another group.
+        let (mut rows, mut indices) = (Vec::new(), Vec::new());
+        for x in values {
+            rows.extend([*x, 4.0, 6.0]);
+            indices.extend([0, 1, 1]);
+        }
+        for cut in [(1, 100), (2, 1), (3, 2), (100, 1)] {
+            let of = |name: &str| {
+                let result = grouped(name, &floats(&rows), None, &indices, 2, cut).unwrap();
+                [0, 1].map(|group| number(&result, group).expect("rows"))
+            };
+            let ([a, other_mean], [b, other_variance]) = (of("mean_accurate"), of("var_pop_accurate"));
+            assert_eq!((other_mean, other_variance), (5.0, 1.0));
+            let column = |name: &str| ungrouped(name, &floats(values), cut).unwrap().expect("rows");
+            for (a, b) in [(a, b), (column("mean_accurate"), column("var_pop_accurate"))] {
+                assert!(same(a, mean) && same(b, variance), "{values:?} {cut:?}: {a} {b}");
+            }
+        }
+    }
+}
+
+fn same(a: f64, b: f64) -> bool {
+    a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= 1e-15 * b.abs()
+}
