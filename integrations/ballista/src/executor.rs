@@ -27,7 +27,7 @@ use crate::ports;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, clap::Parser)]
 #[command(name = "batchnorm-executor", version)]
-#[command(about = "A Ballista executor that knows batchnorm's SQL functions")]
+#[command(about = "A Ballista executor that knows batchnorm's SQL functions", long_about = None)]
 pub struct ExecutorOptions {
     /// Scheduler to register with
     #[arg(long, value_name = "HOST:PORT", default_value_t = Self::default().scheduler)]

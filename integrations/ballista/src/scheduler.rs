@@ -25,7 +25,7 @@ use crate::functions::session_state;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, clap::Parser)]
 #[command(name = "batchnorm-scheduler", version)]
-#[command(about = "A Ballista scheduler that knows batchnorm's SQL functions")]
+#[command(about = "A Ballista scheduler that knows batchnorm's SQL functions", long_about = None)]
 pub struct SchedulerOptions {
     /// Address to listen on; 0.0.0.0 for all
     #[arg(long, value_name = "IP", default_value_t = Self::default().bind_host)]
