@@ -72,6 +72,14 @@ impl BatchNormKernel {
         layout: Layout,
         shape: Shape,
     ) -> ort::Result<()> {
+        for at in 1..ctx.num_outputs()? {
+            // (Asked for here: of a node that leaves outputs out, ort cannot list the others before.)
+            if ctx.output(at, [0i64])?.is_some() {
+                let message =
+                    format!("running_mean and running_var need training_mode 1, but it is 0 and output {at} is used");
+                return Err(ort::Error::new(message));
+            }
+        }
         let frozen = self.freeze(ctx, layout.features())?;
         let mut y = output(ctx, 0, shape)?;
         let x = input_of::<T>(x, &y)?;

@@ -108,12 +108,6 @@ impl Operator for BatchNormalization {
         };
         // What a layer refuses is refused as the session is made.
         let _ = attributes.layer(0).map_err(ort::Error::wrap)?;
-        let running = node.outputs()?.iter().skip(1).filter(|output| !output.name().is_empty()).count();
-        if running > 0 && !attributes.training {
-            let message =
-                format!("running_mean and running_var need training_mode 1, but it is 0 and there are {running}");
-            return Err(ort::Error::new(message));
-        }
         let constant = (1..5).all(|input| node.constant_input::<DynTensorValueType>(input).is_ok());
         let types = [self.x, self.parameters, self.parameters, self.statistics, self.statistics];
         Ok(BatchNormKernel::new(types, attributes, constant))

@@ -2,7 +2,6 @@
 //! newer ONNX adds.
 
 use prost::DecodeError;
-use prost::bytes::Buf;
 use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field};
 
 /// Limits how deep groups lie within groups. (ONNX uses none.)
@@ -30,7 +29,10 @@ pub(super) fn edit<E: From<DecodeError>>(
             edited.extend_from_slice(&field[..field.len() - rest.len()]);
             continue;
         }
-        let content = content(&mut rest)?;
+        let mut content = rest;
+        skip_field(wire_type, tag, &mut rest, Context::default())?;
+        decode_varint(&mut content)?; // its length, which is right
+        let content = &content[..content.len() - rest.len()];
         match edit(tag, content)? {
             Edit::Keep => edited.extend_from_slice(&field[..field.len() - rest.len()]),
             Edit::Remove => {}
@@ -45,21 +47,6 @@ pub(super) fn append(tag: u32, content: &[u8], to: &mut Vec<u8>) {
     encode_key(tag, WireType::LengthDelimited, to);
     encode_varint(content.len() as u64, to);
     to.extend_from_slice(content);
-}
-
-/// Takes a length and so many bytes.
-fn content<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
-    let len = decode_varint(rest)?;
-    let content = usize::try_from(len).ok().and_then(|len| rest.get(..len));
-    // prost's own error for a field that ends too early: it has no public constructor.
-    let Some(content) = content else { return Err(skip_too_far()) };
-    rest.advance(content.len());
-    Ok(content)
-}
-
-fn skip_too_far() -> DecodeError {
-    let mut one_byte_of_two: &[u8] = &[2, 0];
-    skip_field(WireType::LengthDelimited, 1, &mut one_byte_of_two, Context::default()).expect_err("one byte is missing")
 }
 
 #[cfg(test)]

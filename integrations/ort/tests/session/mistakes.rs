@@ -28,7 +28,7 @@ const MISTAKES: [(&str, bool, &str); 25] = [
     ("float_training", true, "the attribute training_mode must be an integer, but is of another type"),
     ("other_activation", true, "the attribute activation must be Relu or empty, but is \"Tanh\""),
     ("int_activation", true, "the attribute activation must be a string, but is of another type"),
-    ("eval_with_running", true, "running_mean and running_var need training_mode 1, but it is 0 and there are 2"),
+    ("eval_with_running", false, "running_mean and running_var need training_mode 1, but it is 0 and output 1 is used"),
     ("four_channels", false, "scale must be [3], one value per channel of X, but its shape is [4]"),
     ("scalar_parameters", false, "scale must be [3], one value per channel of X, but its shape is []"),
     ("matrix_bias", false, "B must be [3], one value per channel of X, but its shape is [1, 3]"),

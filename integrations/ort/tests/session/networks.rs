@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         ("opset9", 1, &[3, 5, 8]),
         ("opset14", 1, &[3, 5, 8]),
         ("function", 1, &[3, 4, 8]),
+        ("both_running", 1, &[3, 5, 8]),
         ("between", 1, &[2, 64, 40, 40]),
         ("between_training", 1, &[2, 64, 40, 40]),
     ] {
@@ -28,6 +29,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     for (name, nodes) in [("conv_bn_relu", 3), ("dense", 4)] {
         tests.push(test(format!("networks::{name}_with_fused_relu"), move || a_fused_relu_changes_no_bit(name, nodes)));
     }
+    tests.push(test("networks::an_output_may_be_left_out", an_output_may_be_left_out));
     tests.push(test("networks::branches", branches));
     tests.push(test("networks::foldable_nodes_are_left", foldable_nodes_are_left));
     tests.push(test("networks::threads_and_pieces_change_no_bit", threads_and_pieces_change_no_bit));
@@ -72,6 +74,15 @@ fn a_fused_relu_changes_no_bit(name: &str, nodes: usize) -> Outcome {
     let [apart, fused] = [&mut apart, &mut fused].map(|session| outputs(session, &[("x", &x)]));
     let (apart, fused) = (apart?, fused?);
     assert!(apart == fused && apart[0].values.iter().any(|value| *value > 0.0));
+    Ok(())
+}
+
+fn an_output_may_be_left_out() -> Outcome {
+    let x = Numbers::new(Float32, &[3, 5, 8], 1.0);
+    let [both, one] =
+        ["both_running", "one_running"].map(|name| outputs(&mut converted(&model(name)?, 1, DEFAULT)?, &[("x", &x)]));
+    let (both, one) = (both?, one?);
+    assert!(both.len() == 3 && one.len() == 2 && both[0] == one[0] && both[2] == one[1]);
     Ok(())
 }
 
