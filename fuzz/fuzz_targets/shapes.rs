@@ -5,7 +5,9 @@ use arbitrary::Arbitrary;
 use batchnorm::{
     Accumulator, Activation, Batch, BatchMut, BatchNorm, FewValues, Layout, NonFinite, Path, Result, moments,
 };
-use batchnorm_fuzz::hostile::{Len, MOST_FEATURES, Shape, ShapeLen, Side, Values, batch, count, product, shape, values};
+use batchnorm_fuzz::hostile::{
+    Len, MOST_FEATURES, Shape, ShapeLen, Side, Values, batch, count, product, shape, values,
+};
 use batchnorm_fuzz::hostile_calls::{Backward, Fold, Sums, trains};
 use batchnorm_fuzz::{assert_same_bits, bits};
 use libfuzzer_sys::fuzz_target;
