@@ -13,8 +13,8 @@ use crate::statistic::Statistic;
 /// Values that [`Rows`] keeps until they fill a chunk, of a single column.
 const CHUNK: usize = 32_768;
 
-/// Bytes that the moments of one column hold outside of themselves.
-const WORDS_OF_MOMENTS: usize = 6 * size_of::<f64>();
+/// Bytes that the moments of one column hold outside of themselves: six vectors, which have room for four.
+const WORDS_OF_MOMENTS: usize = 6 * 4 * size_of::<f64>();
 
 /// One column, as it arrives.
 #[derive(Debug)]

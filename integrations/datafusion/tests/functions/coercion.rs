@@ -62,7 +62,7 @@ async fn dictionaries_and_nulls() -> Result<()> {
 async fn what_is_no_number_is_refused() -> Result<()> {
     let ctx = context(1);
     for (argument, given) in
-        [("'one'", "Utf8"), ("TRUE", "Boolean"), ("DATE '2020-01-01'", "Date32"), ("[1.5]", "List")]
+        [("'one'", "Utf8"), ("TRUE", "Boolean"), ("DATE '2020-01-01'", "Date32"), ("INTERVAL '1' DAY", "Interval")]
     {
         let message = error(&ctx, &format!("SELECT var_pop_accurate({argument})")).await;
         assert!(message.contains("var_pop_accurate takes numbers, not") && message.contains(given), "{message}");
