@@ -80,7 +80,7 @@ impl<T: Float> GroupsAccumulator for Groups<T> {
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         let groups = emit_to.take_needed(&mut self.groups);
-        Ok(partial::write(groups.iter().map(Group::partial)))
+        partial::write(groups.iter().map(Group::partial))
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
@@ -98,10 +98,10 @@ impl<T: Float> GroupsAccumulator for Groups<T> {
         let counts = |row: usize| {
             column.is_valid(row) && opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
         };
-        Ok(partial::write(
+        partial::write(
             (0..column.len())
                 .map(|row| if counts(row) { Partial::of_value(column.value(row).to_f64()) } else { Partial::EMPTY }),
-        ))
+        )
     }
 
     fn size(&self) -> usize {

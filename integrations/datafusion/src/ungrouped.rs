@@ -84,7 +84,7 @@ impl<T: Float> Accumulator for Column<T> {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let columns = partial::write(std::iter::once(self.read()?));
+        let columns = partial::write(std::iter::once(self.read()?))?;
         columns.iter().map(|column| ScalarValue::try_from_array(column, 0)).collect()
     }
 
