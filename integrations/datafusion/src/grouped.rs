@@ -88,7 +88,13 @@ impl<T: Float> GroupsAccumulator for Groups<T> {
         check_rows(states.len(), group_indices)?;
         self.groups.resize(total_num_groups, Group::default());
         for (state, group) in states.zip(group_indices) {
-            self.groups[*group].merge(state)?;
+            let group = &mut self.groups[*group];
+            match state.count {
+                0 => {}
+                // A row that was not aggregated before, as most are where groups are small.
+                1 if state.m2[0] == 0.0 => group.push(state.mean[0]),
+                _ => group.merge(state)?,
+            }
         }
         Ok(())
     }

@@ -85,7 +85,9 @@ pub(crate) fn write(partials: impl ExactSizeIterator<Item = Partial>) -> Result<
     let mut words: Vec<u8> = Vec::with_capacity(partials.len() * WORDS);
     for Partial { count, mean: [mean, middle, low], m2: [m2, m2_low] } in partials {
         counts.push(count);
-        words.extend([mean, middle, low, m2, m2_low].map(f64::to_le_bytes).as_flattened());
+        for word in [mean, middle, low, m2, m2_low] {
+            words.extend_from_slice(&word.to_le_bytes());
+        }
     }
     let words = FixedSizeBinaryArray::try_new(WORDS as i32, words.into(), None)?;
     Ok(vec![Arc::new(UInt64Array::from(counts)), Arc::new(words)])
@@ -109,10 +111,9 @@ pub(crate) fn read(columns: &[ArrayRef]) -> Result<impl ExactSizeIterator<Item =
             return exec_err!("column {name} of a partial state has {} nulls, not 0", column.null_count());
         }
     }
-    Ok(counts_of.values().iter().enumerate().map(move |(row, &count)| {
-        let mut bytes = words_of.value(row).as_chunks().0.iter();
-        let [mean, middle, low, m2, m2_low] =
-            [(); 5].map(|()| bytes.next().map_or(f64::NAN, |b| f64::from_le_bytes(*b)));
-        Partial { count, mean: [mean, middle, low], m2: [m2, m2_low] }
+    let words = words_of.value_data().as_chunks::<WORDS>().0;
+    Ok(counts_of.values().iter().zip(words).map(|(&count, bytes)| {
+        let word = |at: usize| f64::from_le_bytes(bytes.as_chunks().0[at]);
+        Partial { count, mean: [word(0), word(1), word(2)], m2: [word(3), word(4)] }
     }))
 }
