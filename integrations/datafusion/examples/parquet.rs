@@ -7,7 +7,7 @@
 //! ```
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -152,7 +152,7 @@ fn write_files(options: &Options, folder: &Path) -> Result<Columns> {
         written += std::fs::metadata(&path)?.len() as usize;
     }
     let (rows, seconds) = (columns.price.count, started.elapsed().as_secs_f64());
-    println!("\r{rows} rows, {} MB of Parquet in {} files, written in {seconds:.1} s", written >> 20, options.files);
+    println!("{rows} rows, {} MB of Parquet in {} files, written in {seconds:.1} s", written >> 20, options.files);
     println!("memory pool: {} MB, partitions: {}", options.memory_mb, options.partitions);
     Ok(columns)
 }
@@ -217,7 +217,7 @@ impl Run<'_> {
         }
         let seconds = started.elapsed().as_secs_f64();
         println!(
-            "\r  {sql}: {seconds:.2} s, {:.1} million rows/s, at most {} KB of the pool seen",
+            "  {sql}: {seconds:.2} s, {:.1} million rows/s, at most {} KB of the pool seen",
             self.rows as f64 / seconds / 1e6,
             reserved >> 10
         );
@@ -234,10 +234,12 @@ fn rows_read(plan: &dyn ExecutionPlan) -> usize {
     children.iter().map(|child| rows_read(child.as_ref())).sum()
 }
 
-/// Shows a line that the next one replaces.
+/// Shows a line that the next one replaces, on a terminal.
 fn progress(line: &str) {
-    print!("\r{line:<60}");
-    std::io::stdout().flush().ok();
+    let mut out = std::io::stderr();
+    if out.is_terminal() {
+        write!(out, "\r{line:<70}\r").ok();
+    }
 }
 
 /// Returns the most memory that this process has had, where Linux tells.

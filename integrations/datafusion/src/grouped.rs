@@ -1,7 +1,7 @@
 //! With GROUP BY: a state for each group, and each row finds its own.
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
-use batchnorm::{Batch, Element, Isa, Layout, Moments, Path, Workspace};
+use batchnorm::{Batch, Element, Isa, Layout, Path};
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::{EmitTo, GroupsAccumulator};
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::accumulate::accumulate;
@@ -19,15 +19,12 @@ const RUN: usize = 256;
 pub(crate) struct Groups<T> {
     statistic: Statistic,
     groups: Vec<Group>,
-    run: Moments,
-    workspace: Workspace,
     values: std::marker::PhantomData<T>,
 }
 
 impl<T: Float> Groups<T> {
     pub(crate) fn new(statistic: Statistic) -> Self {
-        let (groups, run, workspace) = Default::default();
-        Groups { statistic, groups, run, workspace, values: std::marker::PhantomData }
+        Groups { statistic, groups: Vec::new(), values: std::marker::PhantomData }
     }
 
     /// Adds rows without nulls. Long runs of one group, as in sorted data, go through the crate's kernel.
@@ -51,8 +48,8 @@ impl<T: Float> Groups<T> {
 
     fn push_run(&mut self, group: usize, values: &[T::Native]) -> Result<()> {
         let batch = Batch::new(values, Layout::nc(values.len(), 1)).map_err(external)?;
-        Path::Simd(Isa::detect()).moments_into(batch, &mut self.run, &mut self.workspace);
-        self.groups[group].merge(Partial::from_moments(&self.run))
+        let run = Path::Simd(Isa::detect()).moments(batch);
+        self.groups[group].merge(Partial::from_moments(&run))
     }
 }
 
@@ -83,7 +80,7 @@ impl<T: Float> GroupsAccumulator for Groups<T> {
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         let groups = emit_to.take_needed(&mut self.groups);
-        Ok(partial::write(groups.iter().map(Group::partial)))
+        partial::write(groups.iter().map(Group::partial))
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
@@ -91,7 +88,13 @@ impl<T: Float> GroupsAccumulator for Groups<T> {
         check_rows(states.len(), group_indices)?;
         self.groups.resize(total_num_groups, Group::default());
         for (state, group) in states.zip(group_indices) {
-            self.groups[*group].merge(state)?;
+            let group = &mut self.groups[*group];
+            match state.count {
+                0 => {}
+                // A row that was not aggregated before, as most are where groups are small.
+                1 if state.m2[0] == 0.0 => group.push(state.mean[0]),
+                _ => group.merge(state)?,
+            }
         }
         Ok(())
     }
@@ -101,14 +104,14 @@ impl<T: Float> GroupsAccumulator for Groups<T> {
         let counts = |row: usize| {
             column.is_valid(row) && opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
         };
-        Ok(partial::write(
+        partial::write(
             (0..column.len())
                 .map(|row| if counts(row) { Partial::of_value(column.value(row).to_f64()) } else { Partial::EMPTY }),
-        ))
+        )
     }
 
     fn size(&self) -> usize {
-        self.groups.capacity() * size_of::<Group>()
+        size_of_val(self) + self.groups.capacity() * size_of::<Group>()
     }
 }
 

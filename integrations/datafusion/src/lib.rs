@@ -40,8 +40,8 @@
 //! - **Without `GROUP BY`** a column goes through the kernel of [`batchnorm`]. On one partition the result has the bits of
 //!   one call of [`batchnorm::moments()`], whatever the size of the batches.
 //! - **With `GROUP BY`** each group has a state of 64 bytes.
-//! - **Partial states** are a count and five f64 (all words of mean and m2), so that merging loses nothing: partitions,
-//!   spilled groups and other machines. A damaged one is an error.
+//! - **Partial states** are 48 bytes: a count, and five f64 in one binary column (all words of mean and m2, the lowest
+//!   byte of each first). Partitions, spilled groups and other machines merge them. A damaged one is an error.
 //! - **`FILTER (WHERE ..)`** works everywhere.
 //! - **`DISTINCT`** works where DataFusion itself turns it into a `GROUP BY`: if it is the only argument of the only
 //!   aggregates. Elsewhere it is an error that says how to write it.
@@ -103,6 +103,7 @@ pub fn functions() -> Vec<Arc<AggregateUDF>> {
 /// If the registry does not accept new functions.
 ///
 /// ```
+/// use datafusion::execution::FunctionRegistry;
 /// use datafusion::prelude::SessionContext;
 ///
 /// let mut ctx = SessionContext::new();

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, UInt64Array};
-use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, UInt64Type};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, FieldRef, UInt64Type};
 use batchnorm::{Moments, MomentsParts};
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::utils::format_state_name;
 
 use crate::external;
+use crate::pair::two_sum;
 
 /// Count, mean and sum of squared deviations from the mean (m2) of some rows. The words of the mean and of m2 are those
 /// of [`MomentsParts`].
@@ -20,8 +21,12 @@ pub(crate) struct Partial {
     pub(crate) m2: [f64; 2],
 }
 
-/// The columns of a partial state.
-pub(crate) const COLUMNS: [&str; 6] = ["count", "mean", "mean_middle", "mean_low", "m2", "m2_low"];
+/// The columns of a partial state. The words of mean and m2 are one column, because engines move states row by row: each
+/// column costs them a memory access.
+const COLUMNS: [&str; 2] = ["count", "words"];
+
+/// Bytes of five words, the lowest byte of each first.
+const WORDS: usize = 5 * size_of::<f64>();
 
 impl Partial {
     /// The state of no rows.
@@ -38,6 +43,10 @@ impl Partial {
     /// # Errors
     /// If no rows have such moments: the state was damaged.
     pub(crate) fn to_moments(self) -> Result<Moments> {
+        self.checked().or_else(|error| self.in_normal_form().checked().map_err(|_| error)).map_err(external)
+    }
+
+    fn checked(self) -> batchnorm::Result<Moments> {
         let Partial { count, mean: [mean, middle, low], m2: [m2, m2_low] } = self;
         Moments::from_parts(MomentsParts {
             counts: &[count],
@@ -47,7 +56,14 @@ impl Partial {
             m2s: &[m2],
             m2s_low: &[m2_low],
         })
-        .map_err(external)
+    }
+
+    /// Returns the same mean in words that ties cannot upset: a middle word of exactly half a unit in the last place
+    /// belongs to an even high word. (Merges leave others, too, and the check above refuses them.)
+    fn in_normal_form(self) -> Self {
+        let high = two_sum(self.mean[0], self.mean[1]);
+        let middle = two_sum(high.low, self.mean[2]);
+        Partial { mean: [high.high, middle.high, middle.low], ..self }
     }
 
     /// Returns the state of a single value.
@@ -58,22 +74,23 @@ impl Partial {
 
 /// Returns the fields of a partial state of the aggregate of this name.
 pub(crate) fn fields(name: &str) -> Vec<FieldRef> {
-    let data_type = |column: &str| if column == "count" { DataType::UInt64 } else { DataType::Float64 };
-    COLUMNS.map(|column| Arc::new(Field::new(format_state_name(name, column), data_type(column), true))).to_vec()
+    let types = [DataType::UInt64, DataType::FixedSizeBinary(WORDS as i32)];
+    let fields = COLUMNS.iter().zip(types);
+    fields.map(|(column, of)| Arc::new(Field::new(format_state_name(name, column), of, true))).collect()
 }
 
 /// Writes partial states as columns.
-pub(crate) fn write(partials: impl ExactSizeIterator<Item = Partial>) -> Vec<ArrayRef> {
+pub(crate) fn write(partials: impl ExactSizeIterator<Item = Partial>) -> Result<Vec<ArrayRef>> {
     let mut counts = Vec::with_capacity(partials.len());
-    let mut words: [Vec<f64>; 5] = std::array::from_fn(|_| Vec::with_capacity(partials.len()));
+    let mut words: Vec<u8> = Vec::with_capacity(partials.len() * WORDS);
     for Partial { count, mean: [mean, middle, low], m2: [m2, m2_low] } in partials {
         counts.push(count);
-        for (column, word) in words.iter_mut().zip([mean, middle, low, m2, m2_low]) {
-            column.push(word);
+        for word in [mean, middle, low, m2, m2_low] {
+            words.extend_from_slice(&word.to_le_bytes());
         }
     }
-    let words = words.map(|column| Arc::new(Float64Array::from(column)) as ArrayRef);
-    std::iter::once(Arc::new(UInt64Array::from(counts)) as ArrayRef).chain(words).collect()
+    let words = FixedSizeBinaryArray::try_new(WORDS as i32, words.into(), None)?;
+    Ok(vec![Arc::new(UInt64Array::from(counts)), Arc::new(words)])
 }
 
 /// Reads partial states from columns.
@@ -81,27 +98,22 @@ pub(crate) fn write(partials: impl ExactSizeIterator<Item = Partial>) -> Vec<Arr
 /// # Errors
 /// If the columns are not those of [`fields`], or hold nulls.
 pub(crate) fn read(columns: &[ArrayRef]) -> Result<impl ExactSizeIterator<Item = Partial>> {
-    let [counts, words @ ..] = columns else {
-        return exec_err!("a partial state has {} columns, not 0", COLUMNS.len());
+    let types = || columns.iter().map(|column| column.data_type().to_string()).collect::<Vec<_>>().join(", ");
+    let [counts, words] = columns else {
+        return exec_err!("a partial state has {} columns, not {}", COLUMNS.len(), columns.len());
     };
-    let (Some(counts), Ok(words)) = (counts.as_primitive_opt::<UInt64Type>(), <&[ArrayRef; 5]>::try_from(words)) else {
-        let types: Vec<_> = columns.iter().map(|column| column.data_type().to_string()).collect();
-        return exec_err!("a partial state is a column of UInt64 and five of Float64, not {}", types.join(", "));
+    let words_of = words.as_fixed_size_binary_opt().filter(|words| words.value_size() == WORDS);
+    let (Some(counts_of), Some(words_of)) = (counts.as_primitive_opt::<UInt64Type>(), words_of) else {
+        return exec_err!("a partial state is UInt64, FixedSizeBinary({WORDS}), not {}", types());
     };
-    let mut values: [&[f64]; 5] = [&[]; 5];
-    for ((values, column), name) in values.iter_mut().zip(words).zip(&COLUMNS[1..]) {
-        let Some(column) = column.as_primitive_opt::<Float64Type>() else {
-            return exec_err!("column {name} of a partial state is Float64, not {}", column.data_type());
-        };
-        *values = column.values();
-    }
     for (column, name) in columns.iter().zip(COLUMNS) {
         if column.null_count() > 0 {
             return exec_err!("column {name} of a partial state has {} nulls, not 0", column.null_count());
         }
     }
-    Ok(counts.values().iter().enumerate().map(move |(row, &count)| {
-        let [mean, middle, low, m2, m2_low] = values.map(|column| column[row]);
-        Partial { count, mean: [mean, middle, low], m2: [m2, m2_low] }
+    let words = words_of.value_data().as_chunks::<WORDS>().0;
+    Ok(counts_of.values().iter().zip(words).map(|(&count, bytes)| {
+        let word = |at: usize| f64::from_le_bytes(bytes.as_chunks().0[at]);
+        Partial { count, mean: [word(0), word(1), word(2)], m2: [word(3), word(4)] }
     }))
 }

@@ -13,8 +13,8 @@ use crate::statistic::Statistic;
 /// Values that [`Rows`] keeps until they fill a chunk, of a single column.
 const CHUNK: usize = 32_768;
 
-/// Bytes that the moments of one column hold outside of themselves.
-const WORDS_OF_MOMENTS: usize = 6 * size_of::<f64>();
+/// Bytes that the moments of one column hold outside of themselves: six vectors, which have room for four.
+const WORDS_OF_MOMENTS: usize = 6 * 4 * size_of::<f64>();
 
 /// One column, as it arrives.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl<T: Float> Accumulator for Column<T> {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let columns = partial::write(std::iter::once(self.read()?));
+        let columns = partial::write(std::iter::once(self.read()?))?;
         columns.iter().map(|column| ScalarValue::try_from_array(column, 0)).collect()
     }
 

@@ -90,7 +90,7 @@ impl<T: Float> Accumulator for Window<T> {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let columns = partial::write(std::iter::once(self.state_of_all()?.partial()));
+        let columns = partial::write(std::iter::once(self.state_of_all()?.partial()))?;
         columns.iter().map(|column| ScalarValue::try_from_array(column, 0)).collect()
     }
 

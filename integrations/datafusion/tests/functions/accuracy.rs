@@ -173,7 +173,7 @@ fn what_is_not_finite_stays_in_its_group() {
                 [0, 1].map(|group| number(&result, group).expect("rows"))
             };
             let ([a, other_mean], [b, other_variance]) = (of("mean_accurate"), of("var_pop_accurate"));
-            assert_eq!((other_mean, other_variance), (5.0, 1.0));
+            assert!(same(other_mean, 5.0) && same(other_variance, 1.0), "{other_mean} {other_variance}");
             let column = |name: &str| ungrouped(name, &floats(values), cut).unwrap().expect("rows");
             for (a, b) in [(a, b), (column("mean_accurate"), column("var_pop_accurate"))] {
                 assert!(same(a, mean) && same(b, variance), "{values:?} {cut:?}: {a} {b}");

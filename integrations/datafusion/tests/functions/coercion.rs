@@ -62,7 +62,7 @@ async fn dictionaries_and_nulls() -> Result<()> {
 async fn what_is_no_number_is_refused() -> Result<()> {
     let ctx = context(1);
     for (argument, given) in
-        [("'one'", "Utf8"), ("TRUE", "Boolean"), ("DATE '2020-01-01'", "Date32"), ("[1.5]", "List")]
+        [("'one'", "Utf8"), ("TRUE", "Boolean"), ("DATE '2020-01-01'", "Date32"), ("INTERVAL '1' DAY", "Interval")]
     {
         let message = error(&ctx, &format!("SELECT var_pop_accurate({argument})")).await;
         assert!(message.contains("var_pop_accurate takes numbers, not") && message.contains(given), "{message}");
@@ -78,23 +78,23 @@ async fn what_is_no_number_is_refused() -> Result<()> {
 #[test]
 fn damaged_states_are_refused() {
     use crate::harness::{function, with_args};
-    use arrow::array::{Float64Array, UInt64Array};
+    use arrow::array::{FixedSizeBinaryArray, UInt64Array};
     let function = function("mean_accurate");
     let counts: ArrayRef = Arc::new(UInt64Array::from(vec![2]));
-    let word = |x: Option<f64>| Arc::new(Float64Array::from(vec![x])) as ArrayRef;
-    let (one, zero) = (word(Some(1.0)), word(Some(0.0)));
-    let good: Vec<ArrayRef> = vec![counts, one, zero.clone(), zero.clone(), zero.clone(), zero.clone()];
-    let damage = |at: usize, column: ArrayRef| {
-        let mut state = good.clone();
-        state[at] = column;
-        state
+    let words = |words: Vec<u8>, nulls: Option<Vec<bool>>| -> ArrayRef {
+        Arc::new(FixedSizeBinaryArray::new(words.len() as i32, words.into(), nulls.map(Into::into)))
     };
+    let of = |words: [f64; 5]| words.map(f64::to_le_bytes).as_flattened().to_vec();
+    let good = vec![Arc::clone(&counts), words(of([1.0, 0.0, 0.0, 2.0, 0.0]), None)];
     for (state, message) in [
-        (vec![], "6 columns, not 0"),
-        (good[..3].to_vec(), "a column of UInt64 and five of Float64, not UInt64, Float64, Float64"),
-        (damage(0, zero.clone()), "not Float64, Float64"),
-        (damage(2, good[0].clone()), "column mean_middle of a partial state is Float64, not UInt64"),
-        (damage(5, word(None)), "column m2_low of a partial state has 1 nulls, not 0"),
+        (vec![], "a partial state has 2 columns, not 0"),
+        (good[..1].to_vec(), "a partial state has 2 columns, not 1"),
+        (vec![Arc::clone(&counts); 2], "a partial state is UInt64, FixedSizeBinary(40), not UInt64, UInt64"),
+        (vec![Arc::clone(&counts), words(vec![0; 39], None)], "not UInt64, FixedSizeBinary(39)"),
+        (
+            vec![counts.clone(), words(vec![0; 40], Some(vec![false]))],
+            "column words of a partial state has 1 nulls, not 0",
+        ),
     ] {
         let column =
             with_args(&function, &DataType::Float64, |args| function.accumulator(args)).unwrap().merge_batch(&state);
@@ -108,7 +108,7 @@ fn damaged_states_are_refused() {
     }
     let mut column = with_args(&function, &DataType::Float64, |args| function.accumulator(args)).unwrap();
     let mut groups = with_args(&function, &DataType::Float64, |args| function.create_groups_accumulator(args)).unwrap();
-    let negative = damage(4, word(Some(-1.0)));
+    let negative = vec![counts, words(of([1.0, 0.0, 0.0, -1.0, 0.0]), None)];
     for result in [column.merge_batch(&negative), groups.merge_batch(&negative, &[0], 1)] {
         let given = result.expect_err("a negative m2").strip_backtrace();
         assert!(given.contains("m2s must be NaN or at least 0, but is -1"), "{given}");
