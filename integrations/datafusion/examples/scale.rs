@@ -9,8 +9,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
-use batchnorm::{Batch, Isa, Layout, Path};
+use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch};
+use batchnorm::{Batch, Element, Isa, Layout, Path};
 use clap::Parser;
 use datafusion::datasource::MemTable;
 use datafusion::error::Result;
@@ -50,33 +50,40 @@ async fn main() -> Result<()> {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let values: Vec<f64> = (0..options.rows).map(|_| 100.0 + (rng.next_u64() >> 11) as f64 * 2f64.powi(-53)).collect();
     let mut columns: Vec<(String, ArrayRef)> = vec![("x".into(), Arc::new(Float64Array::from(values.clone())))];
+    let singles: Vec<f32> = values.iter().map(|x| *x as f32).collect();
+    columns.push(("y".into(), Arc::new(Float32Array::from(singles.clone()))));
     for groups in &options.groups {
         let key = |_| (rng.next_u64() % groups.max(&1)) as i64;
         columns.push((format!("k{groups}"), Arc::new(Int64Array::from_iter_values((0..options.rows).map(key)))));
     }
     let rows = RecordBatch::try_from_iter(columns)?;
 
-    let groups = options.groups.iter().map(|groups| (format!("{groups} groups"), format!(" GROUP BY k{groups}")));
-    let queries: Vec<_> = std::iter::once(("no groups".to_string(), String::new())).chain(groups).collect();
-    for (label, tail) in queries {
-        let mut alone = Vec::new();
+    let groups =
+        options.groups.iter().map(|groups| (format!("{groups} groups, f64"), "x", format!(" GROUP BY k{groups}")));
+    let whole =
+        [("no groups, f64", "x"), ("no groups, f32", "y")].map(|(label, x)| (label.to_string(), x, String::new()));
+    let queries: Vec<_> = whole.into_iter().chain(groups).collect();
+    let [mut alone, mut alone_f32] = [const { Vec::new() }; 2];
+    for _ in 0..options.rounds.max(1) {
+        alone.push(one_process(&values));
+        alone_f32.push(one_process(&singles));
+    }
+    let [alone, alone_f32] = [alone, alone_f32].map(|seconds| rate(&seconds, options.rows));
+    println!("{} rows, million rows per second: fastest (median) of {} rounds\n", options.rows, options.rounds);
+    println!("one process of the crate, one thread: f64 {alone}, f32 {alone_f32}\n");
+    println!("| plan | partitions | var_pop_accurate | DataFusion's var_pop | times as fast | count(x + 1) |");
+    println!("|---|---:|---:|---:|---:|---:|");
+    for (label, x, tail) in queries {
         let mut cases = Vec::new();
         for &partitions in &options.partitions {
             cases.push((context(&rows, partitions)?, Case::new(&label, partitions)));
         }
         for _ in 0..options.rounds.max(1) {
-            alone.push(one_process(&values));
             for (ctx, case) in &mut cases {
-                case.ours.push(seconds(ctx, &format!("SELECT var_pop_accurate(x) FROM t{tail}")).await?);
-                case.own.push(seconds(ctx, &format!("SELECT var_pop(x) FROM t{tail}")).await?);
-                case.count.push(seconds(ctx, &format!("SELECT count(x + 1) FROM t{tail}")).await?);
+                case.ours.push(seconds(ctx, &format!("SELECT var_pop_accurate({x}) FROM t{tail}")).await?);
+                case.own.push(seconds(ctx, &format!("SELECT var_pop({x}) FROM t{tail}")).await?);
+                case.count.push(seconds(ctx, &format!("SELECT count({x} + 1) FROM t{tail}")).await?);
             }
-        }
-        if tail.is_empty() {
-            println!("{} rows, million rows per second: fastest (median) of {} rounds\n", options.rows, options.rounds);
-            println!("one process of the crate, one thread: {}\n", rate(&alone, options.rows));
-            println!("| plan | partitions | var_pop_accurate | DataFusion's var_pop | times as fast | count(x + 1) |");
-            println!("|---|---:|---:|---:|---:|---:|");
         }
         cases.iter().for_each(|(_, case)| case.print(options.rows));
     }
@@ -118,7 +125,7 @@ async fn seconds(ctx: &SessionContext, sql: &str) -> Result<f64> {
 }
 
 /// Returns how long the crate itself takes for the column, on one thread.
-fn one_process(values: &[f64]) -> f64 {
+fn one_process<T: Element>(values: &[T]) -> f64 {
     let started = Instant::now();
     let batch = Batch::new(values, Layout::nc(values.len(), 1)).expect("one column");
     let moments = std::hint::black_box(Path::Simd(Isa::detect()).moments(batch));

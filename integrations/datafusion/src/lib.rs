@@ -50,8 +50,8 @@
 //!
 //! # Accuracy
 //! The relative error of a variance is at most 4 units in the last place without `GROUP BY` (f32: 4.6e-13), and 1e-12
-//! with it, whatever the mean, the number of rows and the number of partitions; observed errors with `GROUP BY` are near
-//! 1e-15. [`numerics`] has all bounds, the argument for them, and what becomes of NaN and infinities.
+//! with it, whatever the mean, the number of rows and the number of partitions; observed errors with `GROUP BY` are below
+//! 1e-14. [`numerics`] has all bounds, the argument for them, and what becomes of NaN and infinities.
 //!
 //! # Memory
 //! All of it is reported to DataFusion's memory pool. An aggregate without `GROUP BY` keeps up to 32,768 values per

@@ -114,7 +114,7 @@ async fn nulls_and_filters() -> Result<()> {
     let kept = |row: usize| row % 3 != 1;
     let null = |row: usize| row % 5 == 2 || (1000..2500).contains(&row);
     let x: Float64Array = values.iter().enumerate().map(|(row, x)| (!null(row)).then_some(*x)).collect();
-    let f: BooleanArray = (0..len).map(|row| (row % 11 != 0).then_some(kept(row))).collect();
+    let f: BooleanArray = (0..len).map(|row| (!row.is_multiple_of(11)).then_some(kept(row))).collect();
     let g = Int64Array::from_iter_values((0..len as i64).map(|row| row % 4));
     for partitions in [1, 3] {
         let ctx = context(partitions);
@@ -124,7 +124,7 @@ async fn nulls_and_filters() -> Result<()> {
             partitions,
             700,
         )?;
-        let counts = |row: &usize| !null(*row) && kept(*row) && row % 11 != 0;
+        let counts = |row: &usize| !null(*row) && kept(*row) && !row.is_multiple_of(11);
         let [mean, variance] =
             row(&ctx, "SELECT mean_accurate(x) FILTER (WHERE f), var_samp_accurate(x) FILTER (WHERE f) FROM t").await?
                 [..]
