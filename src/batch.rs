@@ -209,11 +209,6 @@ impl<'a, T> BatchMut<'a, T> {
         let layout = self.layout.with_outer(outer.len());
         BatchMut { data: &mut self.data[places(self.layout, &outer)], layout }
     }
-
-    /// Returns all values, gaps included, with the lifetime of the slice.
-    pub(crate) fn into_data(self) -> &'a mut [T] {
-        self.data
-    }
 }
 
 /// Returns where some outer blocks lie, of a batch that has values.

@@ -36,7 +36,7 @@ impl BatchNorm {
         residual: Option<Batch<'_, T>>,
         mut y: BatchMut<'_, T>,
     ) -> Result<()> {
-        let (layout, path) = (y.layout(), self.path.of_training::<T>(y.layout()));
+        let (layout, path) = (y.layout(), self.path.of_training(y.layout(), size_of::<T>()));
         // A policy that refuses a batch needs all of its moments.
         if !y.data().is_empty() && self.non_finite == NonFinite::LetThrough {
             let batches = [x, residual, Some(y.as_batch())];

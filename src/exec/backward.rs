@@ -288,7 +288,7 @@ fn sums<T: KernelElement>(
     }
     let Means { high: mean, low: mean_low } = means;
     let reduction = BatchGradients { isa: path.isa(), order, inputs, mean, mean_low };
-    reduce::<T, _, _>(path, layout, 2, reduction, out, workspace);
+    reduce(path, layout, 2 * size_of::<T>(), reduction, out, workspace);
 }
 
 fn input_gradient<T: KernelElement>(

@@ -168,10 +168,12 @@ impl Path {
     /// Returns the path of both halves of a training step, or of its backward pass. Threads that are awake from the first
     /// half pay off sooner in the second.
     #[cfg_attr(not(feature = "rayon"), expect(unused_variables, reason = "one thread, whatever the size"))]
-    pub(crate) fn of_training<T>(self, layout: Layout) -> Path {
+    pub(crate) fn of_training(self, layout: Layout, bytes_per_value: usize) -> Path {
         match self {
             #[cfg(feature = "rayon")]
-            Path::Auto if self.forks(bytes_of::<T>(layout), PARALLEL_TRAINING) => Path::Parallel(self.isa()),
+            Path::Auto if self.forks(bytes_of(layout, bytes_per_value), PARALLEL_TRAINING) => {
+                Path::Parallel(self.isa())
+            }
             Path::Auto => Path::Simd(self.isa()),
             path => path,
         }
@@ -250,31 +252,31 @@ fn moments<T: KernelElement>(path: Path, x: Batch<'_, T>, to: &mut Moments, work
         }
         return;
     }
-    reduce::<T, _, _>(path, layout, 1, BatchMoments { isa: path.isa(), order, x }, out, workspace);
+    reduce(path, layout, size_of::<T>(), BatchMoments { isa: path.isa(), order, x }, out, workspace);
 }
 
 /// Returns the size of the values of a batch. (That of an empty batch may be anything.)
 #[cfg(feature = "rayon")]
-fn bytes_of<T>(layout: Layout) -> usize {
-    layout.features().saturating_mul(layout.count()).saturating_mul(size_of::<T>())
+fn bytes_of(layout: Layout, bytes_per_value: usize) -> usize {
+    layout.features().saturating_mul(layout.count()).saturating_mul(bytes_per_value)
 }
 
-/// Reduces batches that have values, so many of this layout, on one thread or on several.
-fn reduce<T, R: Reduction<N>, const N: usize>(
+/// Reduces one or several batches that have values, on one thread or on several. `bytes_per_value` is that of all batches.
+fn reduce<R: Reduction<N>, const N: usize>(
     path: Path,
     layout: Layout,
-    batches: usize,
+    bytes_per_value: usize,
     reduction: R,
     out: Arrays<'_, N>,
     workspace: &mut Workspace,
 ) {
     let tree = Tree { reduction };
     #[cfg(feature = "rayon")]
-    if path.forks(batches * bytes_of::<T>(layout), PARALLEL_MOMENTS) {
+    if path.forks(bytes_of(layout, bytes_per_value), PARALLEL_MOMENTS) {
         return parallel::reduce(&tree, layout.features() * layout.count(), out, workspace);
     }
     #[cfg(not(feature = "rayon"))]
-    let _ = (path, layout, batches);
+    let _ = (path, layout, bytes_per_value);
     tree.run(out, workspace.of(tree.workspace()));
 }
 

@@ -24,11 +24,11 @@ pub(super) fn map<T: Element, const I: usize>(
         return map(path, layout.without_gaps(), inputs.map(|x| x.map(|x| x.data())), y.data_mut());
     }
     #[cfg(feature = "rayon")]
-    if path.forks(super::bytes_of::<T>(layout), PARALLEL_NORMALIZE) {
+    if path.forks(super::bytes_of(layout, size_of::<T>()), PARALLEL_NORMALIZE) {
         let blocks = layout.outer().div_ceil(PIECES_PER_THREAD * rayon::current_num_threads());
         let pieces = layout.outer().div_ceil(blocks);
         let (path, stride) = (Path::Simd(path.isa()), layout.outer_stride());
-        let pieces_of_y = y.into_data().chunks_mut(blocks * stride).enumerate();
+        let pieces_of_y = y.data_mut().chunks_mut(blocks * stride).enumerate();
         return parallel::share(
             pieces_of_y,
             pieces - 1,

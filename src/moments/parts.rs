@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::Moments;
+use crate::spec::power_of_two;
 use crate::{Error, Result};
 
 /// The contents of [`Moments`], as arrays with one value per feature. Use it to send moments to another process and to
@@ -22,7 +23,8 @@ pub struct MomentsParts<'a> {
     pub counts: &'a [u64],
     /// High words of the means. NaN if there are no values.
     pub means: &'a [f64],
-    /// Middle words of the means: each at most half a unit in the last place of its high word.
+    /// Middle words of the means: each at most half a unit in the last place of its high word, or, where values cancel,
+    /// 2^-49 standard deviations.
     pub means_middle: &'a [f64],
     /// Low words of the means: each at most half a unit in the last place of its middle word.
     pub means_low: &'a [f64],
@@ -46,7 +48,8 @@ impl Moments {
     /// # Errors
     /// [`Error::ParameterLength`] if an array does not have the same length as the counts. [`Error::OutOfRange`] if a
     /// value cannot come from any batch: a negative m2, a mean of no values that is not NaN, a nonzero m2 of no values
-    /// or of one finite value, or a low word of more than half a unit in the last place of its high word.
+    /// or of one finite value, or a low word of more than half a unit in the last place of its high word (a middle word of
+    /// the mean: and of more than 2^-49 standard deviations).
     ///
     /// ```
     /// use batchnorm::{Moments, MomentsParts};
@@ -75,7 +78,7 @@ impl Moments {
         }
         for feature in 0..expected {
             check_count(counts[feature], means[feature], m2s[feature])?;
-            check_words("means_middle", means[feature], means_middle[feature])?;
+            check_middle(counts[feature], [means[feature], means_middle[feature]], m2s[feature])?;
             check_words("means_low", means_middle[feature], means_low[feature])?;
             check_words("m2s_low", m2s[feature], m2s_low[feature])?;
         }
@@ -111,10 +114,30 @@ fn check_count(count: u64, mean: f64, m2: f64) -> Result<()> {
     Ok(())
 }
 
-/// Checks the words of a double-double: adding the low word to the high word must round to the high word.
-fn check_words(name: &'static str, high: f64, low: f64) -> Result<()> {
-    if low == 0.0 || high + low == high {
+/// Checks the middle word of a mean. Where values cancel, it may be more than half a unit in the last place of the high
+/// word, but then both words are rounding errors of the values: the mean is within half a unit and `2 u` standard
+/// deviations of the high word ([`numerics`](crate::numerics)), and the sum of all words within as many of the mean.
+fn check_middle(count: u64, [high, middle]: [f64; 2], m2: f64) -> Result<()> {
+    let deviations = middle * middle * count as f64 <= m2 * power_of_two(-98);
+    if high.is_finite() && middle.is_finite() && deviations {
+        return Ok(());
+    }
+    check_words("means_middle", high, middle)
+}
+
+/// Checks the words of a double-double: the low word is at most half a unit in the last place of its high word.
+pub(crate) fn check_words(name: &'static str, high: f64, low: f64) -> Result<()> {
+    // Not `high + low == high`: exactly half a unit may round away from an odd high word.
+    if low == 0.0 || high + low == high || high.is_finite() && 2.0 * low.abs() <= unit_in_last_place(high) {
         return Ok(());
     }
     Err(Error::OutOfRange { name, allowed: "at most half a unit in the last place of its high word", given: low })
+}
+
+/// Returns the distance from a finite number to the next one of larger size.
+fn unit_in_last_place(x: f64) -> f64 {
+    let size = x.abs();
+    let next = f64::from_bits(size.to_bits() + 1);
+    // The largest number has no next one.
+    if next.is_finite() { next - size } else { size - f64::from_bits(size.to_bits() - 1) }
 }

@@ -46,7 +46,7 @@ impl BatchNorm {
         workspace: &mut Workspace,
     ) {
         let out = sums.resize(self.num_features(), count_of(inputs.x));
-        self.path.of_training::<T>(inputs.x.layout()).gradient_sums(inputs, means, out, workspace);
+        self.path.of_training(inputs.x.layout(), size_of::<T>()).gradient_sums(inputs, means, out, workspace);
     }
 
     /// Returns the parameters of `dx`.

@@ -183,7 +183,7 @@ impl BatchNorm {
         mut dx: BatchMut<'_, T>,
         gradients: &mut Gradients,
     ) {
-        let (path, OfOutputs { dy, y }) = (self.path.of_training::<T>(x.layout()), of_outputs);
+        let (path, OfOutputs { dy, y }) = (self.path.of_training(x.layout(), size_of::<T>()), of_outputs);
         let bytes = if y.is_some() { 3 } else { 2 } * size_of::<T>();
         let batches = [Some(x), y, dy];
         let contiguous = dx.as_batch().contiguous().is_some() && !dx.data().is_empty();
