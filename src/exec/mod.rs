@@ -133,8 +133,8 @@ impl Path {
     /// Adds the rows of a batch to `moments`, as [`Moments::update`] does, but by this path.
     ///
     /// # Errors
-    /// [`Error::Features`] if the batch has a different number of features from `moments`; a failed call leaves
-    /// everything unchanged.
+    /// [`Error::Features`](crate::Error::Features) if the batch has a different number of features from `moments`; a failed
+    /// call leaves everything unchanged.
     ///
     /// ```
     /// # use batchnorm::{Batch, Layout, Moments, Path};
@@ -292,7 +292,8 @@ impl Moments {
     /// [`Welford`](crate::Welford) are faster (`cargo bench --bench stream`).
     ///
     /// # Errors
-    /// [`Error::Features`] if the batch has a different number of features; a failed call leaves everything unchanged.
+    /// [`Error::Features`](crate::Error::Features) if the batch has a different number of features; a failed call leaves
+    /// everything unchanged.
     ///
     /// ```
     /// use batchnorm::{Batch, Layout, Moments};
