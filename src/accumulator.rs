@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::error::check_same;
 use crate::spec::Order;
 use crate::{Batch, Element, Error, Layout, Moments, Path, Result};
 
@@ -106,9 +107,7 @@ impl<T: Element> Accumulator<T> {
     pub fn update(&mut self, x: Batch<'_, T>) -> Result<()> {
         let layout = x.layout();
         let expected = Layout::new(layout.outer(), self.features, self.inner);
-        if layout.without_gaps() != expected {
-            return Err(Error::LayoutMismatch { input: layout, output: expected });
-        }
+        check_same(layout, expected)?;
         if x.data().is_empty() {
             return Ok(());
         }

@@ -207,6 +207,11 @@ pub enum Error {
     },
 }
 
+/// Checks that two batches have one shape. Their outer strides may differ.
+pub(crate) fn check_same(input: Layout, output: Layout) -> Result<()> {
+    if input.without_gaps() == output.without_gaps() { Ok(()) } else { Err(Error::LayoutMismatch { input, output }) }
+}
+
 /// Checks that two numbers of features agree. Each comes with what has them, and a verb.
 pub(crate) fn check_features(
     (expected_by, expected): (&'static str, usize),

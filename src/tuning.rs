@@ -133,6 +133,19 @@ pub(crate) const OUTPUT_PREFETCH: usize = tuned(option_env!("BATCHNORM_OUTPUT_PR
 #[cfg(feature = "rayon")]
 pub(crate) const PART_VALUES: usize = tuned(option_env!("BATCHNORM_PART_VALUES"), batch_size(1 << 16));
 
+/// Outer blocks with gaps in between are mapped where they are if each has at least so many bytes; calling a kernel for
+/// shorter ones costs more than copying them. (`--example arrays` of the interop tests shows both sides of it.)
+pub(crate) const STRIDED_DIRECT_BYTES: usize = tuned(option_env!("BATCHNORM_STRIDED_DIRECT_BYTES"), 1 << 10);
+
+/// Values of a tile to which shorter blocks are copied, of each input and of the output: together 8 KiB of f32 in the
+/// usual case, 32 KiB of f64 if there are three inputs.
+pub(crate) const STRIDED_TILE: usize = tuned(option_env!("BATCHNORM_STRIDED_TILE"), 1 << 10);
+
+/// Values of f16 or bf16 that are widened before they are normalised: 24 KiB with their f32, so that both stay in a
+/// first-level cache of 32 KiB.
+#[cfg(feature = "half")]
+pub(crate) const WIDENED_VALUES: usize = 1 << 12;
+
 /// Smallest batch in bytes for which `Path::Auto` computes moments on several threads. (Xeon 6, two cores, `cargo bench
 /// --bench threads`: at 2 MiB two threads are 1.7 times as fast back to back, and 1.2 times after a pause, when they
 /// sleep. At 0.8 MiB of f32, 1.6 times back to back, but after a pause they take 1.3 times as long as one.)
@@ -174,6 +187,9 @@ pub(crate) const SPINS: usize = tuned(option_env!("BATCHNORM_SPINS"), 2000);
 // parameters hold the widest plane that is not splatted, and scratch for recomputed features is sized by 64-byte lines.
 const _: () = assert!(TILE_COLUMNS >= 64 && EXPANDED_COLUMNS >= SPLAT_INNER && CACHE_LINE == 64);
 
+// A tile holds the longest block that is copied, also one of elements of two bytes.
+const _: () = assert!(STRIDED_DIRECT_BYTES <= 2 * STRIDED_TILE);
+
 /// Returns the number in an environment variable at compile time, or the default where there is none.
 const fn tuned(variable: Option<&str>, default: usize) -> usize {
     let Some(text) = variable else { return default };
@@ -182,14 +198,3 @@ const fn tuned(variable: Option<&str>, default: usize) -> usize {
         Err(_) => panic!("a BATCHNORM_ variable must be a number"),
     }
 }
-
-/// Outer blocks with gaps in between are mapped where they are if each has at least so many bytes. Calling a kernel costs
-/// as much as copying some hundred bytes within the first-level cache.
-pub(crate) const STRIDED_DIRECT_BYTES: usize = 1 << 10;
-
-/// Values of the tile to which a few shorter blocks are copied: those of all inputs stay in the first-level cache.
-pub(crate) const STRIDED_TILE: usize = 1 << 10;
-
-/// Values of f16 or bf16 that are widened before they are normalised: they and their f32 stay in the first-level cache.
-#[cfg(feature = "half")]
-pub(crate) const WIDENED_VALUES: usize = 1 << 12;

@@ -387,3 +387,31 @@ fn merged_moments_can_be_rebuilt() {
     }
     assert!(ties > 0, "none of {all} means has such a middle word: the test shows nothing");
 }
+
+/// Words that no batch has are refused.
+#[test]
+fn damaged_words_are_refused() {
+    let unit = f64::EPSILON;
+    let rebuilt = |middle: f64, low: f64, m2: f64, m2_low: f64| {
+        Moments::from_parts(MomentsParts {
+            counts: &[4],
+            means: &[1.0],
+            means_middle: &[middle],
+            means_low: &[low],
+            m2s: &[m2],
+            m2s_low: &[m2_low],
+        })
+    };
+    let name = |error: Error| match error {
+        Error::OutOfRange { name, .. } => name,
+        error => panic!("{error:?}"),
+    };
+    // 2 units are allowed, and 3 only where the deviations are large.
+    assert!(rebuilt(2.0 * unit, unit * unit, 1e-30, 0.0).is_ok());
+    assert!(rebuilt(3.0 * unit, 0.0, 1.0, 0.0).is_ok());
+    assert_eq!(rebuilt(3.0 * unit, 0.0, 1e-30, 0.0).map_err(name), Err("means_middle"));
+    assert_eq!(rebuilt(f64::INFINITY, 0.0, 1.0, 0.0).map_err(name), Err("means_middle"));
+    assert_eq!(rebuilt(unit / 2.0, unit * unit, 1.0, 0.0).map_err(name), Err("means_low"));
+    assert_eq!(rebuilt(0.0, 0.0, 1.0, 0.6 * unit).map_err(name), Err("m2s_low"));
+    assert!(rebuilt(0.0, 0.0, 1.0, 0.5 * unit).is_ok());
+}

@@ -5,8 +5,6 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::checks::{check_features, check_same};
-#[cfg(feature = "half")]
-use crate::exec::By;
 use crate::exec::Normalization;
 use crate::{Batch, BatchMut, Element, Path, Precision, Result};
 
@@ -200,7 +198,7 @@ impl Inference {
     pub fn forward_to_f32<T: crate::HalfElement>(&self, x: Batch<'_, T>, y: BatchMut<'_, f32>) -> Result<()> {
         check_features(self.num_features(), x.layout())?;
         check_same(x.layout(), y.layout())?;
-        T::normalize(self.path, By { normalization: &self.normalization, precision: self.precision }, x, y);
+        T::normalize(self.path, &self.normalization, self.precision, x, y);
         Ok(())
     }
 

@@ -123,11 +123,9 @@ impl Path {
         x: Batch<'_, T>,
         dx: BatchMut<'_, T>,
     ) {
-        if !dx.data().is_empty() {
-            strided::map(self, [dy, Some(x), y], dx, |path, layout, inputs, dx| {
-                path.input_gradient_values(gradients, precision, layout, inputs, dx);
-            });
-        }
+        strided::map(self, [dy, Some(x), y], dx, |path, layout, inputs, dx| {
+            path.input_gradient_values(gradients, precision, layout, inputs, dx);
+        });
     }
 
     fn input_gradient_values<T: Element>(
@@ -168,11 +166,9 @@ impl Path {
         OfOutputs { dy, y }: OfOutputs<'_, T>,
         dx: BatchMut<'_, T>,
     ) {
-        if !dx.data().is_empty() {
-            strided::map(self, [dy, y], dx, |path, layout, inputs, dx| {
-                path.scaled_gradient_values(normalization, layout, inputs, dx);
-            });
-        }
+        strided::map(self, [dy, y], dx, |path, layout, inputs, dx| {
+            path.scaled_gradient_values(normalization, layout, inputs, dx);
+        });
     }
 
     fn scaled_gradient_values<T: Element>(

@@ -20,8 +20,6 @@ pub(crate) use blocks::FeatureBlocks;
 pub use normalization::Precision;
 pub(crate) use normalization::{Normalization, OnlyDouble};
 #[cfg(feature = "half")]
-pub(crate) use widening::By;
-#[cfg(feature = "half")]
 pub use widening::HalfElement;
 
 use crate::element::{ByElement, INTERNAL};

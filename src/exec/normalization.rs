@@ -143,11 +143,9 @@ impl Path {
         residual: Option<Batch<'_, T>>,
         y: BatchMut<'_, T>,
     ) {
-        if !y.data().is_empty() {
-            strided::map(self, [x, residual], y, |path, layout, inputs, y| {
-                path.normalize_values(normalization, precision, layout, inputs, y);
-            });
-        }
+        strided::map(self, [x, residual], y, |path, layout, inputs, y| {
+            path.normalize_values(normalization, precision, layout, inputs, y);
+        });
     }
 
     fn normalize_values<T: Element>(

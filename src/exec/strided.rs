@@ -7,11 +7,11 @@ use super::parallel;
 use crate::layout::Layout;
 #[cfg(feature = "rayon")]
 use crate::tuning::{PARALLEL_NORMALIZE, PIECES_PER_THREAD};
-use crate::tuning::{STRIDED_DIRECT_BYTES, STRIDED_TILE};
+use crate::tuning::{SPLAT_INNER, STRIDED_DIRECT_BYTES, STRIDED_TILE};
 use crate::{Batch, BatchMut, Element};
 
-/// Calls `map` on contiguous parts of the batches, with the path and the layout of each part. The batches have values and
-/// one layout, but for their outer strides. Without the first input, it is `y` itself, in place.
+/// Calls `map` on contiguous parts of the batches, with the path and the layout of each part. The batches have one layout,
+/// but for their outer strides. Without the first input, it is `y` itself, in place. `map` is not called for an empty batch.
 pub(super) fn map<T: Element, const I: usize>(
     path: Path,
     inputs: [Option<Batch<'_, T>>; I],
@@ -19,6 +19,9 @@ pub(super) fn map<T: Element, const I: usize>(
     map: impl Fn(Path, Layout, [Option<&[T]>; I], &mut [T]) + Sync,
 ) {
     let layout = y.layout();
+    if y.data().is_empty() {
+        return;
+    }
     let gaps = |x: &Batch<'_, T>| !x.layout().is_contiguous();
     if !inputs.iter().flatten().any(gaps) && !gaps(&y.as_batch()) {
         return map(path, layout.without_gaps(), inputs.map(|x| x.map(|x| x.data())), y.data_mut());
@@ -55,7 +58,9 @@ fn on_one_thread<T: Element, const I: usize>(
 ) {
     let layout = y.layout();
     let block = layout.features() * layout.inner();
-    if block * size_of::<T>() < STRIDED_DIRECT_BYTES {
+    // The kernel expands the parameters of small planes once per call: then several blocks should share a call.
+    let expands = (2..SPLAT_INNER).contains(&layout.inner()) && 2 * block <= STRIDED_TILE;
+    if expands || block * size_of::<T>() < STRIDED_DIRECT_BYTES {
         return in_tiles(path, inputs, y, map);
     }
     for outer in 0..layout.outer() {

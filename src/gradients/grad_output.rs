@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::error::check_same;
 use crate::{Activation, Batch, BatchMut, Error, Layout, Result};
 
 /// The gradient of the loss with respect to each output of a layer: PyTorch's `grad_output`. A [`Batch`] converts into
@@ -150,8 +151,4 @@ impl<T> fmt::Debug for GradOutputMut<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GradOutputMut").field("layout", &self.layout()).finish_non_exhaustive()
     }
-}
-
-fn check_same(input: Layout, output: Layout) -> Result<()> {
-    if input.without_gaps() == output.without_gaps() { Ok(()) } else { Err(Error::LayoutMismatch { input, output }) }
 }

@@ -1,6 +1,6 @@
 //! The state that both types of streams share.
 
-use crate::error::check_features;
+use crate::error::{check_features, check_same};
 use crate::kernels::stream::{BLOCK_FEATURES, Block};
 use crate::spec::{RowWeights, Running, same_bits};
 use crate::{Batch, BatchMut, Element, Error, Layout, Path, Result, Standardize};
@@ -63,9 +63,7 @@ impl State {
         options: &Standardize,
     ) -> Result<()> {
         self.check_rows(x.layout())?;
-        if x.layout().without_gaps() != y.layout().without_gaps() {
-            return Err(Error::LayoutMismatch { input: x.layout(), output: y.layout() });
-        }
+        check_same(x.layout(), y.layout())?;
         let (scale, features) = (self.scale(options), self.features);
         let (x_stride, y_stride) = (x.layout().outer_stride().max(1), y.layout().outer_stride().max(1));
         for (x, y) in x.data().chunks(x_stride).zip(y.data_mut().chunks_mut(y_stride)) {

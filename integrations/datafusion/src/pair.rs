@@ -64,7 +64,8 @@ impl Pair {
     }
 }
 
-/// Returns `base + offset` as three words, each at most half a unit in the last place of the word before it.
+/// Returns `base + offset`, exactly, as three words. Each is at most half a unit in the last place of the word before it,
+/// unless `base` and `offset` cancel.
 pub(crate) fn triple(base: f64, offset: Pair) -> [f64; 3] {
     let s = two_sum(base, offset.high);
     let t = two_sum(s.low, offset.low);

@@ -10,7 +10,6 @@ use datafusion_common::{Result, exec_err};
 use datafusion_expr::utils::format_state_name;
 
 use crate::external;
-use crate::pair::two_sum;
 
 /// Count, mean and sum of squared deviations from the mean (m2) of some rows. The words of the mean and of m2 are those
 /// of [`MomentsParts`].
@@ -43,10 +42,6 @@ impl Partial {
     /// # Errors
     /// If no rows have such moments: the state was damaged.
     pub(crate) fn to_moments(self) -> Result<Moments> {
-        self.checked().or_else(|error| self.in_normal_form().checked().map_err(|_| error)).map_err(external)
-    }
-
-    fn checked(self) -> batchnorm::Result<Moments> {
         let Partial { count, mean: [mean, middle, low], m2: [m2, m2_low] } = self;
         Moments::from_parts(MomentsParts {
             counts: &[count],
@@ -56,14 +51,7 @@ impl Partial {
             m2s: &[m2],
             m2s_low: &[m2_low],
         })
-    }
-
-    /// Returns the same mean in words that ties cannot upset: a middle word of exactly half a unit in the last place
-    /// belongs to an even high word. (Merges leave others, too, and the check above refuses them.)
-    fn in_normal_form(self) -> Self {
-        let high = two_sum(self.mean[0], self.mean[1]);
-        let middle = two_sum(high.low, self.mean[2]);
-        Partial { mean: [high.high, middle.high, middle.low], ..self }
+        .map_err(external)
     }
 
     /// Returns the state of a single value.

@@ -28,8 +28,8 @@ impl<C: Copy + Default, const P: usize, const LEN: usize> Expanded<C, P, LEN> {
     #[inline(always)]
     pub(super) fn columns(&self) -> Columns<'_, C, P> {
         let mut arrays = [&[][..]; P];
-        for (to, from) in arrays.iter_mut().zip(&self.0) {
-            *to = from;
+        for i in 0..P {
+            arrays[i] = &self.0[i];
         }
         Columns(arrays)
     }
@@ -67,17 +67,17 @@ impl<L: Lanes, const P: usize> Outlined for Fill<'_, L, P> {
 
     /// Writes each plane in whole vectors. The next plane overwrites what is too much.
     #[inline(always)]
-    fn run(mut self) {
+    fn run(self) {
         let (features, inner) = (self.layout.features(), self.layout.inner());
         let len = self.len + repeated::<L::Scalar>();
         let mut feature = self.start / inner % features;
         let (mut at, mut end) = (0, inner - self.start % inner);
         while at < len {
-            for (to, from) in self.to.iter_mut().zip(self.from.0) {
-                let value = L::splat(self.token, from[feature]);
+            for i in 0..P {
+                let value = L::splat(self.token, self.from.0[i][feature]);
                 let mut at = at;
                 while at < end {
-                    value.store(&mut to[at..]);
+                    value.store(&mut self.to[i][at..]);
                     at += L::LANES;
                 }
             }

@@ -137,8 +137,8 @@ impl<'a, C: Copy, const P: usize> Columns<'a, C, P> {
     #[inline(always)]
     pub(super) fn load<L: Lanes<Scalar = C>>(&self, token: L::Token, at: usize) -> [L; P] {
         let mut parameters = [L::load(token, &self.0[0][at..]); P];
-        for (i, parameter) in parameters.iter_mut().enumerate() {
-            *parameter = L::load(token, &self.0[i][at..]);
+        for i in 1..P {
+            parameters[i] = L::load(token, &self.0[i][at..]);
         }
         parameters
     }
@@ -147,8 +147,8 @@ impl<'a, C: Copy, const P: usize> Columns<'a, C, P> {
     #[inline(always)]
     pub(super) fn splat<L: Lanes<Scalar = C>>(&self, token: L::Token, at: usize) -> [L; P] {
         let mut parameters = [L::splat(token, self.0[0][at]); P];
-        for (i, parameter) in parameters.iter_mut().enumerate() {
-            *parameter = L::splat(token, self.0[i][at]);
+        for i in 1..P {
+            parameters[i] = L::splat(token, self.0[i][at]);
         }
         parameters
     }

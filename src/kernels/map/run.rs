@@ -40,9 +40,9 @@ impl<'a, T, const I: usize> Run<'a, T, I> {
         let at = at.min(self.y.len());
         let (y, y_tail) = self.y.split_at_mut(at);
         let (mut inputs, mut tails) = (self.inputs, self.inputs);
-        for (index, (x, tail)) in inputs.iter_mut().zip(&mut tails).enumerate() {
+        for index in 0..I {
             if !(self.in_place && index == 0) {
-                (*x, *tail) = x.split_at(at);
+                (inputs[index], tails[index]) = inputs[index].split_at(at);
             }
         }
         let (in_place, next_row) = (self.in_place, self.next_row);
@@ -59,8 +59,8 @@ impl<'a, T, const I: usize> Run<'a, T, I> {
     #[inline(always)]
     pub(super) fn load<L: LoadStore<T>>(&self, token: L::Token, at: usize) -> [L; I] {
         let mut inputs = [L::load_from(token, &self.input(0)[at..]); I];
-        for (index, input) in inputs.iter_mut().enumerate() {
-            *input = L::load_from(token, &self.input(index)[at..]);
+        for index in 1..I {
+            inputs[index] = L::load_from(token, &self.input(index)[at..]);
         }
         inputs
     }

@@ -103,9 +103,10 @@ impl<L: F64Lanes> Accumulator<L> {
     /// the sum, and the small remainder (accurate to 2^-76 of the product) to the compensation term.
     #[inline(always)]
     pub(super) fn add_products_compensated(&mut self, ctx: LaneContext<L>, a: &[L], b: &[L]) {
-        for (a, b) in a.iter().zip(b) {
+        for i in 0..a.len().min(b.len()) {
+            let (a, b) = (a[i], b[i]);
             let (a_upper, b_upper) = (a.upper_half(), b.upper_half());
-            let remainder = a_upper.mul(b.sub(b_upper)).add(a.sub(a_upper).mul(*b));
+            let remainder = a_upper.mul(b.sub(b_upper)).add(a.sub(a_upper).mul(b));
             let next = two_sum_via_fma(ctx.one, self.sum, a_upper.mul(b_upper));
             self.sum = next.high;
             self.compensation = self.compensation.add(remainder.add(next.low));

@@ -223,8 +223,8 @@ fn join<K: Term<1, SUMS>, L: F64Lanes, const SUMS: usize>(
     to: &mut [Accumulator<L>; SUMS],
     from: &[Accumulator<L>; SUMS],
 ) {
-    for (to, from) in to.iter_mut().zip(from).take(K::ADDS_TO) {
-        to.join(from, K::COMPENSATED);
+    for i in 0..K::ADDS_TO {
+        to[i].join(&from[i], K::COMPENSATED);
     }
 }
 

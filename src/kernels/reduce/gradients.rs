@@ -7,7 +7,8 @@ use super::accumulator::{Accumulator, LaneContext};
 use super::horizontal::FeatureSums;
 use super::plane_sums::{BLOCK, BLOCK_WORKSPACE, PlaneSums, block_len, blocks, reduced_from_workspace};
 use super::planes::{PlaneBlock, Planes};
-use super::rows::{self, Prefetch, RowSums, Rows};
+use super::row_sums::{self, RowSums};
+use super::rows::{Prefetch, Rows};
 use super::term::{Gradients, GradientsThroughRelu, Term};
 use super::tree::Reduction;
 use crate::Batch;
@@ -50,7 +51,7 @@ impl<T: KernelElement> Reduction<SUM_WORDS> for BatchGradients<'_, T> {
 
     fn workspace(&self, features: usize) -> usize {
         match self.order.view {
-            View::Rows { .. } => rows::workspace::<Gradients<T>, 2, 2>(self.order.accumulators(features)),
+            View::Rows { .. } => row_sums::workspace::<Gradients<T>, 2, 2>(self.order.accumulators(features)),
             // The size is the same for any number of lanes.
             View::Planes => features * PlaneSums::<f64, 2>::workspace(T::COMPENSATED),
         }

@@ -13,6 +13,10 @@ pub(super) struct Columns<'a> {
 }
 
 impl Columns<'_> {
+    pub(super) const fn empty() -> Self {
+        Columns { sum: &mut [], compensation: &mut [] }
+    }
+
     /// Reduces in halves, first over `interleave` (a power of two), then over `inner` (any number that the row view
     /// has, so the upper half may be shorter). Leaves one accumulator per feature at the start.
     #[inline(always)]
@@ -142,10 +146,11 @@ impl<const SUMS: usize> FeatureSums<'_, SUMS> {
     pub(super) fn load<L: F64Lanes>(&self, token: L::Token, at: usize) -> [Accumulator<L>; SUMS] {
         let zero = L::splat(token, 0.0);
         let mut sums = [Accumulator { sum: zero, compensation: zero }; SUMS];
-        for (to, from) in sums.iter_mut().zip(&self.0) {
-            to.sum = L::load(token, &from.sum[at..]);
-            if !from.compensation.is_empty() {
-                to.compensation = L::load(token, &from.compensation[at..]);
+        for i in 0..SUMS {
+            let Columns { sum, compensation } = &self.0[i];
+            sums[i].sum = L::load(token, &sum[at..]);
+            if !compensation.is_empty() {
+                sums[i].compensation = L::load(token, &compensation[at..]);
             }
         }
         sums

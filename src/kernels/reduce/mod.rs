@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`term`] | what a value contributes to which sums |
 //! | [`accumulator`] | how contributions are accumulated: pairwise or compensated |
-//! | [`rows`], [`planes`] | the traversals: they load and prefetch values, for any term |
+//! | [`rows`], [`planes`] | the traversals: where values lie, and how they are prefetched |
+//! | [`row_sums`], [`plane_sums`] | the sums of a traversal, for any term: in memory, or in registers |
 //! | [`few`] | a traversal for features with few values, one per lane |
 //! | [`horizontal`] | the horizontal reduction: from the accumulators of a feature to one |
 //! | [`moments`] | the moments of a chunk: the shift, the sums, finalizing and checking (with [`finalize`]) |
@@ -27,6 +28,7 @@ mod moments;
 mod parts;
 mod plane_sums;
 mod planes;
+mod row_sums;
 mod rows;
 mod term;
 #[cfg(test)]

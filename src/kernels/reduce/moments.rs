@@ -11,7 +11,8 @@ use super::horizontal::FeatureSums;
 use super::merge::Merge;
 use super::plane_sums::{BLOCK, BLOCK_WORKSPACE, PlaneSums, block_len, blocks, reduced_from_workspace};
 use super::planes::{PlaneBlock, Planes};
-use super::rows::{self, Prefetch, RowSums, Rows};
+use super::row_sums::{self, RowSums};
+use super::rows::{Prefetch, Rows};
 use super::term::{Shifted, Unshifted};
 use super::tree::Reduction;
 use crate::Batch;
@@ -52,7 +53,7 @@ impl<T: KernelElement> Reduction<MOMENT_WORDS> for BatchMoments<'_, T> {
     fn workspace(&self, features: usize) -> usize {
         match self.order.view {
             View::Rows { .. } if self.has_few_values() => Scratch::len::<2>(FEW_VALUES_PER_FEATURE),
-            View::Rows { .. } => rows::workspace::<Shifted<T>, 1, 2>(self.order.accumulators(features)),
+            View::Rows { .. } => row_sums::workspace::<Shifted<T>, 1, 2>(self.order.accumulators(features)),
             // The size is the same for any number of lanes.
             View::Planes => features * PlaneSums::<f64, 2>::workspace(T::COMPENSATED),
         }

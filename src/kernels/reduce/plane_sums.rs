@@ -115,11 +115,12 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
     ) where
         L: LoadStore<T>,
     {
+        let token = self.ctx.token;
         let mut inputs = [[shift; GROUP_ROWS]; I];
-        for (values, x) in inputs.iter_mut().zip(plane) {
-            let group = &x[at..][..GROUP_POSITIONS];
-            for (row, value) in values.iter_mut().enumerate() {
-                *value = L::load_from(self.ctx.token, &group[row * PLANE_ACCUMULATORS + VECTOR * L::LANES..]);
+        for input in 0..I {
+            let group = &plane[input][at..][..GROUP_POSITIONS];
+            for row in 0..GROUP_ROWS {
+                inputs[input][row] = L::load_from(token, &group[row * PLANE_ACCUMULATORS + VECTOR * L::LANES..]);
             }
         }
         K::add(self.ctx, inputs, shift, GROUP_ROWS, &mut self.segment[VECTOR]);
@@ -146,22 +147,23 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
     ) where
         L: LoadStore<T>,
     {
+        let (token, neutral) = (self.ctx.token, K::neutral(self.ctx, shift));
         let mut inputs = [[shift; GROUP_ROWS]; I];
-        for ((values, x), neutral) in inputs.iter_mut().zip(plane).zip(K::neutral(self.ctx, shift)) {
+        for input in 0..I {
             // This vector's values in whole rows, then those of the row that the plane ends in.
-            let tail = x.get(at + VECTOR * L::LANES..).unwrap_or_default();
+            let tail = plane[input].get(at + VECTOR * L::LANES..).unwrap_or_default();
             let whole = (tail.len() + PLANE_ACCUMULATORS - L::LANES) / PLANE_ACCUMULATORS;
             let last = match tail.get(whole * PLANE_ACCUMULATORS..) {
-                Some(last) if !last.is_empty() => L::load_partial(self.ctx.token, last, neutral),
-                _ => neutral,
+                Some(last) if !last.is_empty() => L::load_partial(token, last, neutral[input]),
+                _ => neutral[input],
             };
-            for (row, value) in values.iter_mut().enumerate() {
-                *value = if row < whole {
-                    L::load_from(self.ctx.token, &tail[row * PLANE_ACCUMULATORS..])
+            for row in 0..GROUP_ROWS {
+                inputs[input][row] = if row < whole {
+                    L::load_from(token, &tail[row * PLANE_ACCUMULATORS..])
                 } else if row == whole {
                     last
                 } else {
-                    neutral
+                    neutral[input]
                 };
             }
         }
@@ -174,9 +176,9 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
     #[inline(always)]
     fn joined(&self, compensated: bool) -> Vectors<L, SUMS> {
         let Some(mut joined) = self.before else { return self.segment };
-        for (all, segment) in joined.iter_mut().zip(&self.segment).take(Self::VECTORS) {
-            for (all, segment) in all.iter_mut().zip(segment) {
-                all.join(segment, compensated);
+        for vector in 0..Self::VECTORS {
+            for sum in 0..SUMS {
+                joined[vector][sum].join(&self.segment[vector][sum], compensated);
             }
         }
         joined
@@ -187,13 +189,13 @@ impl<L: F64Lanes, const SUMS: usize> PlaneSums<L, SUMS> {
     #[inline(always)]
     pub(super) fn finish<K: Term<I, SUMS>, const I: usize>(&self, to: &mut [Columns<'_>; SUMS], index: usize) {
         let [mut sums, upper] = self.joined(K::COMPENSATED);
-        for ((sum, upper), to) in sums.iter_mut().zip(&upper).zip(to).take(K::ADDS_TO) {
+        for i in 0..K::ADDS_TO {
             if Self::VECTORS == 2 {
-                sum.join(upper, K::COMPENSATED);
+                sums[i].join(&upper[i], K::COMPENSATED);
             }
-            sum.sum.store(&mut to.sum[index * L::LANES..]);
+            sums[i].sum.store(&mut to[i].sum[index * L::LANES..]);
             if K::COMPENSATED {
-                sum.compensation.store(&mut to.compensation[index * L::LANES..]);
+                sums[i].compensation.store(&mut to[i].compensation[index * L::LANES..]);
             }
         }
     }
@@ -242,14 +244,13 @@ pub(super) fn columns<L: F64Lanes, const SUMS: usize>(
     let len = features * L::LANES;
     let before = workspace.as_ptr().align_offset(CACHE_LINE).min(LINE);
     let (_, mut workspace) = workspace.split_at_mut(before);
-    core::array::from_fn(|_| {
-        let mut take = |len| {
-            let (taken, others) = core::mem::take(&mut workspace).split_at_mut(len);
-            workspace = others;
-            taken
-        };
-        Columns { sum: take(len), compensation: take(if compensated { len } else { 0 }) }
-    })
+    let mut sums = [const { Columns::empty() }; SUMS];
+    for columns in &mut sums {
+        let kept = if compensated { len } else { 0 };
+        (columns.sum, workspace) = core::mem::take(&mut workspace).split_at_mut(len);
+        (columns.compensation, workspace) = core::mem::take(&mut workspace).split_at_mut(kept);
+    }
+    sums
 }
 
 /// Performs step 3 for some features, or what [`PlaneSums::finish`] has left of it, with one feature per lane.

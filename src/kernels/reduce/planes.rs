@@ -50,8 +50,8 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
     #[inline(always)]
     fn start_of(&self, plane: usize) -> [usize; INPUTS] {
         let mut starts = self.start;
-        for (start, stride) in starts.iter_mut().zip(self.stride) {
-            *start += plane * stride;
+        for input in 0..INPUTS {
+            starts[input] += plane * self.stride[input];
         }
         starts
     }
@@ -60,9 +60,9 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
     #[inline(always)]
     pub(super) fn prefetch(&self, target: &PrefetchTarget<INPUTS>, position: usize, len: usize) {
         let from = if position < target.left { target.here } else { target.after };
-        for (x, from) in self.inputs.into_iter().zip(from) {
+        for input in 0..INPUTS {
             for at in (0..len).step_by(CACHE_LINE / size_of::<T>()) {
-                prefetch_second_level(x, from.wrapping_add(position + at));
+                prefetch_second_level(self.inputs[input], from[input].wrapping_add(position + at));
             }
         }
     }
@@ -71,11 +71,12 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
     fn prefetch_target(&self, plane: usize) -> PrefetchTarget<INPUTS> {
         let distance = PLANE_PREFETCH / size_of::<T>();
         let (planes, positions) = (distance / self.positions, distance % self.positions);
-        PrefetchTarget {
-            here: self.start_of(plane + planes).map(|start| start + positions),
-            left: self.positions - positions,
-            after: self.start_of(plane + planes + 1).map(|start| start.wrapping_sub(self.positions - positions)),
+        let (mut here, mut after) = (self.start_of(plane + planes), self.start_of(plane + planes + 1));
+        for input in 0..INPUTS {
+            here[input] += positions;
+            after[input] = after[input].wrapping_sub(self.positions - positions);
         }
+        PrefetchTarget { here, left: self.positions - positions, after }
     }
 
     /// Performs step 2 for one feature.
@@ -87,7 +88,7 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
     ) -> PlaneSums<L, SUMS> {
         let mut sums = PlaneSums::new(ctx);
         for plane in 0..self.planes {
-            let values = self.plane(self.start_of(plane), self.positions);
+            let values = self.plane(self.start_of(plane), 0, self.positions);
             sums.add_plane::<K, T, INPUTS>(values, L::splat(ctx.token, shift), self, None);
         }
         sums
@@ -115,7 +116,7 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
                 if block > 0 {
                     sums = PlaneSums::loaded(ctx, progress, space, K::COMPENSATED);
                 }
-                let plane = self.plane(start.map(|start| start + i * inner), inner);
+                let plane = self.plane(start, i * inner, inner);
                 let target = Some((&target, i * inner));
                 if K::UNSHIFTED_IS_CHEAPER && *shift == 0.0 {
                     sums.add_plane::<K::Unshifted, T, INPUTS>(plane, ctx.zero(), self, target);
@@ -131,10 +132,10 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
     }
 
     #[inline(always)]
-    fn plane(&self, starts: [usize; INPUTS], len: usize) -> [&[T]; INPUTS] {
+    fn plane(&self, starts: [usize; INPUTS], position: usize, len: usize) -> [&[T]; INPUTS] {
         let mut plane = self.inputs;
-        for (x, start) in plane.iter_mut().zip(starts) {
-            *x = &x[start..][..len];
+        for input in 0..INPUTS {
+            plane[input] = &self.inputs[input][starts[input] + position..][..len];
         }
         plane
     }

@@ -1,23 +1,19 @@
-//! The row view: steps 2 and 3 of [`spec::order`](crate::spec::order) for a range of columns of the rows of a chunk,
-//! with accumulators in memory. The inner loop is [`RowSums::add_strip`].
+//! The row view: where the groups of eight rows of a chunk lie, for a range of columns, and how they are prefetched.
+//! [`row_sums`](super::row_sums) adds them up.
 
-use core::marker::PhantomData;
 use core::ops::Range;
 
-use super::accumulator::{Accumulator, LaneContext};
-use super::horizontal::{Columns, FeatureSums, Reduce};
-use super::term::Term;
-use crate::lanes::{F64Lanes, LoadStore, Outlined, Token, prefetch, prefetch_second_level};
+use crate::lanes::{prefetch, prefetch_second_level};
 use crate::spec::Order;
 use crate::spec::order::{ChunkRange, GROUP_ROWS, ROW_ACCUMULATORS, sample_group};
 use crate::tuning::CACHE_LINE;
 use crate::{Batch, Element};
 
 /// The eight rows of a group. Missing rows, at the end of the batch, are empty; the row before them may be short.
-type Group<'a, T> = [&'a [T]; GROUP_ROWS];
+pub(super) type Group<'a, T> = [&'a [T]; GROUP_ROWS];
 
 /// Space for a group of rows that are put together from outer blocks. Such rows are narrow.
-type Packed<T> = [[T; 2 * ROW_ACCUMULATORS]; GROUP_ROWS];
+pub(super) type Packed<T> = [[T; 2 * ROW_ACCUMULATORS]; GROUP_ROWS];
 
 /// Evaluates an expression eight times, as an array. (The compiler would turn a loop into scatter stores.)
 macro_rules! eight {
@@ -33,7 +29,7 @@ pub(super) struct Rows<'a, T, const INPUTS: usize> {
     /// Values from one row to the next, of each input.
     stride: [usize; INPUTS],
     /// Whether rows must be put together from outer blocks with gaps in between.
-    gaps: bool,
+    pub(super) gaps: bool,
     /// The first column of the range.
     column: usize,
     /// The first row of the chunk.
@@ -43,10 +39,10 @@ pub(super) struct Rows<'a, T, const INPUTS: usize> {
     /// Number of rows in the batch.
     batch_rows: usize,
     /// How columns map to features: `[interleave][features][inner]`.
-    interleave: usize,
-    features: usize,
-    inner: usize,
-    prefetch: Option<Prefetch>,
+    pub(super) interleave: usize,
+    pub(super) features: usize,
+    pub(super) inner: usize,
+    pub(super) prefetch: Option<Prefetch>,
 }
 
 /// How rows are prefetched.
@@ -94,7 +90,7 @@ impl<'a, T: Element, const INPUTS: usize> Rows<'a, T, INPUTS> {
     }
 
     #[inline(always)]
-    fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.interleave * self.features * self.inner
     }
 
@@ -107,7 +103,7 @@ impl<'a, T: Element, const INPUTS: usize> Rows<'a, T, INPUTS> {
 
     /// Returns the group of eight rows that starts at `row`. (Not inlined: the last group of a chunk alone needs it.)
     #[inline(never)]
-    fn group(&self, row: usize) -> [Group<'a, T>; INPUTS] {
+    pub(super) fn group(&self, row: usize) -> [Group<'a, T>; INPUTS] {
         let mut groups = [[&[][..]; GROUP_ROWS]; INPUTS];
         for ((group, x), stride) in groups.iter_mut().zip(self.inputs).zip(self.stride) {
             let mut rows = row..self.rows;
@@ -118,38 +114,47 @@ impl<'a, T: Element, const INPUTS: usize> Rows<'a, T, INPUTS> {
 
     /// Returns the same group, put together in `space` from outer blocks with gaps in between.
     #[inline(never)]
-    fn packed_group<'s>(&self, row: usize, space: &'s mut [Packed<T>; INPUTS]) -> [Group<'s, T>; INPUTS] {
-        let block = self.features * self.inner;
+    pub(super) fn packed_group<'s>(&self, row: usize, space: &'s mut [Packed<T>; INPUTS]) -> [Group<'s, T>; INPUTS] {
         let mut groups = [[&[][..]; GROUP_ROWS]; INPUTS];
-        for (((group, x), stride), space) in groups.iter_mut().zip(self.inputs).zip(self.stride).zip(space) {
-            let stride = stride / self.interleave;
-            let start = (self.first + row) * self.interleave * stride + self.column;
-            let mut blocks = x.get(start..).unwrap_or_default().chunks(stride.max(1));
-            for (space, group) in space.iter_mut().zip(group).take(self.rows - row) {
-                let mut len = 0;
-                for (to, from) in space.chunks_exact_mut(block).zip(blocks.by_ref().take(self.interleave)) {
-                    to.copy_from_slice(&from[..block]);
-                    len += block;
-                }
-                *group = &space[..len];
+        for (input, (group, space)) in groups.iter_mut().zip(space).enumerate() {
+            let (x, stride) = (self.inputs[input], self.stride[input]);
+            // An empty range, or one that ends early, where rows are missing.
+            let blocks = x.get((self.first + row) * stride + self.column..).unwrap_or_default();
+            let mut blocks = blocks.chunks(stride / self.interleave);
+            for (row, packed) in group.iter_mut().zip(space).take(self.rows - row) {
+                *row = self.pack(blocks.by_ref().take(self.interleave), packed);
             }
         }
         groups
     }
 
+    /// Puts a row together from its outer blocks, each with the gap that follows it.
+    fn pack<'s>(&self, blocks: impl Iterator<Item = &'a [T]>, row: &'s mut [T]) -> &'s [T]
+    where
+        T: 'a,
+    {
+        let (block, mut len) = (self.features * self.inner, 0);
+        for (to, from) in row.chunks_exact_mut(block).zip(blocks) {
+            to.copy_from_slice(&from[..block]);
+            len += block;
+        }
+        &row[..len]
+    }
+
     /// Returns the group of eight rows that starts at `row` if none of its rows is missing or short.
     #[inline(always)]
-    fn whole_group(&self, row: usize) -> Option<[Group<'a, T>; INPUTS]> {
+    pub(super) fn whole_group(&self, row: usize) -> Option<[Group<'a, T>; INPUTS]> {
         if row + GROUP_ROWS > self.rows || self.gaps {
             return None;
         }
         let width = self.width();
         let mut groups = [[&[][..]; GROUP_ROWS]; INPUTS];
-        for ((group, x), stride) in groups.iter_mut().zip(self.inputs).zip(self.stride) {
+        for input in 0..INPUTS {
+            let (x, stride) = (self.inputs[input], self.stride[input]);
             let start = (self.first + row) * stride + self.column;
             let rows = x.get(start..start + (GROUP_ROWS - 1) * stride + width)?;
             let mut rows = rows.chunks(stride);
-            *group = eight!(rows.next().map_or(&[][..], |row| &row[..width]));
+            groups[input] = eight!(rows.next().map_or(&[][..], |row| &row[..width]));
         }
         Some(groups)
     }
@@ -157,7 +162,7 @@ impl<'a, T: Element, const INPUTS: usize> Rows<'a, T, INPUTS> {
     /// Returns the row and the column of it at which a row starts. Rows are counted from the start of the chunk. Rows
     /// past the last row of the batch are the first rows of the columns that are summed next.
     #[inline(always)]
-    fn start_of(&self, row: usize) -> (usize, usize) {
+    pub(super) fn start_of(&self, row: usize) -> (usize, usize) {
         let row = self.first + row;
         match row.checked_sub(self.batch_rows) {
             None => (row, self.column),
@@ -167,10 +172,10 @@ impl<'a, T: Element, const INPUTS: usize> Rows<'a, T, INPUTS> {
 
     /// Prefetches `len` values of a row of every input, starting at a column, even past the end of a short row.
     #[inline(always)]
-    fn prefetch_values(&self, (row, column): (usize, usize), len: usize) {
+    pub(super) fn prefetch_values(&self, (row, column): (usize, usize), len: usize) {
         let far = self.prefetch.is_some_and(|prefetch| prefetch.far);
-        for (x, stride) in self.inputs.into_iter().zip(self.stride) {
-            let from = row * stride + column;
+        for input in 0..INPUTS {
+            let (x, from) = (self.inputs[input], row * self.stride[input] + column);
             for at in (0..len).step_by(CACHE_LINE / size_of::<T>()) {
                 if far {
                     prefetch_second_level(x, from + at);
@@ -189,306 +194,5 @@ impl<'a, T: Element, const INPUTS: usize> Rows<'a, T, INPUTS> {
         for row in sample..sample + GROUP_ROWS {
             self.prefetch_values(self.start_of(row), self.width());
         }
-    }
-}
-
-/// f64 values in a cache line, a multiple of every number of lanes.
-const LINE: usize = CACHE_LINE / size_of::<f64>();
-
-/// Returns the number of f64 values that the sums of `columns` columns need.
-pub(super) fn workspace<K: Term<I, SUMS>, const I: usize, const SUMS: usize>(columns: usize) -> usize {
-    let arrays = if K::COMPENSATED { 1 + 2 * SUMS } else { 1 + SUMS };
-    arrays * columns.next_multiple_of(LINE) + LINE
-}
-
-/// The sums of a term in memory: the shift and the accumulators of each column.
-pub(super) struct RowSums<'a, K, L: F64Lanes, T, const I: usize, const SUMS: usize> {
-    ctx: LaneContext<L>,
-    rows: Rows<'a, T, I>,
-    shift: &'a mut [f64],
-    sums: [Columns<'a>; SUMS],
-    term: PhantomData<K>,
-}
-
-impl<'a, K, L, T, const I: usize, const SUMS: usize> RowSums<'a, K, L, T, I, SUMS>
-where
-    T: Element,
-    K: Term<I, SUMS>,
-    L: F64Lanes + LoadStore<T>,
-{
-    /// Places the sums in a [`workspace`], whose contents do not matter. They start at a cache line, because vectors
-    /// that cross a line boundary are slower.
-    #[inline(always)]
-    pub(super) fn new(ctx: LaneContext<L>, rows: Rows<'a, T, I>, workspace: &'a mut [f64]) -> Self {
-        let columns = rows.width().next_multiple_of(LINE);
-        let before = workspace.as_ptr().align_offset(CACHE_LINE).min(LINE);
-        let (shift, mut workspace) = workspace[before..].split_at_mut(columns);
-        let mut sums = core::array::from_fn(|_| Columns { sum: &mut [], compensation: &mut [] });
-        for sums in &mut sums {
-            let kept = if K::COMPENSATED { columns } else { 0 };
-            (sums.sum, workspace) = core::mem::take(&mut workspace).split_at_mut(columns);
-            (sums.compensation, workspace) = core::mem::take(&mut workspace).split_at_mut(kept);
-        }
-        RowSums { ctx, rows, shift, sums, term: PhantomData }
-    }
-
-    /// Performs steps 2 and 3 about the shift of each feature.
-    #[inline(always)]
-    pub(super) fn accumulate(mut self, shifts: &[f64]) -> FeatureSums<'a, SUMS> {
-        self.expand_shifts(shifts);
-        self.clear();
-        for row in (0..self.rows.rows).step_by(GROUP_ROWS) {
-            self.add_group(row, self.rows.prefetch.map(|prefetch| row + prefetch.rows));
-        }
-        self.reduced()
-    }
-
-    /// Performs steps 2 and 3 for one group alone, without shifts. Also returns the number of values per feature.
-    #[inline(always)]
-    pub(super) fn accumulate_group(mut self, group: usize) -> (FeatureSums<'a, SUMS>, f64) {
-        self.clear();
-        let values = self.add_group(group * GROUP_ROWS, None);
-        let count = (values / self.rows.features) as f64;
-        (self.reduced(), count)
-    }
-
-    /// Sets the shift of each column to that of its feature.
-    #[inline(always)]
-    fn expand_shifts(&mut self, shifts: &[f64]) {
-        let width = self.rows.features * self.rows.inner;
-        if self.rows.inner == 1 {
-            self.shift[..width].copy_from_slice(shifts);
-        } else {
-            for (columns, shift) in self.shift[..width].chunks_exact_mut(self.rows.inner).zip(shifts) {
-                columns.fill(*shift);
-            }
-        }
-        let mut copies = 1;
-        while copies < self.rows.interleave {
-            self.shift.copy_within(..copies * width, copies * width);
-            copies *= 2;
-        }
-    }
-
-    /// Sets all accumulators to 0.
-    #[inline(always)]
-    fn clear(&mut self) {
-        // Hidden from the compiler, because a call of memset costs more than these few stores.
-        let zero = L::splat(self.ctx.token, core::hint::black_box(0.0));
-        for sums in &mut self.sums {
-            for array in [&mut *sums.sum, &mut *sums.compensation] {
-                for at in (0..self.rows.width().min(array.len())).step_by(L::LANES) {
-                    zero.store(&mut array[at..]);
-                }
-            }
-        }
-    }
-
-    /// Performs step 3.
-    #[inline(always)]
-    fn reduced(self) -> FeatureSums<'a, SUMS> {
-        let Rows { interleave, features, inner, .. } = self.rows;
-        let mut sums = self.sums;
-        if interleave > 1 || inner > 1 {
-            for columns in sums.iter_mut().take(K::ADDS_TO) {
-                self.ctx.token.outlined(Reduce { columns, ctx: self.ctx, interleave, features, inner });
-            }
-        }
-        FeatureSums(sums)
-    }
-
-    /// Performs step 2 for the group that starts at `row`, and prefetches the rows from `prefetch` on. Returns the
-    /// number of values added.
-    #[inline(always)]
-    fn add_group(&mut self, row: usize, prefetch: Option<usize>) -> usize {
-        let width = self.rows.width();
-        if let Some(groups) = self.rows.whole_group(row) {
-            let full = width - width % L::LANES;
-            self.add_strips(groups, full, prefetch);
-            if full < width {
-                self.ctx.token.outlined(Edge { sums: self, groups: &groups, count: GROUP_ROWS, at: full });
-            }
-            return GROUP_ROWS * width;
-        }
-        self.ctx.token.outlined(PartialGroup { sums: self, row })
-    }
-
-    /// Performs step 2 for a group with missing rows, or whose last row is short: the last group of a chunk. Also for any
-    /// group with gaps in its rows. Returns the number of values added.
-    #[inline(always)]
-    fn add_partial_group(&mut self, row: usize) -> usize {
-        let mut space;
-        let groups = if self.rows.gaps {
-            space = [[[T::from_f64(0.0); 2 * ROW_ACCUMULATORS]; GROUP_ROWS]; I];
-            self.rows.packed_group(row, &mut space)
-        } else {
-            self.rows.group(row)
-        };
-        // Only the last row may be short, and only if `interleave > 1`.
-        let first = &groups[0];
-        let (width, count) = (first[0].len(), first.iter().filter(|row| !row.is_empty()).count());
-        let last = first[count - 1].len();
-        let full = last - last % L::LANES;
-        for at in (0..full).step_by(L::LANES) {
-            self.add_few(&groups, count, at);
-        }
-        for at in (full..width).step_by(L::LANES) {
-            self.ctx.token.outlined(Edge { sums: self, groups: &groups, count, at });
-        }
-        width * (count - 1) + last
-    }
-
-    /// Adds the first `full` columns in strips of one column per lane, and prefetches the rows from `prefetch` on.
-    #[inline(always)]
-    fn add_strips(&mut self, mut groups: [Group<'_, T>; I], full: usize, prefetch: Option<usize>) {
-        // Cut to one length here, so that the loop needs no other bounds checks.
-        for group in &mut groups {
-            for row in group {
-                *row = &row[..full];
-            }
-        }
-        let mut sums = self.first(full);
-        let mut at = 0;
-        if let Some(prefetch) = prefetch {
-            // Prefetch row by row, in memory order, with an eighth of the strips for each row. Short rows are all
-            // prefetched before the first strip.
-            let strip = GROUP_ROWS * L::LANES;
-            let share = full / strip;
-            for row in prefetch..prefetch + GROUP_ROWS {
-                let (row, column) = sums.rows.start_of(row);
-                for part in 0..share {
-                    sums.rows.prefetch_values((row, column + part * strip), strip);
-                    sums.add_strip(&groups, at);
-                    at += L::LANES;
-                }
-                if share * strip < sums.rows.width() {
-                    sums.rows.prefetch_values((row, column + share * strip), strip);
-                }
-            }
-        }
-        while full - at >= L::LANES {
-            sums.add_strip(&groups, at);
-            at += L::LANES;
-        }
-    }
-
-    /// Returns the sums of the first `columns` columns alone.
-    #[inline(always)]
-    fn first(&mut self, columns: usize) -> RowSums<'_, K, L, T, I, SUMS> {
-        let mut sums = core::array::from_fn(|_| Columns { sum: &mut [], compensation: &mut [] });
-        for (to, from) in sums.iter_mut().zip(&mut self.sums) {
-            let kept = columns.min(from.compensation.len());
-            *to = Columns { sum: &mut from.sum[..columns], compensation: &mut from.compensation[..kept] };
-        }
-        RowSums { ctx: self.ctx, rows: self.rows, shift: &mut self.shift[..columns], sums, term: PhantomData }
-    }
-
-    /// Adds eight rows of one column per lane. This is the inner loop.
-    #[inline(always)]
-    fn add_strip(&mut self, groups: &[Group<'_, T>; I], at: usize) {
-        let mut inputs = [[self.ctx.one; GROUP_ROWS]; I];
-        for (values, rows) in inputs.iter_mut().zip(groups) {
-            for (x, row) in values.iter_mut().zip(rows) {
-                *x = L::load_from(self.ctx.token, &row[at..]);
-            }
-        }
-        let shift = L::load(self.ctx.token, &self.shift[at..]);
-        if K::UNSHIFTED_IS_CHEAPER && shift.all_zero() {
-            self.add::<K::Unshifted>(at, inputs, shift, GROUP_ROWS);
-        } else {
-            self.add::<K>(at, inputs, shift, GROUP_ROWS);
-        }
-    }
-
-    /// Adds the first `count` rows of a group like [`RowSums::add_strip`].
-    #[inline(always)]
-    fn add_few(&mut self, groups: &[Group<'_, T>; I], count: usize, at: usize) {
-        let shift = L::load(self.ctx.token, &self.shift[at..]);
-        let neutral = K::neutral(self.ctx, shift);
-        let mut inputs = [[self.ctx.one; GROUP_ROWS]; I];
-        for ((values, rows), neutral) in inputs.iter_mut().zip(groups).zip(neutral) {
-            for (row, (x, values)) in values.iter_mut().zip(rows).enumerate() {
-                *x = if row < count { L::load_from(self.ctx.token, &values[at..]) } else { neutral };
-            }
-        }
-        self.add::<K>(at, inputs, shift, count);
-    }
-
-    /// Adds the first `count` rows of a group like [`RowSums::add_strip`], but the last of them may end within the
-    /// lanes or before them.
-    #[inline(always)]
-    fn add_edge(&mut self, groups: &[Group<'_, T>; I], count: usize, at: usize) {
-        let shift = L::load(self.ctx.token, &self.shift[at..]);
-        let neutral = K::neutral(self.ctx, shift);
-        let mut inputs = [[self.ctx.one; GROUP_ROWS]; I];
-        for ((values, rows), neutral) in inputs.iter_mut().zip(groups).zip(neutral) {
-            *values = [neutral; GROUP_ROWS];
-            for (x, row) in values.iter_mut().zip(&rows[..count]) {
-                *x = match row.get(at..) {
-                    Some(row) if row.len() >= L::LANES => L::load_from(self.ctx.token, row),
-                    Some(row) if !row.is_empty() => L::load_partial(self.ctx.token, row, neutral),
-                    _ => neutral,
-                };
-            }
-        }
-        self.add::<K>(at, inputs, shift, count);
-    }
-
-    #[inline(always)]
-    fn add<Q: Term<I, SUMS>>(&mut self, at: usize, inputs: [[L; GROUP_ROWS]; I], shift: L, rows: usize) {
-        let mut sums = [Accumulator::zero(self.ctx); SUMS];
-        for (to, from) in sums.iter_mut().zip(&self.sums).take(Q::ADDS_TO) {
-            to.sum = L::load(self.ctx.token, &from.sum[at..]);
-            if Q::COMPENSATED {
-                to.compensation = L::load(self.ctx.token, &from.compensation[at..]);
-            }
-        }
-        Q::add(self.ctx, inputs, shift, rows, &mut sums);
-        for (from, to) in sums.iter().zip(&mut self.sums).take(Q::ADDS_TO) {
-            from.sum.store(&mut to.sum[at..]);
-            if Q::COMPENSATED {
-                from.compensation.store(&mut to.compensation[at..]);
-            }
-        }
-    }
-}
-
-/// The work of [`RowSums::add_partial_group`].
-struct PartialGroup<'a, 'b, K, L: F64Lanes, T, const I: usize, const SUMS: usize> {
-    sums: &'a mut RowSums<'b, K, L, T, I, SUMS>,
-    row: usize,
-}
-
-impl<K, L, T: Element, const I: usize, const SUMS: usize> Outlined for PartialGroup<'_, '_, K, L, T, I, SUMS>
-where
-    K: Term<I, SUMS>,
-    L: F64Lanes + LoadStore<T>,
-{
-    type Output = usize;
-
-    #[inline(always)]
-    fn run(self) -> usize {
-        self.sums.add_partial_group(self.row)
-    }
-}
-
-/// The work of [`RowSums::add_edge`].
-struct Edge<'a, 'b, 'c, K, L: F64Lanes, T, const I: usize, const SUMS: usize> {
-    sums: &'a mut RowSums<'b, K, L, T, I, SUMS>,
-    groups: &'a [Group<'c, T>; I],
-    count: usize,
-    at: usize,
-}
-
-impl<K, L, T: Element, const I: usize, const SUMS: usize> Outlined for Edge<'_, '_, '_, K, L, T, I, SUMS>
-where
-    K: Term<I, SUMS>,
-    L: F64Lanes + LoadStore<T>,
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        self.sums.add_edge(self.groups, self.count, self.at);
     }
 }

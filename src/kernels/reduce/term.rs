@@ -131,8 +131,8 @@ impl<T: KernelElement> Term<2, 2> for Gradients<T> {
             of_dy.add_compensated(ctx, &dy[..rows]);
             products.add_products_compensated(ctx, &x[..rows], &dy[..rows]);
         } else {
-            for (x, dy) in x.iter_mut().zip(&dy) {
-                *x = x.mul(*dy);
+            for row in 0..GROUP_ROWS {
+                x[row] = x[row].mul(dy[row]);
             }
             of_dy.add_pairwise(dy, rows);
             products.add_pairwise(x, rows);
@@ -158,8 +158,8 @@ impl<T: KernelElement> Term<3, 2> for GradientsThroughRelu<T> {
         rows: usize,
         sums: &mut [Accumulator<L>; 2],
     ) {
-        for (dy, y) in dy.iter_mut().zip(y) {
-            *dy = dy.zero_where_le_zero(y);
+        for row in 0..GROUP_ROWS {
+            dy[row] = dy[row].zero_where_le_zero(y[row]);
         }
         Gradients::<T>::add(ctx, [dy, x], shift, rows, sums);
     }

@@ -7,7 +7,8 @@ use super::accumulator::{Accumulator, LaneContext};
 use super::parts::Size;
 use super::plane_sums::{BLOCK, BLOCK_WORKSPACE, PlaneSums, blocks, reduced_from_workspace};
 use super::planes::{PlaneBlock, Planes};
-use super::rows::{self, Prefetch, RowSums, Rows};
+use super::row_sums::{self, RowSums};
+use super::rows::{Prefetch, Rows};
 use super::term::Term;
 use super::tree::{Reduction, Tree};
 use crate::Batch;
@@ -168,7 +169,7 @@ impl<K: Term<2, SUMS>, const SUMS: usize, const N: usize> Reduction<N> for SumsO
 
     fn workspace(&self, features: usize) -> usize {
         match self.order.view {
-            View::Rows { .. } => rows::workspace::<K, 2, SUMS>(self.order.accumulators(features)),
+            View::Rows { .. } => row_sums::workspace::<K, 2, SUMS>(self.order.accumulators(features)),
             View::Planes => features * PlaneSums::<f64, SUMS>::workspace(K::COMPENSATED),
         }
     }

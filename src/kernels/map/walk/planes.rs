@@ -141,8 +141,8 @@ where
 /// Returns the parameters `here` in the first lanes and `next` in the lanes after them.
 #[inline(always)]
 fn blend<L: Lanes, const P: usize>(mut here: [L; P], lanes: usize, next: [L; P]) -> [L; P] {
-    for (here, next) in here.iter_mut().zip(next) {
-        *here = here.blend(lanes, next);
+    for i in 0..P {
+        here[i] = here[i].blend(lanes, next[i]);
     }
     here
 }
