@@ -4,9 +4,8 @@ use half::{bf16, f16};
 use wide::bytemuck::cast;
 use wide::{f32x4, i32x4, u32x4};
 
-use super::portable::{LANES, Portable, PortableF32, PortableF64, first, first_mut};
-use super::{LaneElement, Simd};
-use super::{Lanes, LoadStore, NonTemporal, SingleLaneElement};
+use super::portable::{LANES, Portable, PortableF32, PortableF64, first, first_mut, mul_f32};
+use super::{LaneElement, Lanes, LoadStore, NonTemporal, Simd, SingleLaneElement, array};
 use crate::element::SingleElement;
 
 /// Implements loads and stores of one type.
@@ -118,9 +117,10 @@ fn widen_some<'a, T: SingleElement>(from: &[T], to: &'a mut [f32; LANES]) -> &'a
 #[inline(always)]
 fn widen_f16(x: &[f16; LANES]) -> f32x4 {
     const SCALE: f32 = f32::from_bits((127 + 112) << 23);
-    let bits = u32x4::new(x.map(|x| x.to_bits().into()));
+    let bits = u32x4::new(array::map(*x, |x| x.to_bits().into()));
     let size = (bits & u32x4::splat(0x7fff)) << 13;
-    let number = bits_of(cast::<u32x4, f32x4>(size) * f32x4::splat(SCALE));
+    // (Where vectors of f32 flush, `*` would take a subnormal number for 0.)
+    let number = bits_of(mul_f32(cast(size), f32x4::splat(SCALE)));
     let special = size | u32x4::splat(0x7f80_0000);
     cast(select_less(size, 0x0f80_0000, number, special) | ((bits & u32x4::splat(0x8000)) << 16))
 }
@@ -140,13 +140,13 @@ fn narrow_f16(x: f32x4) -> [f16; LANES] {
     let special = select_less(size, INFINITY + 1, u32x4::splat(0x7c00), u32x4::splat(0x7e00));
     let sign: u32x4 = (bits_of(x) >> 16) & u32x4::splat(0x8000);
     let all = select_less(size, TOO_LARGE, rounded, special) | sign;
-    all.to_array().map(|bits| f16::from_bits(bits as u16))
+    array::map(all.to_array(), |bits| f16::from_bits(bits as u16))
 }
 
 /// A bf16 is the upper half of an f32.
 #[inline(always)]
 fn widen_bf16(x: &[bf16; LANES]) -> f32x4 {
-    cast(u32x4::new(x.map(|x| x.to_bits().into())) << 16)
+    cast(u32x4::new(array::map(*x, |x| x.to_bits().into())) << 16)
 }
 
 /// Rounds to nearest, ties to even: adds what carries into the upper half. NaN becomes quiet, so that it does not round to
@@ -158,7 +158,7 @@ fn narrow_bf16(x: f32x4) -> [bf16; LANES] {
     let rounded = bits + u32x4::splat(0x7fff) + odd;
     let (size, quiet) = (bits & u32x4::splat(0x7fff_ffff), bits | u32x4::splat(0x0040_0000));
     let all: u32x4 = select_less(size, 0x7f80_0001, rounded, quiet) >> 16;
-    all.to_array().map(|bits| bf16::from_bits(bits as u16))
+    array::map(all.to_array(), |bits| bf16::from_bits(bits as u16))
 }
 
 #[inline(always)]

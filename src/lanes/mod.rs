@@ -15,6 +15,7 @@
 //!
 //! `sse` and `x86` hold the crate's only intrinsics and its only `unsafe`.
 
+mod array;
 #[cfg(feature = "half")]
 mod half;
 mod isa;

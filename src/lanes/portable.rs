@@ -5,7 +5,7 @@ use core::ops::{Add, Mul, Sub};
 
 use wide::{f32x4, f64x4};
 
-use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Outlined, OutlinedJob, Simd, Token, UPPER_HALF};
+use super::{F64Lanes, Job, Lanes, LoadStore, NonTemporal, Outlined, OutlinedJob, Simd, Token, UPPER_HALF, array};
 use crate::Element;
 use crate::math::sqrt_lanes;
 
@@ -111,7 +111,7 @@ fn zero_f64(x: f64x4, y: f64x4) -> f64x4 {
 
 #[inline(always)]
 fn round_to_f32(x: f64x4) -> f64x4 {
-    f64x4::new(x.to_array().map(|x| f64::from(f32::from_f64(x))))
+    f64x4::new(array::map(x.to_array(), |x| f64::from(f32::from_f64(x))))
 }
 
 /// Whether vectors of f32 flush subnormal numbers to 0, as those of AltiVec do in the mode that Linux chooses. Compilers
@@ -124,12 +124,12 @@ const FLUSHES_F32: bool = cfg!(any(target_arch = "powerpc", target_arch = "power
 macro_rules! operate_f32 {
     ($name:ident, $operator:tt) => {
         #[inline(always)]
-        fn $name(a: f32x4, b: f32x4) -> f32x4 {
+        pub(super) fn $name(a: f32x4, b: f32x4) -> f32x4 {
             if !FLUSHES_F32 {
                 return a $operator b;
             }
             let (a, b) = (a.to_array(), b.to_array());
-            f32x4::new(core::array::from_fn(|lane| {
+            f32x4::new(array::from_fn(|lane| {
                 f32::from_f64(black_box(f64::from(a[lane]) $operator f64::from(b[lane])))
             }))
         }
@@ -147,7 +147,7 @@ fn zero_f32(x: f32x4, y: f32x4) -> f32x4 {
         return y.simd_le(f32x4::ZERO).select(f32x4::ZERO, x);
     }
     let (x, y) = (x.to_array(), y.to_array());
-    f32x4::new(core::array::from_fn(|i| if black_box(f64::from(y[i])) <= 0.0 { 0.0 } else { x[i] }))
+    f32x4::new(array::from_fn(|i| if black_box(f64::from(y[i])) <= 0.0 { 0.0 } else { x[i] }))
 }
 
 impl F64Lanes for PortableF64 {
@@ -199,6 +199,13 @@ impl F64Lanes for PortableF64 {
     }
 }
 
+impl PortableF64 {
+    #[inline(always)]
+    fn to_f32(self) -> [f32; LANES] {
+        array::map(self.0.to_array(), f32::from_f64)
+    }
+}
+
 impl LoadStore<f64> for PortableF64 {
     #[inline(always)]
     fn load_from(token: Portable, from: &[f64]) -> Self {
@@ -212,7 +219,7 @@ impl LoadStore<f64> for PortableF64 {
 
     #[inline(always)]
     fn load_strided(_: Portable, from: &[f64], stride: usize) -> Self {
-        PortableF64(f64x4::new([0, 1, 2, 3].map(|lane| from[lane * stride].to_f64())))
+        PortableF64(f64x4::new(array::from_fn(|lane| from[lane * stride].to_f64())))
     }
 
     #[inline(always)]
@@ -222,10 +229,12 @@ impl LoadStore<f64> for PortableF64 {
 
     #[inline(always)]
     fn store_non_temporal(pair: [Self; 2], to: &mut [f64], _: &NonTemporal) {
-        let values = pair.map(|lanes| lanes.0.to_array());
-        let to = &mut to[..2 * LANES];
-        for (from, to) in values.as_flattened().as_chunks().0.iter().zip(to.as_chunks_mut().0) {
-            store_16_bytes_f64(from, to);
+        let values = array::map(pair, |lanes| lanes.0.to_array());
+        let to = to[..2 * LANES].as_chunks_mut().0;
+        for i in 0..2 {
+            let [a, b, c, d] = values[i];
+            store_16_bytes_f64(&[a, b], &mut to[2 * i]);
+            store_16_bytes_f64(&[c, d], &mut to[2 * i + 1]);
         }
     }
 }
@@ -233,7 +242,7 @@ impl LoadStore<f64> for PortableF64 {
 impl LoadStore<f32> for PortableF64 {
     #[inline(always)]
     fn load_from(_: Portable, from: &[f32]) -> Self {
-        PortableF64(f64x4::new(first(from).map(f64::from)))
+        PortableF64(f64x4::new(array::map(*first(from), f64::from)))
     }
 
     #[inline(always)]
@@ -243,17 +252,17 @@ impl LoadStore<f32> for PortableF64 {
 
     #[inline(always)]
     fn load_strided(_: Portable, from: &[f32], stride: usize) -> Self {
-        PortableF64(f64x4::new([0, 1, 2, 3].map(|lane| from[lane * stride].to_f64())))
+        PortableF64(f64x4::new(array::from_fn(|lane| from[lane * stride].to_f64())))
     }
 
     #[inline(always)]
     fn store_to(self, to: &mut [f32]) {
-        *first_mut(to) = self.0.to_array().map(f32::from_f64);
+        *first_mut(to) = self.to_f32();
     }
 
     #[inline(always)]
     fn store_non_temporal(pair: [Self; 2], to: &mut [f32], _: &NonTemporal) {
-        store_f32(pair.map(|lanes| lanes.0.to_array().map(f32::from_f64)), to);
+        store_f32(array::map(pair, Self::to_f32), to);
     }
 }
 
@@ -279,7 +288,7 @@ impl LoadStore<f32> for PortableF32 {
 
     #[inline(always)]
     fn store_non_temporal(pair: [Self; 2], to: &mut [f32], _: &NonTemporal) {
-        store_f32(pair.map(|lanes| lanes.0.to_array()), to);
+        store_f32(array::map(pair, |lanes| lanes.0.to_array()), to);
     }
 }
 
@@ -295,9 +304,9 @@ fn partial<T: Element>(from: &[T], fill: [f64; LANES]) -> [f64; LANES] {
 
 #[inline(always)]
 fn store_f32(pair: [[f32; LANES]; 2], to: &mut [f32]) {
-    let to = &mut to[..2 * LANES];
-    for (from, to) in pair.iter().zip(to.as_chunks_mut().0) {
-        store_16_bytes_f32(from, to);
+    let to = to[..2 * LANES].as_chunks_mut().0;
+    for i in 0..2 {
+        store_16_bytes_f32(&pair[i], &mut to[i]);
     }
 }
 

@@ -1,0 +1,23 @@
+//! Arrays made value by value. `map` of arrays and `core::array::from_fn` are not marked inline, and neither is what they
+//! call: without link-time optimisation, each would be a call in a loop over lanes. For the same reason, kernels count
+//! through arrays instead of zipping their iterators. (They do without the functions here, too: a closure that is called
+//! twice may stay a call.)
+
+/// Returns an array of the values of `f` at each index.
+#[inline(always)]
+pub(super) fn from_fn<T: Copy, const N: usize>(mut f: impl FnMut(usize) -> T) -> [T; N] {
+    const { assert!(N > 0, "there is no first value") };
+    let mut array = [f(0); N];
+    let mut index = 1;
+    while index < N {
+        array[index] = f(index);
+        index += 1;
+    }
+    array
+}
+
+/// Returns an array of the values of `f` at each value of another.
+#[inline(always)]
+pub(super) fn map<T: Copy, U: Copy, const N: usize>(array: [T; N], mut f: impl FnMut(T) -> U) -> [U; N] {
+    from_fn(|index| f(array[index]))
+}
