@@ -7,7 +7,8 @@ use super::normalization::Slices;
 #[cfg(feature = "rayon")]
 use super::parallel;
 use super::{Normalization, Path, Precision, normalization};
-use crate::lanes::{Job, Lanes, LoadStore, Simd, SingleLaneElement};
+use crate::kernels::half::widen;
+use crate::lanes::{Job, Simd, SingleLaneElement};
 use crate::layout::Layout;
 use crate::tuning::WIDENED_VALUES;
 #[cfg(feature = "rayon")]
@@ -133,14 +134,6 @@ impl<T: SingleLaneElement> Job for Widen<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Widen { x, y } = self;
-        let lanes = <T::F32<S> as Lanes>::LANES;
-        let full = y.len() - y.len() % lanes;
-        for at in (0..full).step_by(lanes) {
-            <T::F32<S> as LoadStore<T>>::load_from(simd, &x[at..]).store(&mut y[at..]);
-        }
-        for (y, x) in y[full..].iter_mut().zip(&x[full..]) {
-            *y = x.to_f32();
-        }
+        widen(simd, self.x, self.y);
     }
 }

@@ -6,6 +6,8 @@
 
 mod arrays;
 mod double_double;
+#[cfg(feature = "half")]
+pub(crate) mod half;
 pub(crate) mod map;
 pub(crate) mod reduce;
 pub(crate) mod stream;
@@ -16,8 +18,9 @@ pub(crate) use variance::Variances;
 
 use crate::lanes::LaneElement;
 use crate::spec::ElementRules;
+use map::MapElement;
 
 /// An element type that the kernels can process.
-pub(crate) trait KernelElement: ElementRules + LaneElement {}
+pub(crate) trait KernelElement: ElementRules + LaneElement + MapElement {}
 
-impl<T: ElementRules + LaneElement> KernelElement for T {}
+impl<T: ElementRules + LaneElement + MapElement> KernelElement for T {}

@@ -182,6 +182,10 @@ pub(crate) trait Simd: Token {
     type F64: F64Lanes<Token = Self> + LoadStore<f32> + LoadStore<f64> + LoadStoreHalf;
     /// Its lanes for computing in f32.
     type F32: Lanes<Scalar = f32, Token = Self> + LoadStore<f32> + LoadStoreHalf;
+
+    /// Runs another job from within a job: in the function that [`Isa::run`] would call for it.
+    #[cfg_attr(not(feature = "half"), expect(dead_code, reason = "jobs of half precision run those of f32"))]
+    fn job<J: Job>(self, job: J) -> J::Output;
 }
 
 /// An element type that every instruction set loads and stores.

@@ -32,6 +32,11 @@ impl Token for Portable {
 impl Simd for Portable {
     type F64 = PortableF64;
     type F32 = PortableF32;
+
+    #[inline(always)]
+    fn job<J: Job>(self, job: J) -> J::Output {
+        self.run(job)
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -77,6 +77,11 @@ macro_rules! instruction_set {
         impl Simd for $token {
             type F64 = $f64;
             type F32 = $f32;
+
+            #[inline(always)]
+            fn job<J: Job>(self, job: J) -> J::Output {
+                self.run(job)
+            }
         }
     };
 }

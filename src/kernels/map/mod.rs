@@ -3,6 +3,7 @@
 //! | | |
 //! |---|---|
 //! | [`formula`] | how an output is computed |
+//! | [`element`] | how each element type is mapped in f64 |
 //! | [`parameters`] | the parameters of each feature |
 //! | [`expanded`] | the same, expanded to one per column |
 //! | [`run`] | contiguous values to read and to write |
@@ -11,6 +12,7 @@
 //!
 //! The computation uses the type of the parameters, f64 or f32.
 
+mod element;
 mod expanded;
 mod formula;
 mod parameters;
@@ -27,6 +29,7 @@ use run::Run;
 use store::{Cached, NonTemporalStore};
 use walk::Walk;
 
+pub(crate) use element::MapElement;
 pub(crate) use formula::{
     Activated, Formula, InputGradient, InputGradientSingle, Normalize, NormalizeSingle, Residual, ScaledGradient,
     ThroughRelu,
@@ -53,7 +56,7 @@ impl<F: Formula<P, I>, T: KernelElement, const P: usize, const I: usize> Job for
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        self.in_lanes::<T::F64<S>>(simd);
+        T::map_in_f64(self, simd);
     }
 }
 
@@ -78,7 +81,11 @@ where
     fn in_lanes<L: LoadStore<T, Scalar = C>>(self, token: L::Token) {
         let Map { formula, parameters, layout, start, inputs, y, store } = self;
         let (parameters, in_place) = (parameters.columns(), inputs[0].is_none());
-        let run = Run { inputs: inputs.map(Option::unwrap_or_default), y, in_place, next_row: None };
+        let mut slices = [&[][..]; I];
+        for i in 0..I {
+            slices[i] = inputs[i].unwrap_or_default();
+        }
+        let run = Run { inputs: slices, y, in_place, next_row: None };
         match store {
             // In place, stores are never non-temporal.
             StorePolicy::NonTemporal if !in_place => {

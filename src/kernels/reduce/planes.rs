@@ -29,15 +29,14 @@ impl<'a, T, const INPUTS: usize> Planes<'a, T, INPUTS> {
     /// Returns one feature's part of a chunk.
     #[inline(always)]
     pub(super) fn of(order: &Order, inputs: [Batch<'a, T>; INPUTS], feature: usize, range: &ChunkRange) -> Self {
-        let start = feature * order.layout.inner() + range.positions.start;
-        let stride = inputs.map(|x| x.layout().outer_stride());
-        Planes {
-            inputs: inputs.map(|x| x.data()),
-            start: stride.map(|stride| range.outer.start * stride + start),
-            stride,
-            planes: range.outer.len(),
-            positions: range.positions.len(),
+        let (mut slices, mut start, mut stride) = ([&[][..]; INPUTS], [0; INPUTS], [0; INPUTS]);
+        for input in 0..INPUTS {
+            slices[input] = inputs[input].data();
+            stride[input] = inputs[input].layout().outer_stride();
+            start[input] = range.outer.start * stride[input] + feature * order.layout.inner() + range.positions.start;
         }
+        let (planes, positions) = (range.outer.len(), range.positions.len());
+        Planes { inputs: slices, start, stride, planes, positions }
     }
 
     /// Joins the whole planes of `features` features, starting with this feature, into one.

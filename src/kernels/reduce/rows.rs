@@ -74,10 +74,16 @@ impl<'a, T: Element, const INPUTS: usize> Rows<'a, T, INPUTS> {
         prefetch: Option<Prefetch>,
     ) -> Self {
         let layout = order.layout;
+        let (mut slices, mut stride, mut gaps) = ([&[][..]; INPUTS], [0; INPUTS], false);
+        for input in 0..INPUTS {
+            slices[input] = inputs[input].data();
+            stride[input] = interleave * inputs[input].layout().outer_stride();
+            gaps |= interleave > 1 && !inputs[input].layout().is_contiguous();
+        }
         Rows {
-            inputs: inputs.map(|x| x.data()),
-            stride: inputs.map(|x| interleave * x.layout().outer_stride()),
-            gaps: interleave > 1 && inputs.iter().any(|x| !x.layout().is_contiguous()),
+            inputs: slices,
+            stride,
+            gaps,
             column: features.start * layout.inner(),
             first: range.outer.start / interleave,
             rows: range.outer.len().div_ceil(interleave),

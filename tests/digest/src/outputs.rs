@@ -1,6 +1,7 @@
 //! Hashes of everything that the crate computes from a batch.
 
 use batchnorm::{Accumulator, Batch, BatchMut, BatchNorm, Element, Layout, Moments, Path, Precision};
+#[cfg(feature = "half")]
 use half::{bf16, f16};
 use sha2::{Digest, Sha256};
 
@@ -18,24 +19,24 @@ const SMALL: usize = 1 << 10;
 pub(crate) const LARGE: usize = 1 << 16;
 
 /// Most values of f16 and bf16 batches.
+#[cfg(feature = "half")]
 const HALF: usize = 1 << 14;
 
 /// What is hashed of each shape and element type, a section each.
 const OPERATIONS: [&str; 9] =
     ["moments", "accumulator", "training", "evaluation", "stream", "gradients", "fused", "shards", "folding"];
 
-/// Returns the digests of each run as text: a line per section, and one for the whole.
+/// Returns the digests of each run as text: a line per section.
 pub(crate) fn digests(runs: &[Run]) -> Vec<String> {
     let mut texts = vec![String::new(); runs.len()];
     for shape in &SHAPES {
         sections::<f32>(shape, "f32", runs, &mut texts);
         in_double(shape, runs, &mut texts);
         sections::<f64>(shape, "f64", runs, &mut texts);
+        #[cfg(feature = "half")]
         in_half::<f16>(shape, "f16", runs, &mut texts);
+        #[cfg(feature = "half")]
         in_half::<bf16>(shape, "bf16", runs, &mut texts);
-    }
-    for text in &mut texts {
-        *text += &format!("{}  total\n", hex(Sha256::digest(text.as_bytes()).as_slice()));
     }
     texts
 }
@@ -92,6 +93,7 @@ fn in_double(shape: &Shape, runs: &[Run], texts: &mut [String]) {
 }
 
 /// The sections of the first f16 or bf16 batch. Not of all shapes: the sums are those of f32 batches.
+#[cfg(feature = "half")]
 fn in_half<T: Element>(shape: &Shape, element: &str, runs: &[Run], texts: &mut [String]) {
     if shape.layout.checked_len().is_none_or(|len| !(1..=HALF).contains(&len)) {
         return;
