@@ -61,7 +61,8 @@ impl Layout {
     /// [`Batch::new`](crate::Batch::new) rejects a distance that is smaller than a block.
     ///
     /// Results do not depend on the stride, and no batch is copied as a whole. Where rows have fewer than 64 columns, or
-    /// less than 1 KiB, a few rows at a time are copied into a buffer in the first-level cache.
+    /// less than 1 KiB (with small planes, up to 512 values), a few rows at a time are copied into a buffer in the
+    /// first-level cache.
     ///
     /// Columns 1 and 2 of a table of four:
     ///

@@ -127,14 +127,9 @@ pub(crate) const NON_TEMPORAL_PREFETCH: usize = 4096;
 /// that. 1 to 4 KiB are alike, but for gradients 4 KiB are too far. Rows do not gain.)
 pub(crate) const OUTPUT_PREFETCH: usize = tuned(option_env!("BATCHNORM_OUTPUT_PREFETCH"), 1024);
 
-// Threads.
-
-/// Fewest values in a part of a sum. (Zen 5: waking a thread takes as long as reading this many values.)
-#[cfg(feature = "rayon")]
-pub(crate) const PART_VALUES: usize = tuned(option_env!("BATCHNORM_PART_VALUES"), batch_size(1 << 16));
-
 /// Outer blocks with gaps in between are mapped where they are if each has at least so many bytes; calling a kernel for
-/// shorter ones costs more than copying them. (`--example arrays` of the interop tests shows both sides of it.)
+/// shorter ones, or for small planes, costs more than copying them. (Zen 3: 1 KiB and 4 KiB are alike, 256 bytes take up
+/// to four times as long. `--example arrays` of the interop tests shows it.)
 pub(crate) const STRIDED_DIRECT_BYTES: usize = tuned(option_env!("BATCHNORM_STRIDED_DIRECT_BYTES"), 1 << 10);
 
 /// Values of a tile to which shorter blocks are copied, of each input and of the output: together 8 KiB of f32 in the
@@ -146,10 +141,16 @@ pub(crate) const STRIDED_TILE: usize = tuned(option_env!("BATCHNORM_STRIDED_TILE
 #[cfg(feature = "half")]
 pub(crate) const WIDENED_VALUES: usize = 1 << 12;
 
-/// Values of f16 or bf16 that are widened and mapped in f64 at a time: 4 KiB of f32 for each input, so that those of three
-/// inputs stay in a first-level cache of 32 KiB.
+/// Values of f16 or bf16 that are widened and mapped in f64 at a time: 4 KiB of f32 for each input, so that those of
+/// three inputs stay in a first-level cache of 32 KiB.
 #[cfg(feature = "half")]
 pub(crate) const WIDENED_TILE: usize = 1 << 10;
+
+// Threads.
+
+/// Fewest values in a part of a sum. (Zen 5: waking a thread takes as long as reading this many values.)
+#[cfg(feature = "rayon")]
+pub(crate) const PART_VALUES: usize = tuned(option_env!("BATCHNORM_PART_VALUES"), batch_size(1 << 16));
 
 /// Smallest batch in bytes for which `Path::Auto` computes moments on several threads. (Xeon 6, two cores, `cargo bench
 /// --bench threads`: at 2 MiB two threads are 1.7 times as fast back to back, and 1.2 times after a pause, when they

@@ -2,7 +2,7 @@
 //! operations), [`stream`] (rows that arrive one by one) and [`variance`]. They follow [`spec`](crate::spec). Nothing
 //! here depends on paths or on the layer.
 
-#![allow(clippy::needless_range_loop, reason = "a zip of iterators is not marked inline; see `lanes::array`")]
+#![allow(clippy::needless_range_loop, reason = "the constructor of `Zip` is not marked inline; see `lanes::array`")]
 
 mod arrays;
 mod double_double;

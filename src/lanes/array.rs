@@ -1,5 +1,5 @@
-//! Arrays made value by value. `map` of arrays and `core::array::from_fn` are not marked inline, and neither is what they
-//! call: without link-time optimisation, each would be a call in a loop over lanes. For the same reason, kernels count
+//! Arrays made value by value. The standard library's `map` of arrays and the constructor of `Zip` are not marked
+//! inline: without link-time optimisation, each would be a call in a loop over lanes. For the same reason, kernels count
 //! through arrays instead of zipping their iterators. (They do without the functions here, too: a closure that is called
 //! twice may stay a call.)
 

@@ -7,9 +7,10 @@ pub(crate) struct DoubleDouble<V> {
     pub(crate) low: V,
 }
 
-/// An unevaluated sum of three numbers. Each word is at most half a unit in the last place of the word before it, unless the
-/// words from which [`triple`] made them cancel: a middle word may then be more, by a `2^-53` of what cancelled. A mean is
-/// that near 0 only if its values cancel, and then this is far below `u` standard deviations.
+/// An unevaluated sum of three numbers. Each word is at most half a unit in the last place of the word before it,
+/// unless the words from which [`triple`] made them cancel: a middle word may then exceed that by up to `2^-53` times
+/// the words that cancelled. A mean is so much smaller than these only if its values cancel, and then the excess is far
+/// below `u` standard deviations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct TripleDouble<V> {
     pub(crate) high: V,

@@ -35,7 +35,8 @@ fn main() -> batchnorm::Result<()> {
     println!("\nf32, one thread; ms, with gaps (without)\n");
     println!("| features | values each | gap | rows | moments | inference | training |");
     println!("|---|---|---|---|---|---|---|");
-    // Rows of up to 255 values are copied in tiles by inference; those of up to 63 in groups of rows by moments.
+    // Inference copies rows of up to 255 values, and small planes of up to 512, in tiles; moments copy rows of up to 63
+    // in groups of rows.
     for (features, inner, gap, rows) in [
         (5, 1, 25, 8192),
         (32, 1, 16, 8192),

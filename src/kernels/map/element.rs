@@ -59,7 +59,8 @@ macro_rules! widened {
 widened!(half::f16, half::bf16);
 
 /// Widens values to f32, maps them, and rounds the results, a tile at a time. (f32 lies in between, too, where lanes of
-/// f64 load or store these types.)
+/// f64 load or store these types.) The store policy does not apply: tiles stay in the cache, and results are stored
+/// ordinarily.
 #[cfg(feature = "half")]
 #[inline(always)]
 fn in_tiles<S: Simd, F: Formula<P, I>, T: SingleLaneElement, const P: usize, const I: usize>(

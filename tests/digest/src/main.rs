@@ -48,6 +48,9 @@ fn main() -> ExitCode {
         Err(error) => return failure(error),
     };
     if cfg!(not(feature = "half")) {
+        if write.is_some() {
+            return failure("--write needs the feature half");
+        }
         println!("NOT RUN: f16 and bf16: built without them");
     }
     let digests = outputs::digests(&runs);
