@@ -218,7 +218,7 @@ fn gaps() -> impl Strategy<Value = Gaps> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn gaps_change_no_bit_of_f32(
