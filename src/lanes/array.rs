@@ -1,7 +1,7 @@
 //! Arrays made value by value. The standard library's `map` of arrays and the constructor of `Zip` are not marked
 //! inline: without link-time optimisation, each would be a call in a loop over lanes. For the same reason, kernels count
-//! through arrays instead of zipping their iterators. (They do without the functions here, too: a closure that is called
-//! twice may stay a call.)
+//! through arrays instead of zipping their iterators. (They do without the functions here, too: closures are compiled without
+//! a kernel's instructions, see [`Job`](super::Job).)
 
 /// Returns an array of the values of `f` at each index.
 #[inline(always)]

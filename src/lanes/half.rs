@@ -5,7 +5,7 @@ use wide::bytemuck::cast;
 use wide::{f32x4, i32x4, u32x4};
 
 use super::portable::{LANES, Portable, PortableF32, PortableF64, first, first_mut, mul_f32};
-use super::{LaneElement, Lanes, LoadStore, NonTemporal, Simd, SingleLaneElement, array};
+use super::{LaneElement, Lanes, LoadStore, Simd, SingleLaneElement, array};
 use crate::element::SingleElement;
 
 /// Implements loads and stores of one type.
@@ -38,12 +38,6 @@ macro_rules! load_store {
                 self.store_to(&mut values);
                 *first_mut(to) = $narrow(f32x4::new(values));
             }
-
-            #[inline(always)]
-            fn store_non_temporal([a, b]: [Self; 2], to: &mut [$element], _: &NonTemporal) {
-                a.store_to(to);
-                b.store_to(&mut to[LANES..]);
-            }
         }
 
         impl LoadStore<$element> for PortableF32 {
@@ -65,12 +59,6 @@ macro_rules! load_store {
                 self.store(&mut values);
                 *first_mut(to) = $narrow(f32x4::new(values));
             }
-
-            #[inline(always)]
-            fn store_non_temporal([a, b]: [Self; 2], to: &mut [$element], _: &NonTemporal) {
-                a.store_to(to);
-                b.store_to(&mut to[LANES..]);
-            }
         }
 
         impl LoadStore<$element> for f32 {
@@ -87,11 +75,6 @@ macro_rules! load_store {
             #[inline(always)]
             fn store_to(self, to: &mut [$element]) {
                 to[0] = $element::from_f32(self);
-            }
-
-            #[inline(always)]
-            fn store_non_temporal([a, b]: [Self; 2], to: &mut [$element], _: &NonTemporal) {
-                (to[0], to[1]) = ($element::from_f32(a), $element::from_f32(b));
             }
         }
     };

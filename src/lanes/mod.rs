@@ -125,8 +125,12 @@ pub(crate) trait LoadStore<T>: Lanes {
     fn store_to(self, to: &mut [T]);
     /// Writes two vectors one after the other. The stores are non-temporal if the address is a multiple of the size of
     /// each store (a multiple of a cache line's 64 bytes always is), and ordinary like [`LoadStore::store_to`]
-    /// otherwise. Panics if `to` is shorter than two vectors.
-    fn store_non_temporal(pair: [Self; 2], to: &mut [T], stores: &NonTemporal);
+    /// otherwise, or where lanes have no such stores. Panics if `to` is shorter than two vectors.
+    #[inline(always)]
+    fn store_non_temporal([a, b]: [Self; 2], to: &mut [T], _: &NonTemporal) {
+        a.store_to(to);
+        b.store_to(&mut to[Self::LANES..]);
+    }
 }
 
 /// Proof that a fence will follow the non-temporal stores: dropping this executes it. The fence orders the stores

@@ -1,6 +1,6 @@
 //! A single lane, so that the tail of a slice, which does not fill wider lanes, runs through the same kernel.
 
-use super::{F64Lanes, Lanes, LoadStore, NonTemporal, Outlined, Token, UPPER_HALF};
+use super::{F64Lanes, Lanes, LoadStore, Outlined, Token, UPPER_HALF};
 use crate::Element;
 
 impl Token for () {
@@ -139,12 +139,6 @@ impl<T: Element> LoadStore<T> for f64 {
     fn store_to(self, to: &mut [T]) {
         to[0] = T::from_f64(self);
     }
-
-    #[inline(always)]
-    fn store_non_temporal([a, b]: [Self; 2], to: &mut [T], _: &NonTemporal) {
-        a.store_to(to);
-        b.store_to(&mut to[1..]);
-    }
 }
 
 impl LoadStore<f32> for f32 {
@@ -161,10 +155,5 @@ impl LoadStore<f32> for f32 {
     #[inline(always)]
     fn store_to(self, to: &mut [f32]) {
         to[0] = self;
-    }
-
-    #[inline(always)]
-    fn store_non_temporal([a, b]: [Self; 2], to: &mut [f32], _: &NonTemporal) {
-        (to[0], to[1]) = (a, b);
     }
 }

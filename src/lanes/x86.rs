@@ -265,8 +265,8 @@ macro_rules! load_store {
     (
         $name:ident, $token:ident, $element:ident, $lanes:literal,
         load |$from:ident| $load:expr, partial $partial:path, $(strided |$at:ident| $strided:expr,)?
-        store |$to:ident, $lane:ident| $store:expr,
-        non_temporal aligned to $align:literal |$pair_to:ident, $a:ident, $b:ident| $non_temporal:expr
+        store |$to:ident, $lane:ident| $store:expr
+        $(, non_temporal aligned to $align:literal |$pair_to:ident, $a:ident, $b:ident| $non_temporal:expr)?
     ) => {
         impl LoadStore<$element> for $name {
             #[inline(always)]
@@ -302,19 +302,21 @@ macro_rules! load_store {
                 unsafe { $store }
             }
 
-            #[inline(always)]
-            fn store_non_temporal([a, b]: [Self; 2], to: &mut [$element], _: &NonTemporal) {
-                assert!(to.len() >= 2 * $lanes, "a slice shorter than its lanes");
-                if to.as_ptr().addr().is_multiple_of($align) {
-                    let ($pair_to, $a, $b) = (to.as_mut_ptr(), a.0, b.0);
-                    // SAFETY: lanes exist only with a token; the slice has at least as many elements as are written,
-                    // and its address is a multiple of what each instruction writes.
-                    unsafe { $non_temporal }
-                } else {
-                    a.store_to(to);
-                    LoadStore::<$element>::store_to(b, &mut to[$lanes..]);
+            $(
+                #[inline(always)]
+                fn store_non_temporal([a, b]: [Self; 2], to: &mut [$element], _: &NonTemporal) {
+                    assert!(to.len() >= 2 * $lanes, "a slice shorter than its lanes");
+                    if to.as_ptr().addr().is_multiple_of($align) {
+                        let ($pair_to, $a, $b) = (to.as_mut_ptr(), a.0, b.0);
+                        // SAFETY: lanes exist only with a token; the slice has at least as many elements as are
+                        // written, and its address is a multiple of what each instruction writes.
+                        unsafe { $non_temporal }
+                    } else {
+                        a.store_to(to);
+                        LoadStore::<$element>::store_to(b, &mut to[$lanes..]);
+                    }
                 }
-            }
+            )?
         }
     };
 }

@@ -117,7 +117,8 @@ fn check_count(count: u64, mean: f64, m2: f64) -> Result<()> {
 /// Checks the middle word of a mean. It may be a little more than half a unit in the last place of the high word after a
 /// tie, and many units where values cancel. But the high word and the sum of all words are each within half a unit and
 /// `2 u` standard deviations of the mean ([`numerics`](crate::numerics)), so that it is at most a unit and `4 u = 2^-51`
-/// deviations. A sum of the two is at most twice the larger one. Allowed are 2 units, or 2^-49 deviations.
+/// deviations. A sum of the two is at most twice the larger one: 2 units, or 2^-50 deviations. Allowed are 2 units, or
+/// 2^-49 deviations.
 fn check_middle(count: u64, [high, middle]: [f64; 2], m2: f64) -> Result<()> {
     let deviations = middle * middle * count as f64 <= m2 * power_of_two(-98);
     if high.is_finite() && middle.is_finite() && (deviations || middle.abs() <= 2.0 * unit_in_last_place(high)) {

@@ -17,46 +17,28 @@ pub(crate) trait MapElement: Sized {
     fn map_in_f64<S: Simd, F: Formula<P, I>, const P: usize, const I: usize>(map: Map<'_, F, f64, Self, P, I>, simd: S);
 }
 
-/// Types that have lanes of f64 of their own.
-macro_rules! direct {
-    ($($element:ty),*) => {
+/// Implements it for some types, by an expression of the map and the instruction set.
+macro_rules! map_element {
+    ($($element:ty),*: |$map:ident, $simd:ident| $mapped:expr) => {
         $(
             impl MapElement for $element {
                 #[inline(always)]
                 fn map_in_f64<S: Simd, F: Formula<P, I>, const P: usize, const I: usize>(
-                    map: Map<'_, F, f64, Self, P, I>,
-                    simd: S,
+                    $map: Map<'_, F, f64, Self, P, I>,
+                    $simd: S,
                 ) {
-                    map.in_lanes::<S::F64>(simd);
+                    $mapped;
                 }
             }
         )*
     };
 }
 
-direct!(f32, f64);
-
-/// Types of half precision. By default they are mapped in f32; for the rest, they share the kernels of f32, which would
-/// otherwise be compiled three times.
+map_element!(f32, f64: |map, simd| map.in_lanes::<S::F64>(simd));
+// By default these are mapped in f32. For the rest they share the kernels of f32, which would otherwise be compiled
+// three times.
 #[cfg(feature = "half")]
-macro_rules! widened {
-    ($($element:ty),*) => {
-        $(
-            impl MapElement for $element {
-                #[inline(always)]
-                fn map_in_f64<S: Simd, F: Formula<P, I>, const P: usize, const I: usize>(
-                    map: Map<'_, F, f64, Self, P, I>,
-                    simd: S,
-                ) {
-                    in_tiles(map, simd);
-                }
-            }
-        )*
-    };
-}
-
-#[cfg(feature = "half")]
-widened!(half::f16, half::bf16);
+map_element!(half::f16, half::bf16: |map, simd| in_tiles(map, simd));
 
 /// Widens values to f32, maps them, and rounds the results, a tile at a time. (f32 lies in between, too, where lanes of
 /// f64 load or store these types.) The store policy does not apply: tiles stay in the cache, and results are stored

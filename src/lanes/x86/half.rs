@@ -32,11 +32,7 @@ load_store!(
 load_store!(
     Avx2F64, Avx2, f16, 4,
     load |from| _mm256_cvtps_pd(_mm_cvtph_ps(_mm_loadl_epi64(from.cast()))), partial partial::avx2_f64,
-    store |to, x| _mm_storel_epi64(to.cast(), _mm_cvtps_ph::<NEAREST>(_mm256_cvtpd_ps(x))),
-    non_temporal aligned to 16 |to, a, b| {
-        let both = _mm256_set_m128(_mm256_cvtpd_ps(b), _mm256_cvtpd_ps(a));
-        _mm_stream_si128(to.cast(), _mm256_cvtps_ph::<NEAREST>(both));
-    }
+    store |to, x| _mm_storel_epi64(to.cast(), _mm_cvtps_ph::<NEAREST>(_mm256_cvtpd_ps(x)))
 );
 load_store!(
     Avx2F64, Avx2, bf16, 4,
@@ -45,11 +41,7 @@ load_store!(
         _mm256_cvtps_pd(_mm_castsi128_ps(_mm_slli_epi32::<16>(low)))
     },
     partial partial::avx2_f64,
-    store |to, x| _mm_storel_epi64(to.cast(), narrow_bf16(_mm256_castps128_ps256(_mm256_cvtpd_ps(x)))),
-    non_temporal aligned to 16 |to, a, b| {
-        let both = _mm256_set_m128(_mm256_cvtpd_ps(b), _mm256_cvtpd_ps(a));
-        _mm_stream_si128(to.cast(), narrow_bf16(both));
-    }
+    store |to, x| _mm_storel_epi64(to.cast(), narrow_bf16(_mm256_castps128_ps256(_mm256_cvtpd_ps(x))))
 );
 load_store!(
     Avx512F32, Avx512, f16, 16,
@@ -73,20 +65,12 @@ load_store!(
 load_store!(
     Avx512F64, Avx512, f16, 8,
     load |from| _mm512_cvtps_pd(_mm256_cvtph_ps(read(from))), partial partial::avx512_f64,
-    store |to, x| write(to, _mm256_cvtps_ph::<NEAREST>(_mm512_cvtpd_ps(x))),
-    non_temporal aligned to 32 |to, a, b| {
-        let low = _mm256_cvtps_ph::<NEAREST>(_mm512_cvtpd_ps(a));
-        _mm256_stream_si256(to.cast(), _mm256_set_m128i(_mm256_cvtps_ph::<NEAREST>(_mm512_cvtpd_ps(b)), low));
-    }
+    store |to, x| write(to, _mm256_cvtps_ph::<NEAREST>(_mm512_cvtpd_ps(x)))
 );
 load_store!(
     Avx512F64, Avx512, bf16, 8,
     load |from| _mm512_cvtps_pd(widen_bf16(read(from))), partial partial::avx512_f64,
-    store |to, x| write(to, narrow_bf16(_mm512_cvtpd_ps(x))),
-    non_temporal aligned to 32 |to, a, b| {
-        let (a, b) = (narrow_bf16(_mm512_cvtpd_ps(a)), narrow_bf16(_mm512_cvtpd_ps(b)));
-        _mm256_stream_si256(to.cast(), _mm256_set_m128i(b, a));
-    }
+    store |to, x| write(to, narrow_bf16(_mm512_cvtpd_ps(x)))
 );
 
 /// A bf16 is the upper half of an f32.
