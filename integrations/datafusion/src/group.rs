@@ -6,6 +6,11 @@
 //! are those of a block of at most 16 values. A full block is added to sums in two words, which keep every rounding
 //! error. The shift is the first value; it moves to the mean when too much of the squares is due to their distance.
 //! "Numerics" in the crate's documentation has the error bound that follows.
+//!
+//! The block is apart from the sums, so that many groups with few values take half of the memory, which is what such a
+//! query waits for.
+
+use std::hint::select_unpredictable;
 
 use batchnorm::{Batch, Layout};
 use datafusion_common::Result;
@@ -24,59 +29,123 @@ const DUE_TO_SHIFT: f64 = 0.75;
 /// Sums of squares up to 2^1000 cannot overflow in the arithmetic of two words.
 const LARGEST_SQUARES: f64 = f64::from_bits((1023 + 1000) << 52);
 
-/// The state of a group: one cache line.
-///
-/// One that has met a value which is not finite, or whose squares overflow, holds its mean and m2 themselves in place
-/// of sums: `shift`, `sums[0]` and `low[0]` are the words of the mean, `sums[1]` is NaN or infinite, and the block is 0.
+/// The incomplete block of a group: half a cache line.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(align(64))]
-pub(crate) struct Group {
+#[repr(align(32))]
+pub(crate) struct Block {
+    /// Values of the group, in this block and before.
     count: u64,
+    /// 0.0 if there are none.
     shift: f64,
-    /// Of the incomplete block: the sum of deviations from the shift, and that of their squares.
-    block: [f64; 2],
-    /// High words of the same sums, of the blocks before.
-    sums: [f64; 2],
+    /// The sum of deviations from the shift.
+    sum: f64,
+    /// The sum of their squares. NaN if the block is empty and takes no values ([`Block::CLOSED`]).
+    squares: f64,
+}
+
+/// The sums of a group's blocks before the incomplete one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sums {
+    /// High words: the sum of deviations from the shift, and that of their squares.
+    high: [f64; 2],
     low: [f64; 2],
 }
 
-impl Group {
+/// What follows when a block was given a value.
+#[derive(Clone, Copy)]
+pub(crate) enum Pushed {
+    Done,
+    /// The block is full: [`Sums::end_block`].
+    Full,
+    /// The value is not in the block: [`Group::push_unusual`].
+    Unusual,
+}
+
+/// The state of a group.
+///
+/// One that has met a value which is not finite, or whose squares overflow, holds its mean and m2 themselves in place
+/// of sums: `block.shift`, `sums.high[0]` and `sums.low[0]` are the words of the mean, `sums.high[1]` is NaN or infinite.
+/// Its block is closed, and so is that of a group whose squares are almost that large.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) block: Block,
+    pub(crate) sums: Sums,
+}
+
+impl Block {
+    /// `squares` of a block that takes no values.
+    const CLOSED: f64 = f64::NAN;
+
     /// Adds a value.
     #[inline(always)]
-    pub(crate) fn push(&mut self, x: f64) {
-        let shift = if self.count == 0 { x } else { self.shift };
+    pub(crate) fn push(&mut self, x: f64) -> Pushed {
+        // The first value is the shift, which is 0 before it. Not a branch: it would wait for the group's memory, and half
+        // of all guesses are wrong where groups are small. (Of f64, x86-64 has no conditional move.)
+        let first = select_unpredictable(self.count == 0, x.to_bits(), 0);
+        let shift = f64::from_bits(self.shift.to_bits() | first);
         let d = x - shift;
-        let block = [self.block[0] + d, self.block[1] + d * d];
-        // False for NaN, too. (A state that is not ordinary has NaN or an infinity in `sums[1]`.)
-        if block[1] + self.sums[1] <= LARGEST_SQUARES {
-            (self.shift, self.block) = (shift, block);
-            self.count += 1;
-            if self.count.is_multiple_of(BLOCK) {
-                self.end_block();
-            }
+        let squares = self.squares + d * d;
+        // False for NaN, too.
+        if squares <= LARGEST_SQUARES {
+            *self = Block { count: self.count + 1, shift, sum: self.sum + d, squares };
+            if self.count.is_multiple_of(BLOCK) { Pushed::Full } else { Pushed::Done }
         } else {
-            self.push_unusual(x);
+            Pushed::Unusual
         }
     }
 
-    #[inline(never)]
-    fn end_block(&mut self) {
-        self.close_block();
-        self.move_shift_if_far();
+    /// Adds the values of a partial state, if the first block holds all of them. Otherwise changes nothing and returns
+    /// false.
+    pub(crate) fn merge(&mut self, Partial { count, mean, m2 }: Partial) -> bool {
+        if count == 0 || self.count.saturating_add(count) >= BLOCK {
+            // A state of no rows has no m2, either.
+            return count == 0 && m2[0] == 0.0;
+        }
+        let shift = if self.count == 0 { mean[0] } else { self.shift };
+        let distance = (mean[0] - shift) + (mean[1] + mean[2]);
+        let sum = distance * count as f64;
+        let squares = self.squares + (sum * distance + (m2[0] + m2[1]));
+        // False for NaN, too.
+        let fits = m2[0] >= 0.0 && squares <= LARGEST_SQUARES;
+        if fits {
+            *self = Block { count: self.count + count, shift, sum: self.sum + sum, squares };
+        }
+        fits
     }
 
-    /// Adds the block to the sums.
-    fn close_block(&mut self) {
-        let (sum, squares) = (two_sum(self.sums[0], self.block[0]), two_sum(self.sums[1], self.block[1]));
-        self.block = [0.0; 2];
-        self.sums = [sum.high, squares.high];
-        self.low = [self.low[0] + sum.low, self.low[1] + squares.low];
+    /// Returns the sums of the block.
+    fn sums(&self) -> [f64; 2] {
+        if self.squares.is_nan() { [0.0; 2] } else { [self.sum, self.squares] }
+    }
+}
+
+impl Sums {
+    /// Adds a full block, and begins another one.
+    #[inline(never)]
+    pub(crate) fn end_block(&mut self, block: &mut Block) {
+        self.add_block(block);
+        self.move_shift_if_far(block);
+    }
+
+    fn add_block(&mut self, block: &mut Block) {
+        for (i, sum) in block.sums().into_iter().enumerate() {
+            let Pair { high, low } = two_sum(self.high[i], sum);
+            self.high[i] = high;
+            self.low[i] += low;
+        }
+        self.begin_block(block);
+    }
+
+    fn begin_block(&self, block: &mut Block) {
+        block.sum = 0.0;
+        block.squares = if self.high[1] <= LARGEST_SQUARES { 0.0 } else { Block::CLOSED };
     }
 
     /// Moves the shift to the mean if too much of the squares is due to the distance between them.
-    fn move_shift_if_far(&mut self) {
-        if self.sums[0] * self.sums[0] > DUE_TO_SHIFT * self.count as f64 * self.sums[1] {
-            self.move_shift();
+    fn move_shift_if_far(&mut self, block: &mut Block) {
+        let [sum, squares] = self.high;
+        if sum * sum > DUE_TO_SHIFT * block.count as f64 * squares {
+            self.move_shift(block);
         }
     }
 
@@ -84,36 +153,56 @@ impl Group {
     /// words.
     #[cold]
     #[inline(never)]
-    fn move_shift(&mut self) {
-        let count = self.count as f64;
-        let [sum, squares] = [0, 1].map(|i| Pair::new(self.sums[i], self.low[i]));
+    fn move_shift(&mut self, block: &mut Block) {
+        let count = block.count as f64;
+        let [sum, squares] = [0, 1].map(|i| Pair::new(self.high[i], self.low[i]));
         let offset = sum.divided_by(count);
         let m2 = squares.minus(sum.times(offset));
-        let [shift, middle, low] = triple(self.shift, offset);
+        let [shift, middle, low] = triple(block.shift, offset);
         let offset = Pair::new(middle, low);
         let sum = offset.times_number(count);
         let squares = m2.plus(sum.times(offset));
-        self.shift = shift;
-        (self.sums, self.low) = ([sum.high, squares.high], [sum.low, squares.low]);
+        block.shift = shift;
+        *self = Sums { high: [sum.high, squares.high], low: [sum.low, squares.low] };
+        self.begin_block(block);
+    }
+}
+
+impl Group {
+    /// Adds a value.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, x: f64) {
+        let pushed = self.block.push(x);
+        self.after(pushed, x);
     }
 
-    /// Adds a value to a state that is not ordinary, or that will not be: the crate's own moments know what becomes of
-    /// it.
+    /// Does what follows when the block was given the value `x`.
+    #[inline(always)]
+    pub(crate) fn after(&mut self, pushed: Pushed, x: f64) {
+        match pushed {
+            Pushed::Done => {}
+            Pushed::Full => self.sums.end_block(&mut self.block),
+            Pushed::Unusual => self.push_unusual(x),
+        }
+    }
+
+    /// Adds a value to a state whose block does not take it: the crate's own moments know what becomes of it.
     #[cold]
     #[inline(never)]
     fn push_unusual(&mut self, x: f64) {
-        if self.sums[1].is_nan() {
+        let Block { count, shift, .. } = &mut self.block;
+        if self.sums.high[1].is_nan() {
             // The mean of such values is their sum: an infinity, or NaN.
-            (self.count, self.shift) = (self.count + 1, self.shift + x);
+            (*count, *shift) = (*count + 1, *shift + x);
             return;
         }
+        let nothing = Partial { count: *count, mean: [f64::NAN, 0.0, 0.0], m2: [f64::NAN, 0.0] };
         let added = self.partial().to_moments().and_then(|mut moments| {
             let value = Batch::new(std::slice::from_ref(&x), Layout::nc(1, 1)).map_err(external)?;
             moments.update(value).map_err(external)?;
             Ok(Partial::from_moments(&moments))
         });
         // Only a damaged state that was merged before has no moments.
-        let nothing = Partial { count: self.count, mean: [f64::NAN, 0.0, 0.0], m2: [f64::NAN, 0.0] };
         *self = Group::from_partial(added.unwrap_or(nothing));
     }
 
@@ -126,12 +215,12 @@ impl Group {
             // No values have such a state: the crate says so.
             let _ = other.to_moments()?;
         }
-        if other.count <= 1 && self.count < u64::MAX {
+        if other.count <= 1 && self.block.count < u64::MAX {
             // A row that the engine did not aggregate, or none.
             if other.count == 1 {
                 self.push(other.mean[0]);
             }
-        } else if self.count == 0 {
+        } else if self.block.count == 0 {
             *self = Group::from_partial(other);
         } else if !self.add(other) {
             let mut moments = self.partial().to_moments()?;
@@ -143,47 +232,47 @@ impl Group {
 
     /// Adds a partial state to the sums, or changes nothing and returns false if they would be too large.
     fn add(&mut self, other: Partial) -> bool {
-        let Some(count) = self.count.checked_add(other.count) else { return false };
+        let Some(count) = self.block.count.checked_add(other.count) else { return false };
         // False for NaN, too.
-        let fits = self.sums[1] + self.block[1] + other.m2[0] <= LARGEST_SQUARES;
+        let fits = self.sums.high[1] + self.block.sums()[1] + other.m2[0] <= LARGEST_SQUARES;
         let before = *self;
         // The shift stays with the larger part, so that it stays near the mean of both.
         let mut from = other;
-        if other.count > self.count {
+        if other.count > self.block.count {
             from = self.partial();
             *self = Group::from_partial(other);
         }
-        let distance = (from.mean[0] - self.shift) + (from.mean[1] + from.mean[2]);
+        let distance = (from.mean[0] - self.block.shift) + (from.mean[1] + from.mean[2]);
         let sum = distance * from.count as f64;
-        self.close_block();
-        self.block = [sum, sum * distance + from.m2[0]];
-        self.low[1] += from.m2[1];
-        if !(fits && self.block[1] <= LARGEST_SQUARES) {
+        let squares = sum * distance + from.m2[0];
+        if !(fits && squares <= LARGEST_SQUARES) {
             *self = before;
             return false;
         }
-        self.count = count;
-        self.close_block();
-        self.move_shift_if_far();
+        self.sums.add_block(&mut self.block);
+        self.block = Block { count, sum, squares, ..self.block };
+        self.sums.low[1] += from.m2[1];
+        self.sums.end_block(&mut self.block);
         true
     }
 
     /// Returns the partial state.
     pub(crate) fn partial(&self) -> Partial {
-        if self.count == 0 {
+        let Group { block: Block { count, shift, .. }, sums: Sums { high, low } } = *self;
+        if count == 0 {
             return Partial::EMPTY;
         }
-        if !self.is_ordinary() {
-            let mean = [self.shift, self.sums[0], self.low[0]];
-            return Partial { count: self.count, mean, m2: [self.sums[1], 0.0] };
+        if !high[1].is_finite() {
+            return Partial { count, mean: [shift, high[0], low[0]], m2: [high[1], 0.0] };
         }
-        let sum = self.sums[0] + (self.block[0] + self.low[0]);
-        let squares = two_sum(self.sums[1], self.block[1]);
-        let offset = sum / self.count as f64;
-        let mean = two_sum(self.shift, offset);
+        let block = self.block.sums();
+        let sum = high[0] + (block[0] + low[0]);
+        let squares = two_sum(high[1], block[1]);
+        let offset = sum / count as f64;
+        let mean = two_sum(shift, offset);
         // At least a 16th of the squares, so little cancels. Of a constant, all sums are 0.
-        let m2 = two_sum(squares.high - sum * offset, squares.low + self.low[1]);
-        Partial { count: self.count, mean: [mean.high, mean.low, 0.0], m2: [m2.high, m2.low] }
+        let m2 = two_sum(squares.high - sum * offset, squares.low + low[1]);
+        Partial { count, mean: [mean.high, mean.low, 0.0], m2: [m2.high, m2.low] }
     }
 
     /// Starts from a partial state. The shift is its mean; what one word cannot hold of that goes into the sums.
@@ -191,15 +280,14 @@ impl Group {
         if count == 0 {
             return Group::default();
         }
-        let (shift, block) = (mean[0], [0.0; 2]);
-        if !m2[0].is_finite() {
-            return Group { count, shift, block, sums: [mean[1], m2[0]], low: [mean[2], 0.0] };
-        }
-        let [sum, low] = [mean[1], mean[2]].map(|word| word * count as f64);
-        Group { count, shift, block, sums: [sum, m2[0]], low: [low, m2[1] + sum * mean[1]] }
-    }
-
-    fn is_ordinary(&self) -> bool {
-        self.sums[1].is_finite()
+        let sums = if m2[0].is_finite() {
+            let [sum, low] = [mean[1], mean[2]].map(|word| word * count as f64);
+            Sums { high: [sum, m2[0]], low: [low, m2[1] + sum * mean[1]] }
+        } else {
+            Sums { high: [mean[1], m2[0]], low: [mean[2], 0.0] }
+        };
+        let mut group = Group { block: Block { count, shift: mean[0], ..Block::default() }, sums };
+        group.sums.begin_block(&mut group.block);
+        group
     }
 }

@@ -8,8 +8,8 @@ use datafusion_functions_aggregate_common::aggregate::groups_accumulator::accumu
 
 use crate::column::{Float, primitive};
 use crate::external;
-use crate::group::Group;
-use crate::partial::{self, Partial};
+use crate::group::{Block, Group, Pushed, Sums};
+use crate::partial::{self, Partial, State};
 use crate::statistic::Statistic;
 
 /// From so many neighbouring rows of one group on, the crate's kernel and a merge are faster than single rows.
@@ -18,13 +18,15 @@ const RUN: usize = 256;
 /// All groups of one aggregate.
 pub(crate) struct Groups<T> {
     statistic: Statistic,
-    groups: Vec<Group>,
+    blocks: Vec<Block>,
+    /// Of the first groups. Those of the others are 0.
+    sums: Vec<Sums>,
     values: std::marker::PhantomData<T>,
 }
 
 impl<T: Float> Groups<T> {
     pub(crate) fn new(statistic: Statistic) -> Self {
-        Groups { statistic, groups: Vec::new(), values: std::marker::PhantomData }
+        Groups { statistic, blocks: Vec::new(), sums: Vec::new(), values: std::marker::PhantomData }
     }
 
     /// Adds rows without nulls. Long runs of one group, as in sorted data, go through the crate's kernel.
@@ -37,9 +39,8 @@ impl<T: Float> Groups<T> {
                 self.push_run(group, &values[start..end + more])?;
                 start = end + more;
             } else {
-                for (x, group) in values[start..end].iter().zip(&group_indices[start..end]) {
-                    self.groups[*group].push(x.to_f64());
-                }
+                let rows = values[start..end].iter().zip(&group_indices[start..end]);
+                self.push_each(rows.map(|(x, group)| (*group, x.to_f64())));
                 start = end;
             }
         }
@@ -49,7 +50,69 @@ impl<T: Float> Groups<T> {
     fn push_run(&mut self, group: usize, values: &[T::Native]) -> Result<()> {
         let batch = Batch::new(values, Layout::nc(values.len(), 1)).map_err(external)?;
         let run = Path::Simd(Isa::detect()).moments(batch);
-        self.groups[group].merge(Partial::from_moments(&run))
+        self.merge(group, Partial::from_moments(&run))
+    }
+
+    /// Adds a value to each of these groups.
+    #[inline(always)]
+    fn push_each(&mut self, mut rows: impl Iterator<Item = (usize, f64)>) {
+        // Most values go into a block, and nothing follows: a loop that leaves the other fields alone.
+        while let Some((group, pushed, x)) = first_with_more(&mut self.blocks, &mut rows) {
+            self.after(group, pushed, x);
+        }
+    }
+
+    /// Adds a value to a group.
+    #[inline(always)]
+    fn push(&mut self, group: usize, x: f64) {
+        self.push_each(std::iter::once((group, x)));
+    }
+
+    #[inline(never)]
+    fn after(&mut self, at: usize, pushed: Pushed, x: f64) {
+        if let Pushed::Full = pushed {
+            // In place: a copy would have to wait until the value is stored.
+            self.make_room(at);
+            return self.sums[at].end_block(&mut self.blocks[at]);
+        }
+        let mut group = self.group(at);
+        group.after(pushed, x);
+        self.set(at, group);
+    }
+
+    fn merge(&mut self, at: usize, rows: Partial) -> Result<()> {
+        if self.blocks[at].merge(rows) {
+            return Ok(());
+        }
+        let mut group = self.group(at);
+        group.merge(rows)?;
+        self.set(at, group);
+        Ok(())
+    }
+
+    fn group(&self, at: usize) -> Group {
+        Group { block: self.blocks[at], sums: self.sums.get(at).copied().unwrap_or_default() }
+    }
+
+    fn set(&mut self, at: usize, Group { block, sums }: Group) {
+        self.make_room(at);
+        (self.blocks[at], self.sums[at]) = (block, sums);
+    }
+
+    fn make_room(&mut self, at: usize) {
+        if self.sums.len() <= at {
+            self.sums.resize(at + 1, Sums::default());
+        }
+    }
+
+    /// Takes out the first groups, or all.
+    fn take(&mut self, emit_to: EmitTo) -> impl ExactSizeIterator<Item = Group> + use<T> {
+        let sums = match emit_to {
+            EmitTo::All => std::mem::take(&mut self.sums),
+            EmitTo::First(groups) => EmitTo::First(groups.min(self.sums.len())).take_needed(&mut self.sums),
+        };
+        let blocks = emit_to.take_needed(&mut self.blocks);
+        (0..blocks.len()).map(move |at| Group { block: blocks[at], sums: sums.get(at).copied().unwrap_or_default() })
     }
 }
 
@@ -63,37 +126,30 @@ impl<T: Float> GroupsAccumulator for Groups<T> {
     ) -> Result<()> {
         let column = primitive::<T>(values)?;
         check_rows(column.len(), group_indices)?;
-        self.groups.resize(total_num_groups, Group::default());
+        self.blocks.resize(total_num_groups, Block::default());
         if opt_filter.is_none() && column.null_count() == 0 {
             return self.push_all(column.values(), group_indices);
         }
-        let groups = &mut self.groups[..];
-        accumulate(group_indices, column, opt_filter, |group, x| groups[group].push(x.to_f64()));
+        accumulate(group_indices, column, opt_filter, |group, x| self.push(group, x.to_f64()));
         Ok(())
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let groups = emit_to.take_needed(&mut self.groups);
-        let rows: Vec<Partial> = groups.iter().map(Group::partial).collect();
-        Ok(self.statistic.array(&rows))
+        Ok(self.statistic.array(self.take(emit_to).map(|group| group.partial())))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        let groups = emit_to.take_needed(&mut self.groups);
-        partial::write(groups.iter().map(Group::partial))
+        partial::write(self.take(emit_to).map(|group| group.partial()))
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
         let states = partial::read(values)?;
         check_rows(states.len(), group_indices)?;
-        self.groups.resize(total_num_groups, Group::default());
-        for (state, group) in states.zip(group_indices) {
-            let group = &mut self.groups[*group];
-            match state.count {
-                0 => {}
-                // A row that was not aggregated before, as most are where groups are small.
-                1 if state.m2[0] == 0.0 => group.push(state.mean[0]),
-                _ => group.merge(state)?,
+        self.blocks.resize(total_num_groups, Block::default());
+        for (row, group) in group_indices.iter().enumerate() {
+            match states.get(row) {
+                State::Value(x) => self.push(*group, x),
+                State::Partial(rows) => self.merge(*group, rows)?,
             }
         }
         Ok(())
@@ -111,8 +167,23 @@ impl<T: Float> GroupsAccumulator for Groups<T> {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.groups.capacity() * size_of::<Group>()
+        size_of_val(self) + self.blocks.capacity() * size_of::<Block>() + self.sums.capacity() * size_of::<Sums>()
     }
+}
+
+/// Adds values up to the first after which more has to be done.
+#[inline(always)]
+fn first_with_more(
+    blocks: &mut [Block],
+    rows: &mut impl Iterator<Item = (usize, f64)>,
+) -> Option<(usize, Pushed, f64)> {
+    for (group, x) in rows {
+        let pushed = blocks[group].push(x);
+        if !matches!(pushed, Pushed::Done) {
+            return Some((group, pushed, x));
+        }
+    }
+    None
 }
 
 fn check_rows(rows: usize, group_indices: &[usize]) -> Result<()> {

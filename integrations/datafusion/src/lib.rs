@@ -39,9 +39,10 @@
 //! # Plans
 //! - **Without `GROUP BY`** a column goes through the kernel of [`batchnorm`]. On one partition the result has the bits of
 //!   one call of [`batchnorm::moments()`], whatever the size of the batches.
-//! - **With `GROUP BY`** each group has a state of 64 bytes.
-//! - **Partial states** are 48 bytes: a count, and five f64 in one binary column (all words of mean and m2, the lowest
-//!   byte of each first). Partitions, spilled groups and other machines merge them. A damaged one is an error.
+//! - **With `GROUP BY`** each group has a state of 32 bytes, and of 64 from 16 rows on.
+//! - **Partial states** are a binary column: 8 bytes for a single row (the value itself), otherwise 48, a count and five
+//!   f64 (all words of mean and m2), the lowest byte of each number first. Partitions, spilled groups and other machines
+//!   merge them. A damaged one is an error.
 //! - **`FILTER (WHERE ..)`** works everywhere.
 //! - **`DISTINCT`** works where DataFusion itself turns it into a `GROUP BY`: if it is the only argument of the only
 //!   aggregates. Elsewhere it is an error that says how to write it.
@@ -55,7 +56,8 @@
 //!
 //! # Memory
 //! All of it is reported to DataFusion's memory pool. An aggregate without `GROUP BY` keeps up to 32,768 values per
-//! partition until they are summed: 256 KiB, or 128 KiB for f32. Groups take 64 bytes each.
+//! partition until they are summed: 256 KiB, or 128 KiB for f32. A group takes
+//! 32 bytes; from 16 rows on, it and all groups that were found before it take 64.
 
 mod column;
 mod function;

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, FieldRef, UInt64Type};
+use arrow::array::{Array, ArrayRef, AsArray, LargeBinaryArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use batchnorm::{Moments, MomentsParts};
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::utils::format_state_name;
@@ -20,12 +21,11 @@ pub(crate) struct Partial {
     pub(crate) m2: [f64; 2],
 }
 
-/// The columns of a partial state. The words of mean and m2 are one column, because engines move states row by row: each
-/// column costs them a memory access.
-const COLUMNS: [&str; 2] = ["count", "words"];
+/// Bytes of a value by itself.
+const VALUE: usize = size_of::<f64>();
 
-/// Bytes of five words, the lowest byte of each first.
-const WORDS: usize = 5 * size_of::<f64>();
+/// Bytes of a count and five words.
+const WORDS: usize = 6 * size_of::<f64>();
 
 impl Partial {
     /// The state of no rows.
@@ -60,48 +60,79 @@ impl Partial {
     }
 }
 
-/// Returns the fields of a partial state of the aggregate of this name.
+/// Returns the field of a partial state of the aggregate of this name: binary, because engines move states row by row,
+/// and each column costs them a memory access. No rows have no bytes, a single row has the 8 bytes of its value: where
+/// groups are small, engines move rows that were never aggregated. Otherwise there are 48 bytes: the count, then the words
+/// of the mean and of m2, the lowest byte of each first. (Offsets have 64 bits, because engines ask for the states of all
+/// groups at once.)
 pub(crate) fn fields(name: &str) -> Vec<FieldRef> {
-    let types = [DataType::UInt64, DataType::FixedSizeBinary(WORDS as i32)];
-    let fields = COLUMNS.iter().zip(types);
-    fields.map(|(column, of)| Arc::new(Field::new(format_state_name(name, column), of, true))).collect()
+    vec![Arc::new(Field::new(format_state_name(name, COLUMN), DataType::LargeBinary, true))]
 }
 
-/// Writes partial states as columns.
+const COLUMN: &str = "state";
+
+/// Writes partial states as a column.
 pub(crate) fn write(partials: impl ExactSizeIterator<Item = Partial>) -> Result<Vec<ArrayRef>> {
-    let mut counts = Vec::with_capacity(partials.len());
-    let mut words: Vec<u8> = Vec::with_capacity(partials.len() * WORDS);
+    let mut ends = Vec::with_capacity(partials.len() + 1);
+    let mut bytes: Vec<u8> = Vec::with_capacity(partials.len() * VALUE);
+    ends.push(0);
     for Partial { count, mean: [mean, middle, low], m2: [m2, m2_low] } in partials {
-        counts.push(count);
-        for word in [mean, middle, low, m2, m2_low] {
-            words.extend_from_slice(&word.to_le_bytes());
+        if count == 1 && [middle, low] == [0.0; 2] {
+            bytes.extend_from_slice(&mean.to_le_bytes());
+        } else if count > 0 {
+            let words = [mean, middle, low, m2, m2_low].map(f64::to_le_bytes);
+            bytes.extend_from_slice(&count.to_le_bytes());
+            bytes.extend_from_slice(words.as_flattened());
         }
+        ends.push(bytes.len() as i64);
     }
-    let words = FixedSizeBinaryArray::try_new(WORDS as i32, words.into(), None)?;
-    Ok(vec![Arc::new(UInt64Array::from(counts)), Arc::new(words)])
+    Ok(vec![Arc::new(LargeBinaryArray::try_new(OffsetBuffer::new(ends.into()), bytes.into(), None)?)])
 }
 
-/// Reads partial states from columns.
+/// A column of partial states.
+pub(crate) struct States<'a>(&'a LargeBinaryArray);
+
+/// A partial state as it travels.
+pub(crate) enum State {
+    /// Of no rows, or of several.
+    Partial(Partial),
+    /// Of a single row.
+    Value(f64),
+}
+
+/// Reads partial states from a column.
 ///
 /// # Errors
-/// If the columns are not those of [`fields`], or hold nulls.
-pub(crate) fn read(columns: &[ArrayRef]) -> Result<impl ExactSizeIterator<Item = Partial>> {
-    let types = || columns.iter().map(|column| column.data_type().to_string()).collect::<Vec<_>>().join(", ");
-    let [counts, words] = columns else {
-        return exec_err!("a partial state has {} columns, not {}", COLUMNS.len(), columns.len());
+/// If the columns are not those of [`fields`], hold nulls, or bytes that are no state.
+pub(crate) fn read(columns: &[ArrayRef]) -> Result<States<'_>> {
+    let [column] = columns else { return exec_err!("a partial state has {} columns, not 1", columns.len()) };
+    let Some(states) = column.as_binary_opt::<i64>() else {
+        return exec_err!("a partial state is {}, not {}", DataType::LargeBinary, column.data_type());
     };
-    let words_of = words.as_fixed_size_binary_opt().filter(|words| words.value_size() == WORDS);
-    let (Some(counts_of), Some(words_of)) = (counts.as_primitive_opt::<UInt64Type>(), words_of) else {
-        return exec_err!("a partial state is UInt64, FixedSizeBinary({WORDS}), not {}", types());
-    };
-    for (column, name) in columns.iter().zip(COLUMNS) {
-        if column.null_count() > 0 {
-            return exec_err!("column {name} of a partial state has {} nulls, not 0", column.null_count());
+    if states.null_count() > 0 {
+        return exec_err!("a column of partial states has {} nulls, not 0", states.null_count());
+    }
+    if let Some(bytes) = states.offsets().lengths().find(|bytes| ![0, VALUE, WORDS].contains(bytes)) {
+        return exec_err!("a partial state has {bytes} bytes, not 0, {VALUE} or {WORDS}");
+    }
+    Ok(States(states))
+}
+
+impl States<'_> {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, row: usize) -> State {
+        match self.0.value(row).as_chunks().0 {
+            [] => State::Partial(Partial::EMPTY),
+            [value] => State::Value(f64::from_le_bytes(*value)),
+            [count, words @ ..] => {
+                let word = |at: usize| f64::from_le_bytes(words[at]);
+                let count = u64::from_le_bytes(*count);
+                State::Partial(Partial { count, mean: [word(0), word(1), word(2)], m2: [word(3), word(4)] })
+            }
         }
     }
-    let words = words_of.value_data().as_chunks::<WORDS>().0;
-    Ok(counts_of.values().iter().zip(words).map(|(&count, bytes)| {
-        let word = |at: usize| f64::from_le_bytes(bytes.as_chunks().0[at]);
-        Partial { count, mean: [word(0), word(1), word(2)], m2: [word(3), word(4)] }
-    }))
 }

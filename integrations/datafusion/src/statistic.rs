@@ -39,10 +39,11 @@ impl Statistic {
     }
 
     /// Returns one result for each state.
-    pub(crate) fn array(self, rows: &[Partial]) -> ArrayRef {
+    pub(crate) fn array(self, rows: impl Iterator<Item = Partial>) -> ArrayRef {
         if self != Statistic::Moments {
-            return Arc::new(Float64Array::from_iter(rows.iter().map(|rows| self.number(rows))));
+            return Arc::new(Float64Array::from_iter(rows.map(|rows| self.number(&rows))));
         }
+        let rows: Vec<Partial> = rows.collect();
         let counts = Arc::new(UInt64Array::from_iter_values(rows.iter().map(|rows| rows.count))) as ArrayRef;
         let numbers = NUMBERS.map(|(_, of)| Arc::new(Float64Array::from_iter(rows.iter().map(of))) as ArrayRef);
         Arc::new(StructArray::new(moments_fields(), std::iter::once(counts).chain(numbers).collect(), None))
@@ -51,7 +52,7 @@ impl Statistic {
     /// Returns the result for a single state.
     pub(crate) fn scalar(self, rows: &Partial) -> Result<ScalarValue> {
         if self == Statistic::Moments {
-            return ScalarValue::try_from_array(&self.array(std::slice::from_ref(rows)), 0);
+            return ScalarValue::try_from_array(&self.array(std::iter::once(*rows)), 0);
         }
         Ok(ScalarValue::Float64(self.number(rows)))
     }

@@ -7,7 +7,7 @@ use datafusion_expr::Accumulator;
 
 use crate::column::{Float, primitive};
 use crate::external;
-use crate::partial::{self, Partial};
+use crate::partial::{self, Partial, State};
 use crate::statistic::Statistic;
 
 /// Values that [`Rows`] keeps until they fill a chunk, of a single column.
@@ -89,8 +89,13 @@ impl<T: Float> Accumulator for Column<T> {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        for state in partial::read(states)? {
-            self.others.merge(&state.to_moments()?).map_err(external)?;
+        let states = partial::read(states)?;
+        for row in 0..states.len() {
+            let rows = match states.get(row) {
+                State::Value(x) => Partial::of_value(x),
+                State::Partial(rows) => rows,
+            };
+            self.others.merge(&rows.to_moments()?).map_err(external)?;
         }
         Ok(())
     }

@@ -7,7 +7,9 @@ use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array};
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use batchnorm::{Batch, Element, Layout, moments};
 
-use crate::harness::{ANY, Promise, UNGROUPED_F32, UNGROUPED_F64, floats, grouped, number, ungrouped, variance_error};
+use crate::harness::{
+    ANY, Promise, UNGROUPED_F32, UNGROUPED_F64, floats, grouped, mean_error, number, ungrouped, variance_error,
+};
 use crate::nasty::{KINDS, Kind, column};
 use crate::oracle::exact;
 
@@ -124,6 +126,29 @@ fn an_outlier_first_costs_no_digits() {
             assert!(error <= 1.0, "2^{exponent}, {len}: {error}");
         }
     }
+}
+
+/// Squares that come near the largest f64, and pass it, in the middle of a block or at its end.
+#[test]
+fn large_squares_cost_no_digits() {
+    let mut worst = 0.0f64;
+    for exponent in 490..=512 {
+        for len in [2, 3, 15, 16, 17, 32, 33, 500] {
+            let scale = 2f64.powi(exponent);
+            let values: Vec<f64> =
+                column::<f64>(Kind::Normal, 5, exponent as u64, len).iter().map(|x| x * scale).collect();
+            let exact = exact(values.iter().copied());
+            for cut in [(1, 100), (3, 7)] {
+                let of =
+                    |name| number(&grouped(name, &floats(&values), None, &vec![0; len], 1, cut).unwrap(), 0).unwrap();
+                let errors =
+                    [variance_error(of("var_pop_accurate"), &exact, 0), mean_error(of("mean_accurate"), &exact)];
+                assert!(errors.iter().all(|error| *error <= 1.0), "2^{exponent}, {len}, {cut:?}: {errors:?}");
+                worst = errors.into_iter().fold(worst, f64::max);
+            }
+        }
+    }
+    println!("large squares: at most {worst:.1e} of what is promised");
 }
 
 /// On one partition, whatever the batches, a column has the bits of one call of the crate.

@@ -78,23 +78,19 @@ async fn what_is_no_number_is_refused() -> Result<()> {
 #[test]
 fn damaged_states_are_refused() {
     use crate::harness::{function, with_args};
-    use arrow::array::{FixedSizeBinaryArray, UInt64Array};
+    use arrow::array::{LargeBinaryArray, UInt64Array};
     let function = function("mean_accurate");
-    let counts: ArrayRef = Arc::new(UInt64Array::from(vec![2]));
-    let words = |words: Vec<u8>, nulls: Option<Vec<bool>>| -> ArrayRef {
-        Arc::new(FixedSizeBinaryArray::new(words.len() as i32, words.into(), nulls.map(Into::into)))
+    let bytes = |bytes: Option<&[u8]>| -> ArrayRef { Arc::new(LargeBinaryArray::from_iter([bytes])) };
+    let of = |count: u64, words: [f64; 5]| {
+        bytes(Some(&[&count.to_le_bytes()[..], words.map(f64::to_le_bytes).as_flattened()].concat()))
     };
-    let of = |words: [f64; 5]| words.map(f64::to_le_bytes).as_flattened().to_vec();
-    let good = vec![Arc::clone(&counts), words(of([1.0, 0.0, 0.0, 2.0, 0.0]), None)];
+    let good = of(2, [1.0, 0.0, 0.0, 2.0, 0.0]);
     for (state, message) in [
-        (vec![], "a partial state has 2 columns, not 0"),
-        (good[..1].to_vec(), "a partial state has 2 columns, not 1"),
-        (vec![Arc::clone(&counts); 2], "a partial state is UInt64, FixedSizeBinary(40), not UInt64, UInt64"),
-        (vec![Arc::clone(&counts), words(vec![0; 39], None)], "not UInt64, FixedSizeBinary(39)"),
-        (
-            vec![counts.clone(), words(vec![0; 40], Some(vec![false]))],
-            "column words of a partial state has 1 nulls, not 0",
-        ),
+        (vec![], "a partial state has 0 columns, not 1"),
+        (vec![Arc::clone(&good); 2], "a partial state has 2 columns, not 1"),
+        (vec![Arc::new(UInt64Array::from(vec![2])) as ArrayRef], "a partial state is LargeBinary, not UInt64"),
+        (vec![bytes(Some(&[0; 40]))], "a partial state has 40 bytes, not 0, 8 or 48"),
+        (vec![bytes(None)], "a column of partial states has 1 nulls, not 0"),
     ] {
         let column =
             with_args(&function, &DataType::Float64, |args| function.accumulator(args)).unwrap().merge_batch(&state);
@@ -108,11 +104,11 @@ fn damaged_states_are_refused() {
     }
     let mut column = with_args(&function, &DataType::Float64, |args| function.accumulator(args)).unwrap();
     let mut groups = with_args(&function, &DataType::Float64, |args| function.create_groups_accumulator(args)).unwrap();
-    let negative = vec![counts, words(of([1.0, 0.0, 0.0, -1.0, 0.0]), None)];
+    let negative = vec![of(2, [1.0, 0.0, 0.0, -1.0, 0.0])];
     for result in [column.merge_batch(&negative), groups.merge_batch(&negative, &[0], 1)] {
         let given = result.expect_err("a negative m2").strip_backtrace();
         assert!(given.contains("m2s must be NaN or at least 0, but is -1"), "{given}");
     }
-    column.merge_batch(&good).unwrap();
+    column.merge_batch(&[good]).unwrap();
     assert_eq!(number(&column.evaluate().unwrap().to_array().unwrap(), 0), Some(1.0));
 }
