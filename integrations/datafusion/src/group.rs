@@ -13,7 +13,7 @@
 use std::hint::select_unpredictable;
 
 use batchnorm::{Batch, Layout};
-use datafusion_common::Result;
+use datafusion_common::{Result, exec_err};
 
 use crate::external;
 use crate::pair::{Pair, triple, two_sum};
@@ -25,6 +25,9 @@ const BLOCK: u64 = 16;
 /// After each block, at most this part of the sum of squares may be due to the distance of the shift from the mean:
 /// otherwise the shift moves.
 const DUE_TO_SHIFT: f64 = 0.75;
+
+/// Most values in a group after a merge, so that no number of single rows that follow can overflow the count.
+const MOST_VALUES: u64 = 1 << 63;
 
 /// Sums of squares up to 2^1000 cannot overflow in the arithmetic of two words.
 const LARGEST_SQUARES: f64 = f64::from_bits((1023 + 1000) << 52);
@@ -209,13 +212,17 @@ impl Group {
     /// Adds the values of a partial state. They count as `count` values at their mean, and their m2.
     ///
     /// # Errors
-    /// If there would be more than `u64::MAX` values, or if no values have such a state.
+    /// If there would be more than 2^63 values, or if no values have such a state.
     pub(crate) fn merge(&mut self, other: Partial) -> Result<()> {
+        let (count, added) = (self.block.count, other.count);
+        if count.checked_add(added).is_none_or(|sum| sum > MOST_VALUES) {
+            return exec_err!("a group of {count} rows cannot take a partial state of {added} rows: more than 2^63");
+        }
         if other.m2[0] < 0.0 {
             // No values have such a state: the crate says so.
             let _ = other.to_moments()?;
         }
-        if other.count <= 1 && self.block.count < u64::MAX {
+        if other.count <= 1 {
             // A row that the engine did not aggregate, or none.
             if other.count == 1 {
                 self.push(other.mean[0]);
@@ -232,7 +239,7 @@ impl Group {
 
     /// Adds a partial state to the sums, or changes nothing and returns false if they would be too large.
     fn add(&mut self, other: Partial) -> bool {
-        let Some(count) = self.block.count.checked_add(other.count) else { return false };
+        let count = self.block.count + other.count;
         // False for NaN, too.
         let fits = self.sums.high[1] + self.block.sums()[1] + other.m2[0] <= LARGEST_SQUARES;
         let before = *self;

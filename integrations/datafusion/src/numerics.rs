@@ -72,7 +72,7 @@
 //!
 //! # Limits
 //! In groups and windows, variances below 1e-289 lose digits as f64 itself does. More than 2^53 values in one group are
-//! counted right, but enter the arithmetic rounded.
+//! counted right, but enter the arithmetic rounded; more than 2^63 are an error.
 //!
 //! # Values that are not finite
 //! They affect only their own group, and in windows only the frames that contain them:

@@ -109,6 +109,13 @@ fn damaged_states_are_refused() {
         let given = result.expect_err("a negative m2").strip_backtrace();
         assert!(given.contains("m2s must be NaN or at least 0, but is -1"), "{given}");
     }
+    let many = || vec![of(1 << 62, [1.0, 0.0, 0.0, 2.0, 0.0])];
+    let mut group = with_args(&function, &DataType::Float64, |args| function.create_groups_accumulator(args)).unwrap();
+    for _ in 0..2 {
+        group.merge_batch(&many(), &[0], 1).unwrap();
+    }
+    let given = group.merge_batch(&many(), &[0], 1).expect_err("too many rows").strip_backtrace();
+    assert!(given.contains("9223372036854775808 rows cannot take a partial state of 4611686018427387904"), "{given}");
     column.merge_batch(&[good]).unwrap();
     assert_eq!(number(&column.evaluate().unwrap().to_array().unwrap(), 0), Some(1.0));
 }
