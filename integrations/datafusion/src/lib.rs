@@ -56,8 +56,8 @@
 //!
 //! # Memory
 //! All of it is reported to DataFusion's memory pool. An aggregate without `GROUP BY` keeps up to 32,768 values per
-//! partition until they are summed: 256 KiB, or 128 KiB for f32. A group takes
-//! 32 bytes; from 16 rows on, it and all groups that were found before it take 64.
+//! partition until they are summed: 256 KiB, or 128 KiB for f32. A group takes 32 bytes; from 16 rows on, it and all groups
+//! that were found before it take 64.
 
 mod column;
 mod function;
