@@ -157,6 +157,9 @@ impl<T: Float> GroupsAccumulator for Groups<T> {
 
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         let column = primitive::<T>(values)?;
+        if opt_filter.is_none() && column.null_count() == 0 {
+            return partial::write_values::<T>(column.values());
+        }
         let counts = |row: usize| {
             column.is_valid(row) && opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
         };

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, LargeBinaryArray};
-use arrow::buffer::OffsetBuffer;
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use batchnorm::{Moments, MomentsParts};
+use batchnorm::{Element, Moments, MomentsParts};
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::utils::format_state_name;
 
+use crate::column::Float;
 use crate::external;
 
 /// Count, mean and sum of squared deviations from the mean (m2) of some rows. The words of the mean and of m2 are those
@@ -87,6 +88,17 @@ pub(crate) fn write(partials: impl ExactSizeIterator<Item = Partial>) -> Result<
         ends.push(bytes.len() as i64);
     }
     Ok(vec![Arc::new(LargeBinaryArray::try_new(OffsetBuffer::new(ends.into()), bytes.into(), None)?)])
+}
+
+/// Writes the states of single rows, one for each value of a column without nulls: those of f64 are its own memory.
+pub(crate) fn write_values<T: Float>(values: &ScalarBuffer<T::Native>) -> Result<Vec<ArrayRef>> {
+    let bytes = if cfg!(target_endian = "little") && T::DATA_TYPE == DataType::Float64 {
+        values.inner().clone()
+    } else {
+        Vec::from_iter(values.iter().flat_map(|x| x.to_f64().to_le_bytes())).into()
+    };
+    let ends = Vec::from_iter((0..=values.len()).map(|row| (row * VALUE) as i64));
+    Ok(vec![Arc::new(LargeBinaryArray::try_new(OffsetBuffer::new(ends.into()), bytes, None)?)])
 }
 
 /// A column of partial states.

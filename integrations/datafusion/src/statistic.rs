@@ -75,6 +75,10 @@ impl Statistic {
 
 /// Returns `m2 / degrees`, rounded once: the low word of m2 and the remainder of the quotient are included.
 fn variance(m2: [f64; 2], degrees: f64) -> f64 {
+    if m2[1] == 0.0 {
+        // As in most groups of few rows: the quotient of two numbers needs no more.
+        return m2[0] / degrees;
+    }
     // Beyond this, the halves of numbers might overflow. A power of two changes no digit.
     let scale = if m2[0] > 1e270 { 2f64.powi(-128) } else { 1.0 };
     let quotient = Pair { high: m2[0] * scale, low: m2[1] * scale }.divided_by(degrees);
