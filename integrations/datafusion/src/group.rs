@@ -7,8 +7,8 @@
 //! error. The shift is the first value; it moves to the mean when too much of the squares is due to their distance.
 //! "Numerics" in the crate's documentation has the error bound that follows.
 //!
-//! The block is apart from the sums, so that many groups with few values take half of the memory, which is what such a
-//! query waits for.
+//! [`Block`] and [`Sums`] are kept in separate arrays: groups with fewer values than a block have no use for the sums, and
+//! a query with many such groups waits for memory.
 
 use std::hint::select_unpredictable;
 
@@ -26,13 +26,13 @@ const BLOCK: u64 = 16;
 /// otherwise the shift moves.
 const DUE_TO_SHIFT: f64 = 0.75;
 
-/// Most values in a group after a merge, so that no number of single rows that follow can overflow the count.
+/// Most values in a group after a merge. Single values are counted without a check: no run adds as many again.
 const MOST_VALUES: u64 = 1 << 63;
 
 /// Sums of squares up to 2^1000 cannot overflow in the arithmetic of two words.
 const LARGEST_SQUARES: f64 = f64::from_bits((1023 + 1000) << 52);
 
-/// The incomplete block of a group: half a cache line.
+/// The incomplete block of a group, in half a cache line.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(32))]
 pub(crate) struct Block {
@@ -55,7 +55,7 @@ pub(crate) struct Sums {
 }
 
 /// What follows when a block was given a value.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pushed {
     Done,
     /// The block is full: [`Sums::end_block`].
@@ -82,8 +82,8 @@ impl Block {
     /// Adds a value.
     #[inline(always)]
     pub(crate) fn push(&mut self, x: f64) -> Pushed {
-        // The first value is the shift, which is 0 before it. Not a branch: it would wait for the group's memory, and half
-        // of all guesses are wrong where groups are small. (Of f64, x86-64 has no conditional move.)
+        // The first value is the shift, which is 0 before it. A branch would wait for the group's memory, and be hard to
+        // predict where groups are small. Bits, because x86-64 has no conditional move of an f64.
         let first = select_unpredictable(self.count == 0, x.to_bits(), 0);
         let shift = f64::from_bits(self.shift.to_bits() | first);
         let d = x - shift;
@@ -99,15 +99,15 @@ impl Block {
 
     /// Adds the values of a partial state, if the first block holds all of them. Otherwise changes nothing and returns
     /// false.
-    pub(crate) fn merge(&mut self, Partial { count, mean, m2 }: Partial) -> bool {
+    pub(crate) fn merge(&mut self, other: Partial) -> bool {
+        let Partial { count, mean, m2 } = other;
         if count == 0 || self.count.saturating_add(count) >= BLOCK {
             // A state of no rows has no m2, either.
             return count == 0 && m2[0] == 0.0;
         }
         let shift = if self.count == 0 { mean[0] } else { self.shift };
-        let distance = (mean[0] - shift) + (mean[1] + mean[2]);
-        let sum = distance * count as f64;
-        let squares = self.squares + (sum * distance + (m2[0] + m2[1]));
+        let [sum, squares] = other.sums_about(shift);
+        let squares = self.squares + (squares + (m2[0] + m2[1]));
         // False for NaN, too.
         let fits = m2[0] >= 0.0 && squares <= LARGEST_SQUARES;
         if fits {
@@ -123,9 +123,24 @@ impl Block {
 }
 
 impl Sums {
+    /// Does what follows when the group's block was given the value `x`.
+    #[inline(always)]
+    pub(crate) fn after(&mut self, block: &mut Block, pushed: Pushed, x: f64) {
+        match pushed {
+            Pushed::Done => {}
+            // In place: to copy the block would be to wait until the value is stored.
+            Pushed::Full => self.end_block(block),
+            Pushed::Unusual => {
+                let mut group = Group { block: *block, sums: *self };
+                group.push_unusual(x);
+                (*block, *self) = (group.block, group.sums);
+            }
+        }
+    }
+
     /// Adds a full block, and begins another one.
     #[inline(never)]
-    pub(crate) fn end_block(&mut self, block: &mut Block) {
+    fn end_block(&mut self, block: &mut Block) {
         self.add_block(block);
         self.move_shift_if_far(block);
     }
@@ -176,17 +191,7 @@ impl Group {
     #[inline(always)]
     pub(crate) fn push(&mut self, x: f64) {
         let pushed = self.block.push(x);
-        self.after(pushed, x);
-    }
-
-    /// Does what follows when the block was given the value `x`.
-    #[inline(always)]
-    pub(crate) fn after(&mut self, pushed: Pushed, x: f64) {
-        match pushed {
-            Pushed::Done => {}
-            Pushed::Full => self.sums.end_block(&mut self.block),
-            Pushed::Unusual => self.push_unusual(x),
-        }
+        self.sums.after(&mut self.block, pushed, x);
     }
 
     /// Adds a value to a state whose block does not take it: the crate's own moments know what becomes of it.
@@ -249,9 +254,8 @@ impl Group {
             from = self.partial();
             *self = Group::from_partial(other);
         }
-        let distance = (from.mean[0] - self.block.shift) + (from.mean[1] + from.mean[2]);
-        let sum = distance * from.count as f64;
-        let squares = sum * distance + from.m2[0];
+        let [sum, squares] = from.sums_about(self.block.shift);
+        let squares = squares + from.m2[0];
         if !(fits && squares <= LARGEST_SQUARES) {
             *self = before;
             return false;

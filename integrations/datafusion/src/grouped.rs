@@ -19,7 +19,7 @@ const RUN: usize = 256;
 pub(crate) struct Groups<T> {
     statistic: Statistic,
     blocks: Vec<Block>,
-    /// Of the first groups. Those of the others are 0.
+    /// Of the groups up to the last one that has needed them. Those of the others are 0.
     sums: Vec<Sums>,
     values: std::marker::PhantomData<T>,
 }
@@ -39,8 +39,10 @@ impl<T: Float> Groups<T> {
                 self.push_run(group, &values[start..end + more])?;
                 start = end + more;
             } else {
-                let rows = values[start..end].iter().zip(&group_indices[start..end]);
-                self.push_each(rows.map(|(x, group)| (*group, x.to_f64())));
+                let (blocks, sums) = (&mut self.blocks[..], &mut self.sums);
+                for (x, group) in values[start..end].iter().zip(&group_indices[start..end]) {
+                    push(blocks, sums, *group, x.to_f64());
+                }
                 start = end;
             }
         }
@@ -53,56 +55,18 @@ impl<T: Float> Groups<T> {
         self.merge(group, Partial::from_moments(&run))
     }
 
-    /// Adds a value to each of these groups.
-    #[inline(always)]
-    fn push_each(&mut self, mut rows: impl Iterator<Item = (usize, f64)>) {
-        // Most values go into a block, and nothing follows: a loop that leaves the other fields alone.
-        while let Some((group, pushed, x)) = first_with_more(&mut self.blocks, &mut rows) {
-            self.after(group, pushed, x);
-        }
-    }
-
-    /// Adds a value to a group.
-    #[inline(always)]
-    fn push(&mut self, group: usize, x: f64) {
-        self.push_each(std::iter::once((group, x)));
-    }
-
-    #[inline(never)]
-    fn after(&mut self, at: usize, pushed: Pushed, x: f64) {
-        if let Pushed::Full = pushed {
-            // In place: a copy would have to wait until the value is stored.
-            self.make_room(at);
-            return self.sums[at].end_block(&mut self.blocks[at]);
-        }
-        let mut group = self.group(at);
-        group.after(pushed, x);
-        self.set(at, group);
-    }
-
     fn merge(&mut self, at: usize, rows: Partial) -> Result<()> {
         if self.blocks[at].merge(rows) {
             return Ok(());
         }
         let mut group = self.group(at);
         group.merge(rows)?;
-        self.set(at, group);
+        (self.blocks[at], *sums_of(&mut self.sums, at)) = (group.block, group.sums);
         Ok(())
     }
 
     fn group(&self, at: usize) -> Group {
         Group { block: self.blocks[at], sums: self.sums.get(at).copied().unwrap_or_default() }
-    }
-
-    fn set(&mut self, at: usize, Group { block, sums }: Group) {
-        self.make_room(at);
-        (self.blocks[at], self.sums[at]) = (block, sums);
-    }
-
-    fn make_room(&mut self, at: usize) {
-        if self.sums.len() <= at {
-            self.sums.resize(at + 1, Sums::default());
-        }
     }
 
     /// Takes out the first groups, or all.
@@ -130,7 +94,8 @@ impl<T: Float> GroupsAccumulator for Groups<T> {
         if opt_filter.is_none() && column.null_count() == 0 {
             return self.push_all(column.values(), group_indices);
         }
-        accumulate(group_indices, column, opt_filter, |group, x| self.push(group, x.to_f64()));
+        let (blocks, sums) = (&mut self.blocks[..], &mut self.sums);
+        accumulate(group_indices, column, opt_filter, |group, x| push(blocks, sums, group, x.to_f64()));
         Ok(())
     }
 
@@ -148,7 +113,7 @@ impl<T: Float> GroupsAccumulator for Groups<T> {
         self.blocks.resize(total_num_groups, Block::default());
         for (row, group) in group_indices.iter().enumerate() {
             match states.get(row) {
-                State::Value(x) => self.push(*group, x),
+                State::Value(x) => push(&mut self.blocks, &mut self.sums, *group, x),
                 State::Partial(rows) => self.merge(*group, rows)?,
             }
         }
@@ -174,19 +139,27 @@ impl<T: Float> GroupsAccumulator for Groups<T> {
     }
 }
 
-/// Adds values up to the first after which more has to be done.
+/// Adds a value to a group.
 #[inline(always)]
-fn first_with_more(
-    blocks: &mut [Block],
-    rows: &mut impl Iterator<Item = (usize, f64)>,
-) -> Option<(usize, Pushed, f64)> {
-    for (group, x) in rows {
-        let pushed = blocks[group].push(x);
-        if !matches!(pushed, Pushed::Done) {
-            return Some((group, pushed, x));
-        }
+fn push(blocks: &mut [Block], sums: &mut Vec<Sums>, at: usize, x: f64) {
+    let pushed = blocks[at].push(x);
+    if pushed != Pushed::Done {
+        after(&mut blocks[at], sums_of(sums, at), pushed, x);
     }
-    None
+}
+
+/// [`Sums::after`], compiled apart from the loops over rows.
+#[inline(never)]
+fn after(block: &mut Block, sums: &mut Sums, pushed: Pushed, x: f64) {
+    sums.after(block, pushed, x);
+}
+
+/// Returns the sums of a group, and makes room for them.
+fn sums_of(sums: &mut Vec<Sums>, at: usize) -> &mut Sums {
+    if sums.len() <= at {
+        sums.resize(at + 1, Sums::default());
+    }
+    &mut sums[at]
 }
 
 fn check_rows(rows: usize, group_indices: &[usize]) -> Result<()> {

@@ -41,8 +41,8 @@
 //!   one call of [`batchnorm::moments()`], whatever the size of the batches.
 //! - **With `GROUP BY`** each group has a state of 32 bytes, and of 64 from 16 rows on.
 //! - **Partial states** are a binary column: 8 bytes for a single row (the value itself), otherwise 48, a count and five
-//!   f64 (all words of mean and m2), the lowest byte of each number first. Partitions, spilled groups and other machines
-//!   merge them. A damaged one is an error.
+//!   f64 (all words of mean and m2), little-endian. Partitions, spilled groups and other machines merge them. One that no
+//!   rows can have is an error, if that shows: a wrong size, a negative m2, too many rows.
 //! - **`FILTER (WHERE ..)`** works everywhere.
 //! - **`DISTINCT`** works where DataFusion itself turns it into a `GROUP BY`: if it is the only argument of the only
 //!   aggregates. Elsewhere it is an error that says how to write it.

@@ -54,17 +54,24 @@
 //! `155 m2` for 2^32 values. So one level of merging adds at most `1705 u` of m2 (and `62 u` standard deviations to the
 //! mean).
 //!
-//! While a group stays below 16 values, partial states are added to its block. Their terms are off by at most `4 u` and
-//! `9 u` of themselves, and go through at most 15 additions: `(24 kappa + 38 sqrt(kappa (kappa - 1))) u m2`, at most
-//! `973 u m2`, and `76 u` standard deviations. `kappa <= 16` again: it does not depend on how values are added. (If the
-//! first state has `k` values and the shift is their mean, at a distance `D` from that of all `n`, then the others make
-//! `m2 >= D^2 k n / (n - k)`, and `S2 = m2 + n D^2 <= m2 n / k`.) Such a group has met no other merges before. So a level
-//! adds `1705 u` to the part of it that is merged, or `973 u` to the part that is in the block and `1705 u` when that
-//! block ends, which at most one of the levels sees: `3 * 973 + 1705 < 3 * 1705`.
+//! While a group stays below 16 values, partial states are added to its block instead. Their terms are off by at most
+//! `4 u` and `9 u` of themselves, and go through at most 15 additions: `(24 kappa + 38 sqrt(kappa (kappa - 1))) u m2`, at
+//! most `973 u m2`, and `76 u` standard deviations. `kappa` is still at most 16, because it does not depend on how values
+//! are added. If the first state has one value, that is the shift, as above. If it has `k >= 2`, the shift is the f64
+//! nearest to their mean, off by at most their standard deviation: `e`, with `k e^2` at most their m2. Let `D` be the
+//! distance of their mean from that of all `n` values. Then `m2 >= k e^2 + D^2 k n / (n - k)`, and by the inequality of
+//! Cauchy and Schwarz `S2 = m2 + n (D + e)^2 <= m2 + (2 n - k) m2 / k`: `kappa <= 2 n / k <= n`.
 //!
-//! The errors of the means that are merged add as much of m2 as they are of the standard deviation, by the same
-//! inequality. DataFusion merges once or twice, Ballista up to three times:
-//! `784 + 93 + 3 (1705 + 93 + 76 + 12 + 76) = 6763 u < 1e-12`.
+//! A group of 16 values never becomes smaller, so the values of a partial state go through blocks for some levels, and
+//! are merged from the last of these on: with `j` levels in blocks, `973 j + 1705 (4 - j) u` at most, and most for
+//! `j = 1`. So all levels add at most `973 u` once and `1705 u` three times; likewise to the mean `76 u` once and `62 u`
+//! three times.
+//!
+//! *Total.* DataFusion merges once or twice, Ballista up to three times. Each level reads partial states (`93 u`, and
+//! `12 u` for the mean), and the errors of the means that it merges add as much of m2 as they are of the standard
+//! deviation, by the same inequality. These means are off by `64 + 12 = 76 u` at the first level, by
+//! `76 + 76 + 62 + 12 = 226 u` at the second and `226 + 62 + 12 = 300 u` at the third, and the result by `374 u < 1e-13`.
+//! So m2 is off by at most `784 + 93 + 973 + 3 (1705 + 93) + 76 + 226 + 300 = 7846 u < 1e-12`.
 //!
 //! # Windows
 //! A row that leaves a window is not subtracted from anything: see `src/window.rs`. Each frame has the bounds of a group

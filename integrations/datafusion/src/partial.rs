@@ -22,6 +22,9 @@ pub(crate) struct Partial {
     pub(crate) m2: [f64; 2],
 }
 
+/// What [`fields`] are called, after the aggregate.
+const COLUMN: &str = "state";
+
 /// Bytes of a value by itself.
 const VALUE: usize = size_of::<f64>();
 
@@ -55,22 +58,27 @@ impl Partial {
         .map_err(external)
     }
 
+    /// Returns the sums of deviations from a shift, and of their squares, of as many values that are all at the mean.
+    pub(crate) fn sums_about(&self, shift: f64) -> [f64; 2] {
+        let distance = (self.mean[0] - shift) + (self.mean[1] + self.mean[2]);
+        let sum = distance * self.count as f64;
+        [sum, sum * distance]
+    }
+
     /// Returns the state of a single value.
     pub(crate) fn of_value(x: f64) -> Self {
         Partial { count: 1, mean: [x, 0.0, 0.0], m2: [if x.is_finite() { 0.0 } else { f64::NAN }, 0.0] }
     }
 }
 
-/// Returns the field of a partial state of the aggregate of this name: binary, because engines move states row by row,
-/// and each column costs them a memory access. No rows have no bytes, a single row has the 8 bytes of its value: where
-/// groups are small, engines move rows that were never aggregated. Otherwise there are 48 bytes: the count, then the words
-/// of the mean and of m2, the lowest byte of each first. (Offsets have 64 bits, because engines ask for the states of all
-/// groups at once.)
+/// Returns the fields of a partial state of the aggregate of this name. It is a single field, because engines move
+/// states row by row, and each column costs them a memory access. A state is 48 bytes: the count, then the words of the
+/// mean and of m2, little-endian. That of a single row is the 8 bytes of its value: where groups are small, engines move
+/// rows that were never aggregated. That of no rows has no bytes. (Offsets have 64 bits, because engines ask for the
+/// states of all groups at once.)
 pub(crate) fn fields(name: &str) -> Vec<FieldRef> {
     vec![Arc::new(Field::new(format_state_name(name, COLUMN), DataType::LargeBinary, true))]
 }
-
-const COLUMN: &str = "state";
 
 /// Writes partial states as a column.
 pub(crate) fn write(partials: impl ExactSizeIterator<Item = Partial>) -> Result<Vec<ArrayRef>> {
@@ -90,7 +98,7 @@ pub(crate) fn write(partials: impl ExactSizeIterator<Item = Partial>) -> Result<
     Ok(vec![Arc::new(LargeBinaryArray::try_new(OffsetBuffer::new(ends.into()), bytes.into(), None)?)])
 }
 
-/// Writes the states of single rows, one for each value of a column without nulls: those of f64 are its own memory.
+/// Writes the states of single rows, one for each value. Those of f64 share the memory of the values.
 pub(crate) fn write_values<T: Float>(values: &ScalarBuffer<T::Native>) -> Result<Vec<ArrayRef>> {
     let bytes = if cfg!(target_endian = "little") && T::DATA_TYPE == DataType::Float64 {
         values.inner().clone()
@@ -104,7 +112,7 @@ pub(crate) fn write_values<T: Float>(values: &ScalarBuffer<T::Native>) -> Result
 /// A column of partial states.
 pub(crate) struct States<'a>(&'a LargeBinaryArray);
 
-/// A partial state as it travels.
+/// A partial state in such a column.
 pub(crate) enum State {
     /// Of no rows, or of several.
     Partial(Partial),

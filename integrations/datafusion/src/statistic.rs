@@ -76,7 +76,7 @@ impl Statistic {
 /// Returns `m2 / degrees`, rounded once: the low word of m2 and the remainder of the quotient are included.
 fn variance(m2: [f64; 2], degrees: f64) -> f64 {
     if m2[1] == 0.0 {
-        // As in most groups of few rows: the quotient of two numbers needs no more.
+        // As in most small groups: this rounds once, too.
         return m2[0] / degrees;
     }
     // Beyond this, the halves of numbers might overflow. A power of two changes no digit.

@@ -6,6 +6,7 @@ mod harness;
 mod memory;
 mod plans;
 mod sql;
+mod states;
 mod windows;
 
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "the main crate's tests use all of it")]
