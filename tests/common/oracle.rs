@@ -48,10 +48,14 @@ impl Exact {
     /// Returns the standard deviation of the population, rounded to f64.
     pub fn sd(&self) -> f64 {
         let variance = nearest(&self.variance(0));
-        if variance.is_finite() {
-            return variance.sqrt();
+        let power = |exponent: u32| BigInt::from(1) << exponent;
+        if variance.is_normal() {
+            variance.sqrt()
+        } else if variance.is_infinite() {
+            nearest(&(self.variance(0) / power(1200))).sqrt() * 2f64.powi(600)
+        } else {
+            nearest(&(self.variance(0) * power(1200))).sqrt() * 2f64.powi(-600)
         }
-        nearest(&(self.variance(0) / (BigInt::from(1) << 1200u32))).sqrt() * 2f64.powi(600)
     }
 }
 

@@ -33,6 +33,9 @@ struct Options {
     /// Numbers of groups
     #[arg(long, value_delimiter = ',', default_value = "10,1000,1000000")]
     groups: Vec<u64>,
+    /// Rows of a batch
+    #[arg(long, default_value = "8192", value_parser = clap::value_parser!(u32).range(1..))]
+    batch_rows: u32,
 }
 
 /// What is measured: names, and the seconds of each round.
@@ -76,7 +79,7 @@ async fn main() -> Result<()> {
     for (label, x, tail) in queries {
         let mut cases = Vec::new();
         for &partitions in &options.partitions {
-            cases.push((context(&rows, partitions)?, Case::new(&label, partitions)));
+            cases.push((context(&rows, partitions, options.batch_rows as usize)?, Case::new(&label, partitions)));
         }
         for _ in 0..options.rounds.max(1) {
             for (ctx, case) in &mut cases {
@@ -103,13 +106,14 @@ impl Case {
     }
 }
 
-/// Deals the rows out to the partitions, 8192 at a time.
-fn context(rows: &RecordBatch, partitions: usize) -> Result<SessionContext> {
-    let mut ctx = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(partitions));
+/// Deals the rows out to the partitions, a batch at a time.
+fn context(rows: &RecordBatch, partitions: usize, batch_rows: usize) -> Result<SessionContext> {
+    let config = SessionConfig::new().with_target_partitions(partitions).with_batch_size(batch_rows);
+    let mut ctx = SessionContext::new_with_config(config);
     batchnorm_datafusion::register_all(&mut ctx)?;
     let mut parts = vec![Vec::new(); partitions];
-    for (i, start) in (0..rows.num_rows()).step_by(8192).enumerate() {
-        parts[i % partitions].push(rows.slice(start, 8192.min(rows.num_rows() - start)));
+    for (i, start) in (0..rows.num_rows()).step_by(batch_rows).enumerate() {
+        parts[i % partitions].push(rows.slice(start, batch_rows.min(rows.num_rows() - start)));
     }
     ctx.register_table("t", Arc::new(MemTable::try_new(rows.schema(), parts)?))?;
     Ok(ctx)

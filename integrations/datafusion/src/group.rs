@@ -3,8 +3,8 @@
 //! Rows of a group arrive in any order among those of other groups, so there are no chunks to sum. Each value `x` adds
 //! `d = x - shift` to one sum and `d^2` to another. There is no division (Welford's recurrence has one for each value),
 //! and no branch that depends on the data, so that the values of different groups overlap in the processor. The sums
-//! are those of a block of at most 16 values. A full block is added to sums in two words, which keep every rounding
-//! error. The shift is the first value; it moves to the mean when too much of the squares is due to their distance.
+//! are those of a block of at most 16 values. A full block is added to sums of two words, which keep the rounding errors
+//! of these additions. The shift is the first value; it moves to the mean when too much of the squares is due to their distance.
 //! "Numerics" in the crate's documentation has the error bound that follows.
 //!
 //! [`Block`] and [`Sums`] are kept in separate arrays: groups with fewer values than a block have no use for the sums, and
@@ -26,11 +26,12 @@ const BLOCK: u64 = 16;
 /// otherwise the shift moves.
 const DUE_TO_SHIFT: f64 = 0.75;
 
-/// Most values in a group after a merge. Single values are counted without a check: no run adds as many again.
+/// Most values in a group after a merge. Single values are counted without a check: nobody can add another 2^63.
 const MOST_VALUES: u64 = 1 << 63;
 
-/// Sums of squares up to 2^1000 cannot overflow in the arithmetic of two words.
-const LARGEST_SQUARES: f64 = f64::from_bits((1023 + 1000) << 52);
+/// Sums of squares up to 2^960 do not overflow in the arithmetic of two words, nor when they are multiplied by the number
+/// of values, at most 2^63.
+const LARGEST_SQUARES: f64 = f64::from_bits((1023 + 960) << 52);
 
 /// The incomplete block of a group, in half a cache line.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,9 +67,9 @@ pub(crate) enum Pushed {
 
 /// The state of a group.
 ///
-/// One that has met a value which is not finite, or whose squares overflow, holds its mean and m2 themselves in place
-/// of sums: `block.shift`, `sums.high[0]` and `sums.low[0]` are the words of the mean, `sums.high[1]` is NaN or infinite.
-/// Its block is closed, and so is that of a group whose squares are almost that large.
+/// One that has met a value which is not finite, or whose sum of squares is above [`LARGEST_SQUARES`], holds its mean and
+/// m2 themselves in place of sums: `block.shift`, `sums.high[0]` and `sums.low[0]` are the words of the mean,
+/// `sums.high[1]` and `sums.low[1]` those of m2. Its block is closed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Group {
     pub(crate) block: Block,
@@ -102,14 +103,13 @@ impl Block {
     pub(crate) fn merge(&mut self, other: Partial) -> bool {
         let Partial { count, mean, m2 } = other;
         if count == 0 || self.count.saturating_add(count) >= BLOCK {
-            // A state of no rows has no m2, either.
-            return count == 0 && m2[0] == 0.0;
+            return count == 0;
         }
         let shift = if self.count == 0 { mean[0] } else { self.shift };
         let [sum, squares] = other.sums_about(shift);
         let squares = self.squares + (squares + (m2[0] + m2[1]));
         // False for NaN, too.
-        let fits = m2[0] >= 0.0 && squares <= LARGEST_SQUARES;
+        let fits = squares <= LARGEST_SQUARES;
         if fits {
             *self = Block { count: self.count + count, shift, sum: self.sum + sum, squares };
         }
@@ -128,7 +128,7 @@ impl Sums {
     pub(crate) fn after(&mut self, block: &mut Block, pushed: Pushed, x: f64) {
         match pushed {
             Pushed::Done => {}
-            // In place: to copy the block would be to wait until the value is stored.
+            // In place: copying the block would stall on the store just made.
             Pushed::Full => self.end_block(block),
             Pushed::Unusual => {
                 let mut group = Group { block: *block, sums: *self };
@@ -142,7 +142,12 @@ impl Sums {
     #[inline(never)]
     fn end_block(&mut self, block: &mut Block) {
         self.add_block(block);
-        self.move_shift_if_far(block);
+        if self.high[1] <= LARGEST_SQUARES {
+            self.move_shift_if_far(block);
+        } else {
+            let group = Group::from_partial(Group { block: *block, sums: *self }.of_sums());
+            (*block, *self) = (group.block, group.sums);
+        }
     }
 
     fn add_block(&mut self, block: &mut Block) {
@@ -217,15 +222,11 @@ impl Group {
     /// Adds the values of a partial state. They count as `count` values at their mean, and their m2.
     ///
     /// # Errors
-    /// If there would be more than 2^63 values, or if no values have such a state.
+    /// If there would be more than 2^63 values, or if the state was damaged.
     pub(crate) fn merge(&mut self, other: Partial) -> Result<()> {
         let (count, added) = (self.block.count, other.count);
         if count.checked_add(added).is_none_or(|sum| sum > MOST_VALUES) {
             return exec_err!("a group of {count} rows cannot take a partial state of {added} rows: more than 2^63");
-        }
-        if other.m2[0] < 0.0 {
-            // No values have such a state: the crate says so.
-            let _ = other.to_moments()?;
         }
         if other.count <= 1 {
             // A row that the engine did not aggregate, or none.
@@ -273,9 +274,16 @@ impl Group {
         if count == 0 {
             return Partial::EMPTY;
         }
-        if !high[1].is_finite() {
-            return Partial { count, mean: [shift, high[0], low[0]], m2: [high[1], 0.0] };
+        if high[1] <= LARGEST_SQUARES {
+            self.of_sums()
+        } else {
+            Partial { count, mean: [shift, high[0], low[0]], m2: [high[1], low[1]] }
         }
+    }
+
+    /// Returns the partial state of a group that holds sums.
+    fn of_sums(&self) -> Partial {
+        let Group { block: Block { count, shift, .. }, sums: Sums { high, low } } = *self;
         let block = self.block.sums();
         let sum = high[0] + (block[0] + low[0]);
         let squares = two_sum(high[1], block[1]);
@@ -283,6 +291,8 @@ impl Group {
         let mean = two_sum(shift, offset);
         // At least a 16th of the squares, so little cancels. Of a constant, all sums are 0.
         let m2 = two_sum(squares.high - sum * offset, squares.low + low[1]);
+        // Where squares are so small that they are rounded to few digits, the difference can be negative.
+        let m2 = if m2.high < 0.0 { Pair { high: 0.0, low: 0.0 } } else { m2 };
         Partial { count, mean: [mean.high, mean.low, 0.0], m2: [m2.high, m2.low] }
     }
 
@@ -291,11 +301,11 @@ impl Group {
         if count == 0 {
             return Group::default();
         }
-        let sums = if m2[0].is_finite() {
+        let sums = if m2[0] <= LARGEST_SQUARES {
             let [sum, low] = [mean[1], mean[2]].map(|word| word * count as f64);
             Sums { high: [sum, m2[0]], low: [low, m2[1] + sum * mean[1]] }
         } else {
-            Sums { high: [mean[1], m2[0]], low: [mean[2], 0.0] }
+            Sums { high: [mean[1], m2[0]], low: [mean[2], m2[1]] }
         };
         let mut group = Group { block: Block { count, shift: mean[0], ..Block::default() }, sums };
         group.sums.begin_block(&mut group.block);

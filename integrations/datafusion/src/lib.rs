@@ -1,5 +1,5 @@
 //! Aggregate functions for [DataFusion](https://datafusion.apache.org): means, variances and standard deviations of
-//! columns, by the crate [`batchnorm`], accurate to rounding whatever the mean and the number of rows.
+//! columns, by the crate [`batchnorm`], within derived bounds whatever the mean and the number of rows.
 //!
 //! ```
 //! use arrow::array::AsArray;
@@ -39,25 +39,27 @@
 //! # Plans
 //! - **Without `GROUP BY`** a column goes through the kernel of [`batchnorm`]. On one partition the result has the bits of
 //!   one call of [`batchnorm::moments()`], whatever the size of the batches.
-//! - **With `GROUP BY`** each group has a state of 32 bytes, and of 64 from 16 rows on.
+//! - **With `GROUP BY`** each group has a state of 32 to 64 bytes.
 //! - **Partial states** are a binary column: 8 bytes for a single row (the value itself), otherwise 48, a count and five
-//!   f64 (all words of mean and m2), little-endian. Partitions, spilled groups and other machines merge them. One that no
-//!   rows can have is an error, if that shows: a wrong size, a negative m2, too many rows.
+//!   f64 (all words of mean and m2), little-endian. Partitions, spilled groups and other machines merge them. Damage is an
+//!   error where it shows: a wrong size, a negative m2, words that do not fit together, too many rows.
 //! - **`FILTER (WHERE ..)`** works everywhere.
-//! - **`DISTINCT`** works where DataFusion itself turns it into a `GROUP BY`: if it is the only argument of the only
-//!   aggregates. Elsewhere it is an error that says how to write it.
+//! - **`DISTINCT`** works where DataFusion itself turns it into a `GROUP BY`: if all aggregates of the query have the same
+//!   DISTINCT argument, and none has a FILTER. Elsewhere it is an error, whose message has an equivalent query.
 //! - **Windows**, growing and sliding, are right, too: nothing is subtracted when a row leaves, so an outlier or an
-//!   infinity leaves without a trace. A sliding frame takes up to 64 bytes for each of its rows.
+//!   infinity leaves without a trace. A sliding frame takes 64 bytes for each of its rows, and the spare room of
+//!   vectors.
 //!
 //! # Accuracy
-//! The relative error of a variance is at most 4 units in the last place without `GROUP BY` (f32: 4.6e-13), and 1e-12
-//! with it, whatever the mean, the number of rows and the number of partitions; observed errors with `GROUP BY` are below
-//! 1e-14. [`numerics`] has all bounds, the argument for them, and what becomes of NaN and infinities.
+//! The relative error of a variance is at most 4 units in the last place without `GROUP BY` (f32: 4.6e-13), and 2e-12
+//! with it, for finite values, up to 2^32 of them, whatever their mean and the number of partitions, unless the variance
+//! is below 1e-289. Errors observed with `GROUP BY` are below 1e-14. [`numerics`] has all bounds, the argument for them,
+//! the limits, and what becomes of NaN and infinities.
 //!
 //! # Memory
 //! All of it is reported to DataFusion's memory pool. An aggregate without `GROUP BY` keeps up to 32,768 values per
-//! partition until they are summed: 256 KiB, or 128 KiB for f32. A group takes 32 bytes; from 16 rows on, it and all groups
-//! that were found before it take 64.
+//! partition until they are summed: 256 KiB, or 128 KiB for f32. A group takes 32 bytes. Once a group has 16 rows, it and all
+//! groups that were found before it take 64.
 
 mod column;
 mod function;

@@ -58,6 +58,22 @@ impl Partial {
         .map_err(external)
     }
 
+    /// # Errors
+    /// If no rows can have this state, as far as that shows without [`Partial::to_moments`].
+    fn check(&self) -> Result<()> {
+        let Partial { count, mean, m2 } = *self;
+        let plausible = if m2[0].is_finite() {
+            let words = mean.iter().all(|word| word.is_finite()) && m2[1].abs() <= m2[0] * f64::EPSILON;
+            words && (count > 1 || m2[0] == 0.0)
+        } else {
+            m2[0] != f64::NEG_INFINITY
+        };
+        if count > 0 && plausible {
+            return Ok(());
+        }
+        exec_err!("no rows have a partial state of {count} rows with the mean {mean:?} and the m2 {m2:?}")
+    }
+
     /// Returns the sums of deviations from a shift, and of their squares, of as many values that are all at the mean.
     pub(crate) fn sums_about(&self, shift: f64) -> [f64; 2] {
         let distance = (self.mean[0] - shift) + (self.mean[1] + self.mean[2]);
@@ -123,7 +139,7 @@ pub(crate) enum State {
 /// Reads partial states from a column.
 ///
 /// # Errors
-/// If the columns are not those of [`fields`], hold nulls, or bytes that are no state.
+/// If the columns are not those of [`fields`], hold nulls, or states that no rows can have.
 pub(crate) fn read(columns: &[ArrayRef]) -> Result<States<'_>> {
     let [column] = columns else { return exec_err!("a partial state has {} columns, not 1", columns.len()) };
     let Some(states) = column.as_binary_opt::<i64>() else {
@@ -132,10 +148,18 @@ pub(crate) fn read(columns: &[ArrayRef]) -> Result<States<'_>> {
     if states.null_count() > 0 {
         return exec_err!("a column of partial states has {} nulls, not 0", states.null_count());
     }
-    if let Some(bytes) = states.offsets().lengths().find(|bytes| ![0, VALUE, WORDS].contains(bytes)) {
-        return exec_err!("a partial state has {bytes} bytes, not 0, {VALUE} or {WORDS}");
+    let column = States(states);
+    for (row, bytes) in states.offsets().lengths().enumerate() {
+        if ![0, VALUE, WORDS].contains(&bytes) {
+            return exec_err!("a partial state has {bytes} bytes, not 0, {VALUE} or {WORDS}");
+        }
+        if bytes == WORDS
+            && let State::Partial(rows) = column.get(row)
+        {
+            rows.check()?;
+        }
     }
-    Ok(States(states))
+    Ok(column)
 }
 
 impl States<'_> {

@@ -104,10 +104,22 @@ fn damaged_states_are_refused() {
     }
     let mut column = with_args(&function, &DataType::Float64, |args| function.accumulator(args)).unwrap();
     let mut groups = with_args(&function, &DataType::Float64, |args| function.create_groups_accumulator(args)).unwrap();
-    let negative = vec![of(2, [1.0, 0.0, 0.0, -1.0, 0.0])];
-    for result in [column.merge_batch(&negative), groups.merge_batch(&negative, &[0], 1)] {
-        let given = result.expect_err("a negative m2").strip_backtrace();
-        assert!(given.contains("m2s must be NaN or at least 0, but is -1"), "{given}");
+    for (count, words) in [
+        (0, [f64::NAN, 0.0, 0.0, 0.0, 0.0]),
+        (1, [1.0, 0.0, 0.0, 7.0, 0.0]),
+        (2, [1.0, 0.0, 0.0, -1.0, 0.0]),
+        (2, [f64::NAN, 0.0, 0.0, f64::NEG_INFINITY, 0.0]),
+        (2, [f64::NAN, 0.0, 0.0, 1.0, 0.0]),
+        (2, [1.0, f64::INFINITY, 0.0, 1.0, 0.0]),
+        (5, [1.0, 0.0, 0.0, 1.0, -1e300]),
+        (5, [1.0, 0.0, 0.0, 1.0, 1e-15]),
+        (20, [1.0, 0.0, 0.0, 0.0, -5.0]),
+    ] {
+        let state = vec![of(count, words)];
+        for result in [column.merge_batch(&state), groups.merge_batch(&state, &[0], 1)] {
+            let given = result.expect_err(&format!("{count} rows, {words:?}")).strip_backtrace();
+            assert!(given.contains(&format!("no rows have a partial state of {count} rows")), "{given}");
+        }
     }
     let many = || vec![of(1 << 62, [1.0, 0.0, 0.0, 2.0, 0.0])];
     let mut group = with_args(&function, &DataType::Float64, |args| function.create_groups_accumulator(args)).unwrap();
