@@ -14,7 +14,7 @@
 //!   exact. Sums of f32 data are f64. For f64 data they are compensated: each has a second word for its rounding
 //!   errors.
 //! - Chunks are merged by the formula of Chan, Golub & LeVeque (1983) in a binary tree whose shape depends on their
-//!   number alone. m2 has two words there, the mean has three.
+//!   number alone. There m2 is an unevaluated sum of two f64 (it has two *words*), the mean one of three.
 //!
 //! Lanes run across accumulators, and threads take subtrees or features: neither can reorder anything. Multiplication
 //! and addition are fused only where the product is exact, so that fusing changes nothing. Missing values at ragged
@@ -43,22 +43,22 @@
 //! | normalised f32, [`Precision::Double`], training | 2.3e-13 <!-- OUTPUT_F32 --> of `y - bias` + 3.9e-14 <!-- OUTPUT_F32_WEIGHT --> of the weight + 2 u <!-- OUTPUT_F32_BIAS --> of the bias, then one rounding to f32 |
 //! | normalised f64, evaluation | 5.6 u <!-- OUTPUT_GIVEN --> of `y - bias` + u of `y` (f32 in [`Precision::Double`]: then one rounding to f32) |
 //!
-//! Every step is machine-checked (Gappa), and what needs induction is derived from these proofs:
+//! Every step of the bounds in this table is machine-checked (Gappa), and what needs induction is derived from these proofs:
 //! `tests/proofs/README.md`. `.ci/proofs` runs them and compares the numbers here with those that are proven. The
 //! ideas:
 //!
-//! - *Condition of a chunk.* Rounding in the sums weighs `kappa = S2 / m2` in m2. With the shift from a sample, kappa
+//! - *Condition of a chunk.* Rounding errors of the sums are amplified by `kappa = S2 / m2` in m2. With the shift from a sample, kappa
 //!   is about 1.1 for values in random order. If it exceeds 16 (2.2 for f64 data), the chunk is computed again about
 //!   the mean just found, and if that does not help, by the fallback: the condition is checked, not assumed.
 //! - *f32 data.* Each value goes through at most 84 additions, most of them of a few terms. Squares of f32 deviations
 //!   lose digits only far behind those of the result.
 //! - *f64 data.* The sums are compensated, and the part of each square that f64 rounds away is summed, too. What is
-//!   left is the rounding of each deviation, by at most `u |d|`. So the result is that of values which differ by so
-//!   much: over all chunks at once, by Cauchy and Schwarz, m2 is within `2 sqrt(2.2) u` of itself.
+//!   left is the rounding of each deviation, by at most `u |d|`. So the result is exact for values that differ from the
+//!   given ones by so much: over all chunks at once, by Cauchy and Schwarz, m2 is within `2 sqrt(2.2) u` of itself.
 //! - *Merging.* A mean of three words keeps merges from rounding even where the standard deviation is smaller than the
 //!   mean's last place; two words lose up to u standard deviations in each level, and these errors line up. Welford's
 //!   recurrence is a tree of depth `n` with means of one word: at 1e12 + U(0, 1) it loses nine digits.
-//! - *Streams.* An error of the mean shrinks with each further row, by `1 - 1/n`. The shift keeps what is rounded as
+//! - *Streams.* An error of the mean shrinks with each further row, by the factor `1 - 1/n`. The shift keeps what is rounded as
 //!   small as the data are spread, and compensation keeps the number of rows out of the bound. (Textbook forms lose
 //!   nine digits at mean/sd = 1e12.) The bounds hold for any data, so they are far above what is observed
 //!   (`tests/stream_accuracy.rs` prints it).

@@ -145,21 +145,25 @@ async fn no_process_is_left_behind_by_a_panic() {
     assert_gone(&ids, Duration::ZERO);
 }
 
-/// Not a test: the process that the next test kills.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "started by another test"]
-async fn holds_a_cluster() {
-    let cluster = start(&SMALL).await;
-    std::fs::write(std::env::var("IDS").expect("where to write"), format!("{:?}", cluster.ids())).unwrap();
-    tokio::time::sleep(Duration::from_secs(300)).await;
+/// Holds a cluster until it is killed, and writes the ids of its processes to a file.
+fn hold_a_cluster(file: &std::ffi::OsStr) {
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        let cluster = start(&SMALL).await;
+        std::fs::write(file, format!("{:?}", cluster.ids())).expect("a file");
+        tokio::time::sleep(Duration::from_secs(300)).await;
+    });
 }
 
+/// The parent is this program again, which runs this test alone, and is told where to write.
 #[test]
 fn no_process_is_left_behind_when_the_parent_is_killed() {
+    if let Some(file) = std::env::var_os("IDS") {
+        return hold_a_cluster(&file);
+    }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ids");
     let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "holds_a_cluster", "--ignored"])
+        .args(["--exact", "no_process_is_left_behind_when_the_parent_is_killed"])
         .env("IDS", &file)
         .env("TMPDIR", folder.path()) // nobody is left to delete what the cluster leaves there
         .stdout(Stdio::null())
