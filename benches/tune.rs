@@ -63,13 +63,20 @@ const FEW: [Shape; 3] = [
     shape("[3, 4096, 9]", Layout::new(3, 4096, 9)),
     shape("[2, 4096, 25]", Layout::new(2, 4096, 25)),
 ];
+/// Columns of wider tables, and few planes of larger images.
+const STRIDED: [Shape; 4] = [
+    shape("NC 16384x32 of 40", Layout::nc(16_384, 32).with_outer_stride(40)),
+    shape("NC 4096x150 of 200", Layout::nc(4096, 150).with_outer_stride(200)),
+    shape("NC 2048x400 of 500", Layout::nc(2048, 400).with_outer_stride(500)),
+    shape("[4096, 12, 9] of 120", Layout::new(4096, 12, 9).with_outer_stride(120)),
+];
 const FORKS: [Shape; 3] = [
     shape("NC 1024x512", Layout::nc(1024, 512)),
     shape("NC 8192x128", Layout::nc(8192, 128)),
     shape("NC 32768x128", Layout::nc(32_768, 128)),
 ];
 
-const CONSTANTS: [Constant; 14] = [
+const CONSTANTS: [Constant; 16] = [
     Constant {
         name: "ROW_PREFETCH_FAR",
         values: &[8 << 10, 16 << 10, 64 << 10],
@@ -110,6 +117,14 @@ const CONSTANTS: [Constant; 14] = [
     Constant { name: "TILE_COLUMNS", values: &[256, 512, 2048, 4096], path: simd, op: Op::Moments, shapes: &WIDE },
     Constant { name: "TILE_PLANES", values: &[32, 128, 256], path: simd, op: Op::Moments, shapes: &PLANES },
     Constant { name: "FEW_VALUES_PER_FEATURE", values: &[16, 32], path: simd, op: Op::Moments, shapes: &FEW },
+    Constant {
+        name: "STRIDED_DIRECT_BYTES",
+        values: &[256, 512, 2048],
+        path: simd,
+        op: Op::Inference,
+        shapes: &STRIDED,
+    },
+    Constant { name: "STRIDED_TILE", values: &[512, 2048, 4096], path: simd, op: Op::Inference, shapes: &STRIDED },
     Constant {
         name: "PART_VALUES",
         values: &[1 << 15, 1 << 17, 1 << 18],
@@ -182,7 +197,7 @@ fn main() -> ExitCode {
 /// Prints seconds per call for each shape, as compiled.
 fn measure(constant: &Constant, effort: Effort) {
     for Shape { name, layout } in constant.shapes {
-        let data = nasty::batch::<f32>(Kind::Normal, 1, Layout::nc(layout.checked_len().expect("a shape"), 1));
+        let data = nasty::batch::<f32>(Kind::Normal, 1, Layout::nc(layout.checked_span().expect("a shape"), 1));
         let path = (constant.path)();
         println!("{name}: {}", fastest(&mut Bench::of(&data, *layout, &[path]), constant.op, path, effort));
     }

@@ -4,7 +4,7 @@
 //! `d = x - shift` to one sum and `d^2` to another. There is no division (Welford's recurrence has one for each value),
 //! and no branch that depends on the data, so that the values of different groups overlap in the processor. The sums
 //! are those of a block of at most 16 values. A full block is added to sums of two words, which keep the rounding errors
-//! of these additions. The shift is the first value; it moves to the mean when too much of the squares is due to their distance.
+//! of these additions. The shift is the first value; it moves to the mean when too much of the squares is due to its distance from the mean.
 //! "Numerics" in the crate's documentation has the error bound that follows.
 //!
 //! [`Block`] and [`Sums`] are kept in separate arrays: groups with fewer values than a block have no use for the sums, and
@@ -209,7 +209,7 @@ impl Group {
             (*count, *shift) = (*count + 1, *shift + x);
             return;
         }
-        let nothing = Partial { count: *count, mean: [f64::NAN, 0.0, 0.0], m2: [f64::NAN, 0.0] };
+        let nothing = Partial { count: *count + 1, mean: [f64::NAN, 0.0, 0.0], m2: [f64::NAN, 0.0] };
         let added = self.partial().to_moments().and_then(|mut moments| {
             let value = Batch::new(std::slice::from_ref(&x), Layout::nc(1, 1)).map_err(external)?;
             moments.update(value).map_err(external)?;
@@ -289,7 +289,7 @@ impl Group {
         let squares = two_sum(high[1], block[1]);
         let offset = sum / count as f64;
         let mean = two_sum(shift, offset);
-        // At least a 16th of the squares, so little cancels. Of a constant, all sums are 0.
+        // At least a 16th of the squares, so at most four bits cancel. Of a constant, all sums are 0.
         let m2 = two_sum(squares.high - sum * offset, squares.low + low[1]);
         // Where squares are so small that they are rounded to few digits, the difference can be negative.
         let m2 = if m2.high < 0.0 { Pair { high: 0.0, low: 0.0 } } else { m2 };

@@ -1,5 +1,5 @@
 //! Aggregate functions for [DataFusion](https://datafusion.apache.org): means, variances and standard deviations of
-//! columns, by the crate [`batchnorm`], within derived bounds whatever the mean and the number of rows.
+//! columns, by the crate [`batchnorm`], accurate whatever the mean, for up to 2^32 rows.
 //!
 //! ```
 //! use arrow::array::AsArray;
@@ -47,11 +47,11 @@
 //! - **`DISTINCT`** works where DataFusion itself turns it into a `GROUP BY`: if all aggregates of the query have the same
 //!   DISTINCT argument, and none has a FILTER. Elsewhere it is an error, whose message has an equivalent query.
 //! - **Windows**, growing and sliding, are right, too: nothing is subtracted when a row leaves, so an outlier or an
-//!   infinity leaves without a trace. A sliding frame takes 64 bytes for each of its rows, and the spare room of
-//!   vectors.
+//!   infinity leaves without a trace. A sliding frame takes 64 bytes for each of its rows, plus the vectors'
+//!   spare capacity.
 //!
 //! # Accuracy
-//! The relative error of a variance is at most 4 units in the last place without `GROUP BY` (f32: 4.6e-13), and 2e-12
+//! The relative error of a variance is at most 4 units in the last place without `GROUP BY` (f32: 4.6e-13), and 2e-11
 //! with it, for finite values, up to 2^32 of them, whatever their mean and the number of partitions, unless the variance
 //! is below 1e-289. Errors observed with `GROUP BY` are below 1e-14. [`numerics`] has all bounds, the argument for them,
 //! the limits, and what becomes of NaN and infinities.

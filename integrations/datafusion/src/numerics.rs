@@ -1,17 +1,18 @@
 //! The error bounds, the argument for them, the limits, and what becomes of NaN and infinities. (Documentation only.)
 //!
 //! # Bounds
-//! With `u = 2^-53`, for finite values in any order, up to 2^32 of them, in any number of partitions:
+//! With `u = 2^-53`, for finite values in any order, up to 2^32 of them, in any number of partitions (and for up to 2^28
+//! partial states of a group):
 //!
 //! | | column | variance, relative error | mean: half a unit in its last place + |
 //! |---|---|---|---|
 //! | without `GROUP BY` | f64 | 4 units in the last place | 2 u standard deviations |
 //! | without `GROUP BY` | f32 | 4.6e-13 | 3.9e-14 standard deviations |
-//! | with `GROUP BY`, windows | either | 2e-12 | 1e-13 standard deviations |
+//! | with `GROUP BY`, windows | either | 2e-11 | 3e-13 standard deviations |
 //!
 //! The standard deviation has half the relative error of the variance, and a rounding. Integers and decimals are cast to
 //! f64 by DataFusion first: what that rounds is not counted here. The bounds hold for the worst of all columns. Observed
-//! errors are a small part of them: `cargo test --release -- --nocapture keep` prints those of numerically difficult
+//! errors are a small part of them (with `GROUP BY` below 1e-14): `cargo test --release -- --nocapture keep` prints those of numerically difficult
 //! columns.
 //!
 //! # Without `GROUP BY`
@@ -35,24 +36,26 @@
 //!   mean is at least as near as the nearest value, which is within a standard deviation: `kappa <= 2` then.
 //! - In between, `m` values follow `n` values. By the inequality of Cauchy and Schwarz, `kappa - 1` becomes at most
 //!   `(kappa - 1) (n + m) / n + m / n`. From the end of a block on, with `m <= 16 <= n`, that is at most 7, so
-//!   `kappa <= 8`. A state that is merged has at most as many values as the one that it is merged into: from `kappa <= 16`,
-//!   `kappa` becomes at most 31, and the shift moves at once.
+//!   `kappa <= 8`. A state that is merged has at most as many values as the one that it is merged into. `kappa` is at most
+//!   15 before, because the first block ends with 16 values, and so at most 30 after; then the shift moves.
 //!
-//! *Epochs.* An epoch ends when the shift moves. Its errors stay, each relative to the m2 of its end, and m2 never
-//! decreases. Let `n` values come before an epoch and `q n` in it. It ends with `(q + 1) n D^2 > 3 m2`, so the mean has
-//! moved by `D`, and m2 has grown to at least `m2' >= m2 / (1 - 3 / q)`, with `q > 3`. Whatever the `q` are, 2^32 values
-//! have room for so few epochs that the m2 of all their ends add up to less than 5 times that of the last. (The shift is
-//! a rounded mean. Where the standard deviation is below 2^8 units of its last place, that can end an epoch sooner. But
-//! there deviations from single values are whole numbers of such units, and so small that their squares and the sums of a
-//! block are exact. For states that are merged there, this is not proven.)
+//! *Epochs.* An epoch ends when the shift moves, to the mean or to that of a larger state that is merged. Either way the
+//! number of values has at least doubled in it: `kappa` needs `m > n` values to grow from 2 to more than 4. So 2^32
+//! values have room for 33 epochs. The errors of an epoch are relative to the m2 of its end, and m2 never decreases. (So
+//! what follows simply adds up 33 epochs. In fact m2 grows, and most of them count for little.)
 //!
 //! *Blocks.* A deviation has an error of `u`, its square another one, and a value goes through at most 15 additions of
 //! its block. So `S1` is off by at most `16 u` times the sum of `|d|`, `S2` by at most `18 u S2`, and `m2` by at most
 //! `18 u S2 + 2 (|S1| / n) 16 u sum |d|`. With `S1^2 / n = S2 - m2` and `(sum |d|)^2 <= n S2`, that is
-//! `(18 kappa + 32 sqrt(kappa (kappa - 1))) u m2`, at most `784 u m2`, in all epochs `3920 u m2`. The mean is off by at
-//! most `16 u sqrt(kappa)`, or `64 u`, standard deviations. What earlier epochs add halves with each, because values
-//! become four times as many: `128 u` in all. Sums of two words keep all errors but those of the low words, below
-//! `(n / 16)^2 u^2 S2`: `8 u S2` for 2^32 values, in all epochs `640 u m2`.
+//! `(18 kappa + 32 sqrt(kappa (kappa - 1))) u m2`: at most `784 u m2` in the first epoch and `384 u m2` in each other one,
+//! `784 + 32 * 384 = 13072 u m2` in all. Sums of two words keep all errors but those of adding up the low words. For `k`
+//! blocks these are below `k^2 u^2 / 2` of the sums of absolute values, `4 u` for `k = 2^28`:
+//! `(4 kappa + 8 sqrt(kappa (kappa - 1))) u m2 <= 92 u m2`, in all epochs `3036 u m2`.
+//! The mean of an epoch's values is off by at most `(16 + 4) u sqrt(kappa)` of their standard deviations: `80 u` in the
+//! first one, `57 u` in each other one. That moves these values against later ones, which changes m2 by at most as much
+//! (`2 sqrt(a b) <= a + b`, for the m2 within the parts and between them): `80 + 32 * 57 = 1904 u m2`. In the mean of all
+//! values it counts for less by `sqrt(2)` with each epoch, because values double: at most `274 u` in all.
+//! So blocks add at most `13072 + 3036 + 1904 = 18012 u` of m2.
 //!
 //! *Reading.* A partial state is read off the sums in plain f64, where `m2` is at least a 16th of `S2`: another `93 u`
 //! of `m2`, and `12 u` standard deviations.
@@ -62,35 +65,28 @@
 //! additions. The distance is off by at most `3 u` of itself: as if the values lay elsewhere, which changes m2 by at most
 //! `2 * 3 u sqrt(kappa) m2` (Cauchy and Schwarz). The roundings of `count` and of the first product are `2 u` of a term of
 //! `S1`, and change m2 by at most `4 u sqrt(kappa (kappa - 1)) m2`. With those of the second product and of the sum with
-//! m2, they are `4 u` of a term of `S2`. All terms of an epoch are at most its `S2`, and `kappa <= 31`: together at most
-//! `(8 kappa + 6 sqrt(kappa)) u m2 <= 282 u m2`, in all epochs `1410 u m2`. The mean is off by at most
-//! `5 u sqrt(kappa) <= 28 u` standard deviations, in all epochs `56 u`.
-//!
-//! Where the part that is merged is the larger one, the other one is read instead, which adds `(6 (kappa - 1) + 3) u` of
-//! its m2. The number of values doubles at least. `kappa <= 2` follows, because the smaller part moves the mean of the
-//! larger one by no more than its values add to m2; for `kappa = 4` the values must double once more. So 2^32 values have
-//! room for `16 * 21 u`, and `93 u` for a group that had just been given single values. The mean is off by `12 u` each
-//! time, but counts for less by `sqrt(2)`: `41 u`. So one level of merging adds at most `1410 + 336 + 93 = 1839 u` of m2,
-//! and `56 + 41 = 97 u` standard deviations to the mean.
+//! m2, they are `4 u` of a term of `S2`. All terms of an epoch are at most its `S2`, and `kappa <= 30`: together at most
+//! `(8 kappa + 6 sqrt(kappa)) u m2 <= 273 u m2`, in all epochs `9009 u m2`. The mean of these values is off by at most
+//! `5 u sqrt(kappa) <= 28 u` standard deviations: as above, another `33 * 28 = 924 u m2`, and `96 u` of the mean of all.
+//! Where the state that is merged is the larger part, the other one is read, which happens at most 32 times:
+//! `32 * 93 = 2976 u m2`, and `41 u` of the mean. So merging adds at most `9009 + 924 + 2976 = 12909 u` of m2 in each level.
 //!
 //! While a group stays below 16 values, partial states are added to its block instead. Their terms are off by at most
 //! `4 u` and `9 u` of themselves, and go through at most 15 additions: `(24 kappa + 38 sqrt(kappa (kappa - 1))) u m2`, at
-//! most `973 u m2`, and `76 u` standard deviations. `kappa` is still at most 16, because it does not depend on how values
-//! are added. If the first state has one value, that is the shift, as above. If it has `k >= 2`, the shift is the f64
-//! nearest to their mean, off by at most their standard deviation: `e`, with `k e^2` at most their m2. Let `D` be the
-//! distance of their mean from that of all `n` values. Then `m2 >= k e^2 + D^2 k n / (n - k)`, and by the inequality of
-//! Cauchy and Schwarz `S2 = m2 + n (D + e)^2 <= m2 + (2 n - k) m2 / k`: `kappa <= 2 n / k <= n`.
+//! most `973 u m2`, and `76 u` standard deviations, in each of three levels. `kappa` is still at most 16, because it does
+//! not depend on how values are added. If the first state has one value, that is the shift, as above. If it has `k >= 2`,
+//! the shift is the f64 nearest to their mean, off by at most their standard deviation: `e`, with `k e^2` at most their
+//! m2. Let `D` be the distance of their mean from that of all `n` values. Then `m2 >= k e^2 + D^2 k n / (n - k)`, and by
+//! the inequality of Cauchy and Schwarz `S2 = m2 + n (D + e)^2 <= m2 + (2 n - k) m2 / k`: `kappa <= 2 n / k <= n`.
 //!
-//! A group of 16 values never becomes smaller. So the values of a state go through blocks for `j` of the levels, and are
-//! merged from the last of these on. With three levels that is at most `(973 j + 1839 (4 - j)) u`, or without blocks
-//! `3 * 1839 u`: at most `973 u` once and `1839 u` three times; likewise to the mean `76 u` once and `97 u` three times.
-//!
-//! *Total.* DataFusion merges once or twice, Ballista up to three times. Runs are merged once more, into their group: they
-//! have the bounds of the kernel, and of f32 at most `4143 u` of m2 (4.6e-13) and `351 u` standard deviations (3.9e-14),
-//! where blocks have `3920 + 640 = 4560 u` and `128 u`. Each level reads partial states, and the errors of the means that
-//! it merges add as much of m2 as they are of the standard deviation, by the same inequality. These means are off by
-//! `351 u` (runs), `351 + 97 + 12 = 460 u`, `460 + 76 + 97 + 12 = 645 u` and `645 + 97 + 12 = 754 u`, and the result by
-//! `863 u < 1e-13`. So m2 is off by at most `4560 + 5 * 93 + 973 + 4 * 1839 + 351 + 460 + 645 + 754 = 15564 u < 2e-12`.
+//! *Total.* DataFusion merges once or twice, Ballista up to three times. Runs are merged into their group, which is a level
+//! of its own. They have the bounds of the kernel, of f32 `4144 u` of m2 (4.6e-13) and `352 u` standard deviations
+//! (3.9e-14). Rows that the engine did not aggregate are added to blocks in any level. So each of the four levels has
+//! blocks, merging and a reading: at most `18012 + 12909 + 93 = 31014 u` of m2, and `274 + 96 + 41 + 12 = 423 u` of the
+//! mean. The means are off by at most `352 u` (runs), then `352 + 423 = 775 u`, `775 + 76 + 423 = 1274 u`, `1773 u` and
+//! `2272 u < 3e-13`. Those that are merged add as much of m2 as they are of the standard deviation, by the same
+//! inequality as above. So m2 is off by at most
+//! `4 * 31014 + 4144 + 3 * 973 + 352 + 775 + 1274 + 1773 = 135293 u < 2e-11`.
 //!
 //! # Windows
 //! A row that leaves a window is not subtracted from anything: see `src/window.rs`. Each frame has the bounds of a group
