@@ -8,9 +8,11 @@ use datafusion_expr::{Accumulator, AggregateUDFImpl, GroupsAccumulator, Reversed
 
 use crate::column::Float;
 use crate::grouped::Groups;
+use crate::means::Means;
 use crate::partial;
 use crate::statistic::Statistic;
 use crate::ungrouped::Column;
+use crate::variances::Variances;
 use crate::window::Window;
 
 /// An aggregate function of one column.
@@ -116,5 +118,8 @@ fn window<T: Float>(statistic: Statistic) -> Result<Box<dyn Accumulator>> {
 }
 
 fn groups<T: Float>(statistic: Statistic) -> Result<Box<dyn GroupsAccumulator>> {
-    Ok(Box::new(Groups::<T>::new(statistic)))
+    Ok(match statistic {
+        Statistic::Mean => Box::new(Groups::<T, Means>::new(statistic)),
+        _ => Box::new(Groups::<T, Variances>::new(statistic)),
+    })
 }

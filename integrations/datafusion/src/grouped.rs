@@ -1,5 +1,7 @@
 //! With GROUP BY: a state for each group, and each row finds its own.
 
+use std::marker::PhantomData;
+
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use batchnorm::{Batch, Element, Isa, Layout, Path};
 use datafusion_common::{Result, exec_err};
@@ -8,25 +10,43 @@ use datafusion_functions_aggregate_common::aggregate::groups_accumulator::accumu
 
 use crate::column::{Float, primitive};
 use crate::external;
-use crate::group::{Block, Group, Pushed, Sums};
 use crate::partial::{self, Partial, State};
 use crate::statistic::Statistic;
 
 /// From so many neighbouring rows of one group on, the crate's kernel and a merge are faster than single rows.
 const RUN: usize = 256;
 
-/// All groups of one aggregate.
-pub(crate) struct Groups<T> {
-    statistic: Statistic,
-    blocks: Vec<Block>,
-    /// Of the groups up to the last one that has needed them. Those of the others are 0.
-    sums: Vec<Sums>,
-    values: std::marker::PhantomData<T>,
+/// The states of all groups.
+pub(crate) trait Store: Default + Send + 'static {
+    /// Sets the number of groups. New ones have no rows.
+    fn resize(&mut self, groups: usize);
+
+    /// Returns what adds a value to a group.
+    fn pushing(&mut self) -> impl FnMut(usize, f64) + Send;
+
+    /// Adds the values of a partial state to a group.
+    ///
+    /// # Errors
+    /// If there would be too many values, or if the state was damaged.
+    fn merge(&mut self, at: usize, rows: Partial) -> Result<()>;
+
+    /// Takes out the first groups, or all.
+    fn take(&mut self, emit_to: EmitTo) -> impl ExactSizeIterator<Item = Partial> + use<Self>;
+
+    /// Returns the bytes that the states take.
+    fn size(&self) -> usize;
 }
 
-impl<T: Float> Groups<T> {
+/// All groups of one aggregate.
+pub(crate) struct Groups<T, S> {
+    statistic: Statistic,
+    states: S,
+    values: PhantomData<T>,
+}
+
+impl<T: Float, S: Store> Groups<T, S> {
     pub(crate) fn new(statistic: Statistic) -> Self {
-        Groups { statistic, blocks: Vec::new(), sums: Vec::new(), values: std::marker::PhantomData }
+        Groups { statistic, states: S::default(), values: PhantomData }
     }
 
     /// Adds rows without nulls. Long runs of one group, as in sorted data, go through the crate's kernel.
@@ -39,9 +59,9 @@ impl<T: Float> Groups<T> {
                 self.push_run(group, &values[start..end + more])?;
                 start = end + more;
             } else {
-                let (blocks, sums) = (&mut self.blocks[..], &mut self.sums);
+                let mut push = self.states.pushing();
                 for (x, group) in values[start..end].iter().zip(&group_indices[start..end]) {
-                    push(blocks, sums, *group, x.to_f64());
+                    push(*group, x.to_f64());
                 }
                 start = end;
             }
@@ -52,35 +72,11 @@ impl<T: Float> Groups<T> {
     fn push_run(&mut self, group: usize, values: &[T::Native]) -> Result<()> {
         let batch = Batch::new(values, Layout::nc(values.len(), 1)).map_err(external)?;
         let run = Path::Simd(Isa::detect()).moments(batch);
-        self.merge(group, Partial::from_moments(&run))
-    }
-
-    fn merge(&mut self, at: usize, rows: Partial) -> Result<()> {
-        if self.blocks[at].merge(rows) {
-            return Ok(());
-        }
-        let mut group = self.group(at);
-        group.merge(rows)?;
-        (self.blocks[at], *sums_of(&mut self.sums, at)) = (group.block, group.sums);
-        Ok(())
-    }
-
-    fn group(&self, at: usize) -> Group {
-        Group { block: self.blocks[at], sums: self.sums.get(at).copied().unwrap_or_default() }
-    }
-
-    /// Takes out the first groups, or all.
-    fn take(&mut self, emit_to: EmitTo) -> impl ExactSizeIterator<Item = Group> + use<T> {
-        let sums = match emit_to {
-            EmitTo::All => std::mem::take(&mut self.sums),
-            EmitTo::First(groups) => EmitTo::First(groups.min(self.sums.len())).take_needed(&mut self.sums),
-        };
-        let blocks = emit_to.take_needed(&mut self.blocks);
-        (0..blocks.len()).map(move |at| Group { block: blocks[at], sums: sums.get(at).copied().unwrap_or_default() })
+        self.states.merge(group, Partial::from_moments(&run))
     }
 }
 
-impl<T: Float> GroupsAccumulator for Groups<T> {
+impl<T: Float, S: Store> GroupsAccumulator for Groups<T, S> {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],
@@ -90,31 +86,31 @@ impl<T: Float> GroupsAccumulator for Groups<T> {
     ) -> Result<()> {
         let column = primitive::<T>(values)?;
         check_rows(column.len(), group_indices)?;
-        self.blocks.resize(total_num_groups, Block::default());
+        self.states.resize(total_num_groups);
         if opt_filter.is_none() && column.null_count() == 0 {
             return self.push_all(column.values(), group_indices);
         }
-        let (blocks, sums) = (&mut self.blocks[..], &mut self.sums);
-        accumulate(group_indices, column, opt_filter, |group, x| push(blocks, sums, group, x.to_f64()));
+        let mut push = self.states.pushing();
+        accumulate(group_indices, column, opt_filter, |group, x| push(group, x.to_f64()));
         Ok(())
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        Ok(self.statistic.array(self.take(emit_to).map(|group| group.partial())))
+        Ok(self.statistic.array(self.states.take(emit_to)))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        partial::write(self.take(emit_to).map(|group| group.partial()))
+        partial::write(self.states.take(emit_to))
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
         let states = partial::read(values)?;
         check_rows(states.len(), group_indices)?;
-        self.blocks.resize(total_num_groups, Block::default());
+        self.states.resize(total_num_groups);
         for (row, group) in group_indices.iter().enumerate() {
             match states.get(row) {
-                State::Value(x) => push(&mut self.blocks, &mut self.sums, *group, x),
-                State::Partial(rows) => self.merge(*group, rows)?,
+                State::Value(x) => self.states.pushing()(*group, x),
+                State::Partial(rows) => self.states.merge(*group, rows)?,
             }
         }
         Ok(())
@@ -135,31 +131,8 @@ impl<T: Float> GroupsAccumulator for Groups<T> {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.blocks.capacity() * size_of::<Block>() + self.sums.capacity() * size_of::<Sums>()
+        size_of_val(self) - size_of_val(&self.states) + self.states.size()
     }
-}
-
-/// Adds a value to a group.
-#[inline(always)]
-fn push(blocks: &mut [Block], sums: &mut Vec<Sums>, at: usize, x: f64) {
-    let pushed = blocks[at].push(x);
-    if pushed != Pushed::Done {
-        after(&mut blocks[at], sums_of(sums, at), pushed, x);
-    }
-}
-
-/// [`Sums::after`], compiled apart from the loops over rows.
-#[inline(never)]
-fn after(block: &mut Block, sums: &mut Sums, pushed: Pushed, x: f64) {
-    sums.after(block, pushed, x);
-}
-
-/// Returns the sums of a group, and makes room for them.
-fn sums_of(sums: &mut Vec<Sums>, at: usize) -> &mut Sums {
-    if sums.len() <= at {
-        sums.resize(at + 1, Sums::default());
-    }
-    &mut sums[at]
 }
 
 fn check_rows(rows: usize, group_indices: &[usize]) -> Result<()> {

@@ -183,6 +183,31 @@ fn extreme_squares_cost_no_digits() {
     }
 }
 
+/// Values whose sum is past the largest f64, though their mean is not, one by one, as a run and as partial states.
+#[test]
+fn large_sums_cost_no_digits() {
+    for exponent in (890..=1020).step_by(2) {
+        for (len, mean) in [(1, 0.0), (2, 2.0), (7, 3.0), (40, 0.0), (40, 2.0), (1000, 2.0)] {
+            let noise = column::<f64>(Kind::Normal, 9, exponent as u64, len);
+            // At most 8 * 2^1020, as no noise is beyond 5.
+            let values: Vec<f64> = noise.iter().map(|x| (x + mean) * 2f64.powi(exponent)).collect();
+            let exact = exact(values.iter().copied());
+            for cut in [(1, 2000), (1, 7), (3, 100), (len, 1)] {
+                let given = grouped("mean_accurate", &floats(&values), None, &vec![0; len], 1, cut).unwrap();
+                let error = mean_error(number(&given, 0).unwrap(), &exact);
+                assert!(error <= 1.0, "2^{exponent} (x + {mean}), {len}, {cut:?}: {error}");
+            }
+        }
+    }
+    // Whatever cancels, the small value is below what counts.
+    let both = [f64::MAX, f64::MAX, 1.0, f64::MIN, f64::MIN, f64::MAX, f64::MIN, 0.5];
+    for cut in [(1, 10), (2, 4), (8, 1)] {
+        let given = grouped("mean_accurate", &floats(&both), None, &[0; 8], 1, cut).unwrap();
+        let error = mean_error(number(&given, 0).unwrap(), &exact(both.iter().copied()));
+        assert!(error <= 1.0, "{cut:?}: {error}");
+    }
+}
+
 /// On one partition, whatever the batches, a column has the bits of one call of the crate.
 #[test]
 fn a_column_has_the_bits_of_one_call() {

@@ -79,58 +79,65 @@ async fn what_is_no_number_is_refused() -> Result<()> {
 fn damaged_states_are_refused() {
     use crate::harness::{function, with_args};
     use arrow::array::{LargeBinaryArray, UInt64Array};
-    let function = function("mean_accurate");
-    let bytes = |bytes: Option<&[u8]>| -> ArrayRef { Arc::new(LargeBinaryArray::from_iter([bytes])) };
-    let of = |count: u64, words: [f64; 5]| {
-        bytes(Some(&[&count.to_le_bytes()[..], words.map(f64::to_le_bytes).as_flattened()].concat()))
-    };
-    let good = of(2, [1.0, 0.0, 0.0, 2.0, 0.0]);
-    for (state, message) in [
-        (vec![], "a partial state has 0 columns, not 1"),
-        (vec![Arc::clone(&good); 2], "a partial state has 2 columns, not 1"),
-        (vec![Arc::new(UInt64Array::from(vec![2])) as ArrayRef], "a partial state is LargeBinary, not UInt64"),
-        (vec![bytes(Some(&[0; 40]))], "a partial state has 40 bytes, not 0, 8 or 48"),
-        (vec![bytes(None)], "a column of partial states has 1 nulls, not 0"),
-    ] {
-        let column =
-            with_args(&function, &DataType::Float64, |args| function.accumulator(args)).unwrap().merge_batch(&state);
-        let groups = with_args(&function, &DataType::Float64, |args| function.create_groups_accumulator(args))
-            .unwrap()
-            .merge_batch(&state, &[0], 1);
-        for result in [column, groups] {
-            let given = result.expect_err(message).strip_backtrace();
-            assert!(given.contains(message), "{given}");
+    for (name, most) in [("mean_accurate", 1u64), ("var_pop_accurate", 2)] {
+        let function = function(name);
+        let bytes = |bytes: Option<&[u8]>| -> ArrayRef { Arc::new(LargeBinaryArray::from_iter([bytes])) };
+        let of = |count: u64, words: [f64; 5]| {
+            bytes(Some(&[&count.to_le_bytes()[..], words.map(f64::to_le_bytes).as_flattened()].concat()))
+        };
+        let good = of(2, [1.0, 0.0, 0.0, 2.0, 0.0]);
+        for (state, message) in [
+            (vec![], "a partial state has 0 columns, not 1"),
+            (vec![Arc::clone(&good); 2], "a partial state has 2 columns, not 1"),
+            (vec![Arc::new(UInt64Array::from(vec![2])) as ArrayRef], "a partial state is LargeBinary, not UInt64"),
+            (vec![bytes(Some(&[0; 40]))], "a partial state has 40 bytes, not 0, 8 or 48"),
+            (vec![bytes(None)], "a column of partial states has 1 nulls, not 0"),
+        ] {
+            let column = with_args(&function, &DataType::Float64, |args| function.accumulator(args))
+                .unwrap()
+                .merge_batch(&state);
+            let groups = with_args(&function, &DataType::Float64, |args| function.create_groups_accumulator(args))
+                .unwrap()
+                .merge_batch(&state, &[0], 1);
+            for result in [column, groups] {
+                let given = result.expect_err(message).strip_backtrace();
+                assert!(given.contains(message), "{given}");
+            }
         }
-    }
-    let mut column = with_args(&function, &DataType::Float64, |args| function.accumulator(args)).unwrap();
-    let mut groups = with_args(&function, &DataType::Float64, |args| function.create_groups_accumulator(args)).unwrap();
-    for (count, words) in [
-        (0, [f64::NAN, 0.0, 0.0, 0.0, 0.0]),
-        (1, [1.0, 0.0, 0.0, 7.0, 0.0]),
-        (2, [1.0, 0.0, 0.0, -1.0, 0.0]),
-        (2, [f64::NAN, 0.0, 0.0, f64::NEG_INFINITY, 0.0]),
-        (2, [f64::NAN, 0.0, 0.0, 1.0, 0.0]),
-        (2, [1.0, f64::INFINITY, 0.0, 1.0, 0.0]),
-        (5, [1.0, 0.0, 0.0, 1.0, -1e300]),
-        (5, [1.0, 0.0, 0.0, 1.0, 1e-15]),
-        (20, [1.0, 0.0, 0.0, 0.0, -5.0]),
-        (20, [1.0, 1e300, 0.0, 1.0, 0.0]),
-        (20, [1.0, 1e10, 0.0, 1.0, 0.0]),
-        (2, [1.0, 0.0, 0.0, f64::NAN, 0.0]),
-    ] {
-        let state = vec![of(count, words)];
-        for result in [column.merge_batch(&state), groups.merge_batch(&state, &[0], 1)] {
-            let given = result.expect_err(&format!("{count} rows, {words:?}")).strip_backtrace();
-            assert!(given.contains("no rows have a partial state of") || given.contains("must be"), "{given}");
+        let mut column = with_args(&function, &DataType::Float64, |args| function.accumulator(args)).unwrap();
+        let mut groups =
+            with_args(&function, &DataType::Float64, |args| function.create_groups_accumulator(args)).unwrap();
+        for (count, words) in [
+            (0, [f64::NAN, 0.0, 0.0, 0.0, 0.0]),
+            (1, [1.0, 0.0, 0.0, 7.0, 0.0]),
+            (2, [1.0, 0.0, 0.0, -1.0, 0.0]),
+            (2, [f64::NAN, 0.0, 0.0, f64::NEG_INFINITY, 0.0]),
+            (2, [f64::NAN, 0.0, 0.0, 1.0, 0.0]),
+            (2, [1.0, f64::INFINITY, 0.0, 1.0, 0.0]),
+            (5, [1.0, 0.0, 0.0, 1.0, -1e300]),
+            (5, [1.0, 0.0, 0.0, 1.0, 1e-15]),
+            (20, [1.0, 0.0, 0.0, 0.0, -5.0]),
+            (20, [1.0, 1e300, 0.0, 1.0, 0.0]),
+            (20, [1.0, 1e10, 0.0, 1.0, 0.0]),
+            (2, [1.0, 0.0, 0.0, f64::NAN, 0.0]),
+        ] {
+            let state = vec![of(count, words)];
+            for result in [column.merge_batch(&state), groups.merge_batch(&state, &[0], 1)] {
+                let given = result.expect_err(&format!("{count} rows, {words:?}")).strip_backtrace();
+                assert!(given.contains("no rows have a partial state of") || given.contains("must be"), "{given}");
+            }
         }
+        // States of 2^62 rows.
+        let many = || vec![of(1 << 62, [1.0, 0.0, 0.0, 2.0, 0.0])];
+        let mut group =
+            with_args(&function, &DataType::Float64, |args| function.create_groups_accumulator(args)).unwrap();
+        for _ in 0..most {
+            group.merge_batch(&many(), &[0], 1).unwrap();
+        }
+        let given = group.merge_batch(&many(), &[0], 1).expect_err("too many rows").strip_backtrace();
+        let expected = format!("{} rows cannot take a partial state of 4611686018427387904", most << 62);
+        assert!(given.contains(&expected), "{given}");
+        column.merge_batch(&[good]).unwrap();
+        assert_eq!(number(&column.evaluate().unwrap().to_array().unwrap(), 0), Some(1.0));
     }
-    let many = || vec![of(1 << 62, [1.0, 0.0, 0.0, 2.0, 0.0])];
-    let mut group = with_args(&function, &DataType::Float64, |args| function.create_groups_accumulator(args)).unwrap();
-    for _ in 0..2 {
-        group.merge_batch(&many(), &[0], 1).unwrap();
-    }
-    let given = group.merge_batch(&many(), &[0], 1).expect_err("too many rows").strip_backtrace();
-    assert!(given.contains("9223372036854775808 rows cannot take a partial state of 4611686018427387904"), "{given}");
-    column.merge_batch(&[good]).unwrap();
-    assert_eq!(number(&column.evaluate().unwrap().to_array().unwrap(), 0), Some(1.0));
 }

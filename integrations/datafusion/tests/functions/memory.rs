@@ -36,8 +36,9 @@ fn columns_report_their_memory() {
 
 #[test]
 fn groups_report_their_memory() {
-    let function = function("moments");
-    for groups in [1000, 100_000] {
+    for (name, groups) in [("moments", 1000), ("moments", 100_000), ("mean_accurate", 1000), ("mean_accurate", 100_000)]
+    {
+        let function = function(name);
         let values: ArrayRef = floats(&column::<f64>(Kind::Normal, 1, 0, groups));
         let indices: Vec<usize> = (0..groups).collect();
         let mut accumulator: Option<Box<dyn GroupsAccumulator>> = None;
