@@ -21,7 +21,7 @@ pub(crate) trait Store: Default + Send + 'static {
     /// Sets the number of groups. New ones have no rows.
     fn resize(&mut self, groups: usize);
 
-    /// Returns what adds a value to a group.
+    /// Returns a closure that adds a value to a group.
     fn pushing(&mut self) -> impl FnMut(usize, f64) + Send;
 
     /// Adds the values of a partial state to a group.
@@ -30,7 +30,7 @@ pub(crate) trait Store: Default + Send + 'static {
     /// If there would be too many values, or if the state was damaged.
     fn merge(&mut self, at: usize, rows: Partial) -> Result<()>;
 
-    /// Takes out the first groups, or all.
+    /// Removes the first groups, or all, and returns their states.
     fn take(&mut self, emit_to: EmitTo) -> impl ExactSizeIterator<Item = Partial> + use<Self>;
 
     /// Returns the bytes that the states take.

@@ -41,7 +41,7 @@
 //!   one call of [`batchnorm::moments()`], whatever the size of the batches.
 //! - **With `GROUP BY`** each group has a state of 32 to 64 bytes (`mean_accurate`: 24).
 //! - **Partial states** are a binary column: 8 bytes for a single row (the value itself), otherwise 48, a count and five
-//!   f64 (all words of mean and m2), little-endian. Partitions, spilled groups and other machines merge them. Damage is an
+//!   f64 (all words of mean and m2; 0 for the m2 of `mean_accurate` with `GROUP BY`), little-endian. Partitions, spilled groups and other machines merge them. Damage is an
 //!   error where it shows: a wrong size, a negative m2, words that do not fit together, too many rows.
 //! - **`FILTER (WHERE ..)`** works everywhere.
 //! - **`DISTINCT`** works where DataFusion itself turns it into a `GROUP BY`: if all aggregates of the query have the same
@@ -58,8 +58,8 @@
 //!
 //! # Memory
 //! All of it is reported to DataFusion's memory pool. An aggregate without `GROUP BY` keeps up to 32,768 values per
-//! partition until they are summed: 256 KiB, or 128 KiB for f32. A group takes 32 bytes (`mean_accurate`: 24). Once a group has
-//! 16 rows, it and all groups that were found before it take 64.
+//! partition until they are summed: 256 KiB, or 128 KiB for f32. With `mean_accurate` a group takes 24
+//! bytes. With the others it takes 32; once a group has 16 rows, it and all groups found before it take 64.
 
 mod column;
 mod function;

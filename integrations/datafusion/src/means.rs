@@ -1,6 +1,6 @@
-//! With GROUP BY, of means alone: a sum of two words for each group.
+//! GROUP BY for the mean alone: a sum of two words for each group.
 //!
-//! A sum of two words keeps 106 bits, so the values need no shift, and no squares tell how far it would have to move.
+//! A sum of two words keeps about 106 bits, so it needs no shift, and no sum of squares to tell when to move one.
 //! "Numerics" in the crate's documentation has the error bound.
 
 use datafusion_common::{Result, exec_err};
@@ -10,27 +10,28 @@ use crate::grouped::Store;
 use crate::pair::{Pair, two_sum};
 use crate::partial::Partial;
 
-/// Sums up to 2^960 do not overflow in the arithmetic of two words.
+/// Up to 2^960, no step of the arithmetic of two words overflows.
 const LARGEST: f64 = power_of_two(960);
 
-/// Means up to this do not make sums above [`LARGEST`], however many values have them.
+/// 2^62 values at such a mean sum to at most 2^958.
 const LARGEST_MEAN: f64 = power_of_two(896);
 
-/// Sums that are larger have this factor: then 2^62 of the largest f64 do not overflow.
+/// Larger sums are kept multiplied by this: even 2^62 times the largest f64 then fits.
 const DOWN: f64 = power_of_two(-64);
 
-/// In a count: the sum has the factor [`DOWN`].
+/// A flag in a count: the sum is kept multiplied by [`DOWN`]. Also set once it is not finite.
 const SCALED: u64 = 1 << 63;
 
-/// Most values in a group after a merge. Single values are counted without a check: nobody can push another 2^62.
+/// Most values that a group may have after a merge. Single values are counted without a check: nobody can push another
+/// 2^62.
 const MOST_VALUES: u64 = 1 << 62;
 
 /// The sum of a group.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
-    /// Values, and [`SCALED`].
+    /// The number of values, and [`SCALED`].
     count: u64,
-    /// The sum. The high word is NaN or infinite if a value was, and the low word 0.
+    /// The words of the sum. If it is not finite, the high word is NaN or infinite, and the low word 0.
     high: f64,
     low: f64,
 }
@@ -75,7 +76,7 @@ impl Sum {
         }
     }
 
-    /// Adds a sum that has the factor [`DOWN`].
+    /// Adds the sum of some values, multiplied by [`DOWN`].
     #[cold]
     #[inline(never)]
     fn add_scaled(&mut self, count: u64, sum: Pair) {
@@ -88,17 +89,18 @@ impl Sum {
         *self = Sum { count: self.count + count, high: both.high, low: both.low };
     }
 
-    /// Adds the values of a partial state: as many values at their mean.
+    /// Adds a partial state: `count` values, each equal to its mean. (The third word of a mean is far below the error of
+    /// two.)
     ///
     /// # Errors
     /// If there would be more than 2^62 values.
     fn merge(&mut self, Partial { count: added, mean, .. }: Partial) -> Result<()> {
+        if added == 0 {
+            return Ok(());
+        }
         let count = self.count & !SCALED;
         if count.checked_add(added).is_none_or(|sum| sum > MOST_VALUES) {
             return exec_err!("a group of {count} rows cannot take a partial state of {added} rows: more than 2^62");
-        }
-        if added == 0 {
-            return Ok(());
         }
         let of = |scale: f64| Pair::new(mean[0] * scale, mean[1] * scale).times_number(added as f64);
         if self.count < SCALED && mean[0].abs() <= LARGEST_MEAN {
@@ -112,7 +114,7 @@ impl Sum {
         Ok(())
     }
 
-    /// Returns a partial state with this mean. Its m2 counts for nothing.
+    /// Returns the partial state. Its m2 is a placeholder, which nothing reads.
     fn partial(&self) -> Partial {
         let count = self.count & !SCALED;
         if count == 0 {
@@ -123,7 +125,10 @@ impl Sum {
         }
         let mean = Pair { high: self.high, low: self.low }.divided_by(count as f64);
         let scale = if self.count < SCALED { 1.0 } else { 1.0 / DOWN };
-        Partial { count, mean: [mean.high * scale, mean.low * scale, 0.0], m2: [0.0; 2] }
+        let [high, low] = [mean.high * scale, mean.low * scale];
+        // A mean of the largest numbers can be rounded past them.
+        let [high, low] = if high.is_finite() { [high, low] } else { [f64::MAX.copysign(high), 0.0] };
+        Partial { count, mean: [high, low, 0.0], m2: [0.0; 2] }
     }
 }
 

@@ -23,7 +23,7 @@
 //! but its last bits may differ from run to run.
 //!
 //! # With `GROUP BY`
-//! (For means alone see the end of this section.) The state of a group is `count`, a shift, and the sums `S1` of `d = x - shift` and `S2` of `d^2`. Values are added to
+//! (`mean_accurate` keeps a simpler state: *Means alone*, below.) The state of a group is `count`, a shift, and the sums `S1` of `d = x - shift` and `S2` of `d^2`. Values are added to
 //! the sums of a block in plain f64. When `count` is a multiple of 16, the block is added to sums of two words, which
 //! keep the rounding errors of these additions. Then `mean = shift + S1 / n` and `m2 = S2 - S1^2 / n`.
 //! (256 rows or more of one group in a row are a *run*: they go through the crate's kernel, and its result is merged.)
@@ -89,21 +89,22 @@
 //! inequality as above. So m2 is off by at most
 //! `4 * 31014 + 4144 + 3 * 973 + 352 + 775 + 1274 + 1773 = 135293 u < 2e-11`.
 //!
-//! *Means alone.* `mean_accurate` has no use for squares. It adds the values themselves to a sum of two words, without a
-//! shift. An addition is off by at most `4 u^2` of the sum of absolute values, whether it adds a value or the sum of a
-//! state. For 2^32 of them that makes `2^34 u^2 = 2^-72` of the mean of absolute values, which is at most `|mean|` and a
-//! standard deviation: 2^-19 of a unit in the last place of the mean. A state is the mean in two words; with a division
-//! and a multiplication for each level, all levels stay below twice as much. Runs have `352 u` standard deviations. Sums
-//! above 2^960 have a factor of 2^-64, which leaves digits of small values out that do not count there.
+//! *Means alone.* `mean_accurate` does not need squares. It adds the values themselves to a sum of two words, without a
+//! shift. To add a value is off by at most `2 u^2` of the sum of absolute values. A state is the mean in two words: to
+//! divide, to multiply and to add are off by at most `3 u^2` each, and the third word of a run's mean, at most `4 u^2`, is
+//! dropped. So 2^32 values, and 2^28 states in each of three levels, make less than `2^34 u^2 = 2^-72` of the mean of
+//! absolute values, which is at most `|mean|` and a standard deviation: 2^-19 of a unit in the last place of the mean.
+//! Runs of f32 have `352 u` standard deviations. Sums above 2^960 are kept multiplied by 2^-64, which drops digits of
+//! small values, where they do not matter.
 //!
 //! # Windows
 //! A row that leaves a window is not subtracted from anything: see `src/window.rs`. Each frame has the bounds of a group
 //! of its rows.
 //!
 //! # Limits
-//! In groups and windows, variances below 1e-289 lose digits as f64 itself does, and means below 2^-1021 are off by up to
+//! In groups and windows, variances below 1e-289 lose digits as f64 itself does, and means below 2^-1000 are off by up to
 //! half of the smallest number for each level of merging. More than 2^53 values in one group are counted right, but enter
-//! the arithmetic rounded; more than 2^63 are an error.
+//! the arithmetic rounded; more than 2^63 (2^62 for `mean_accurate`) are an error.
 //!
 //! # Values that are not finite
 //! They affect only their own group, and in windows only the frames that contain them:

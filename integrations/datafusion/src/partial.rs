@@ -62,12 +62,17 @@ impl Partial {
     fn check(&self) -> Result<()> {
         let Partial { count, mean, m2 } = *self;
         let follows = |low: f64, high: f64| low.abs() <= high.abs() * f64::EPSILON;
-        if count > 1 && m2[0] >= 0.0 && follows(m2[1], m2[0]) && follows(mean[1], mean[0]) && follows(mean[2], mean[1])
+        let finite = [mean[0], m2[0]].map(f64::is_finite);
+        if finite == [true; 2]
+            && count > 1
+            && m2[0] >= 0.0
+            && follows(m2[1], m2[0])
+            && follows(mean[1], mean[0])
+            && follows(mean[2], mean[1])
         {
             return Ok(());
         }
         // NaN, infinities, or words with gaps that cancellation leaves: the crate knows.
-        let finite = [mean[0], m2[0]].map(f64::is_finite);
         if count == 0 || finite[0] != finite[1] && m2[0] != f64::INFINITY {
             return exec_err!("no rows have a partial state of {count} rows with the mean {mean:?} and the m2 {m2:?}");
         }
@@ -89,7 +94,7 @@ impl Partial {
 
 /// Returns the fields of a partial state of the aggregate of this name. It is a single field, because engines move
 /// states row by row, and each column costs them a memory access. A state is 48 bytes: the count, then the words of the
-/// mean and of m2, little-endian. That of a single row is the 8 bytes of its value: where groups are small, engines move
+/// mean and of m2, little-endian; `mean_accurate` with GROUP BY has no m2 and leaves 0 in its place. That of a single row is the 8 bytes of its value: where groups are small, engines move
 /// rows that were never aggregated. That of no rows has no bytes. (Offsets have 64 bits, because engines ask for the
 /// states of all groups at once.)
 pub(crate) fn fields(name: &str) -> Vec<FieldRef> {

@@ -120,6 +120,7 @@ fn damaged_states_are_refused() {
             (20, [1.0, 1e300, 0.0, 1.0, 0.0]),
             (20, [1.0, 1e10, 0.0, 1.0, 0.0]),
             (2, [1.0, 0.0, 0.0, f64::NAN, 0.0]),
+            (2, [f64::INFINITY, f64::NEG_INFINITY, 0.0, 1.0, 0.0]),
         ] {
             let state = vec![of(count, words)];
             for result in [column.merge_batch(&state), groups.merge_batch(&state, &[0], 1)] {
