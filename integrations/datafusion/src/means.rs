@@ -66,11 +66,14 @@ impl Store for Means {
 impl Sum {
     #[inline(always)]
     fn push(&mut self, x: f64) {
-        let sum = two_sum(self.high, x);
-        let sum = two_sum(sum.high, self.low + sum.low);
+        let Pair { high, low } = two_sum(self.high, x);
+        let low = self.low + low;
+        // Exact (Dekker 1971) unless `high` was cancelled to less than `low`, and then as good as the sum of low words.
+        let sum = high + low;
+        let low = low - (sum - high);
         // False for NaN, too.
-        if self.count < SCALED && sum.high.abs() <= LARGEST {
-            *self = Sum { count: self.count + 1, high: sum.high, low: sum.low };
+        if self.count < SCALED && sum.abs() <= LARGEST {
+            *self = Sum { count: self.count + 1, high: sum, low };
         } else {
             self.add_scaled(1, Pair { high: x * DOWN, low: 0.0 });
         }

@@ -90,10 +90,11 @@
 //! `4 * 31014 + 4144 + 3 * 973 + 352 + 775 + 1274 + 1773 = 135293 u < 2e-11`.
 //!
 //! *Means alone.* `mean_accurate` does not need squares. It adds the values themselves to a sum of two words, without a
-//! shift. To add a value is off by at most `2 u^2` of the sum of absolute values. A state is the mean in two words: to
-//! divide, to multiply and to add are off by at most `3 u^2` each, and the third word of a run's mean, at most `4 u^2`, is
-//! dropped. So 2^32 values, and 2^28 states in each of three levels, make less than `2^34 u^2 = 2^-72` of the mean of
-//! absolute values, which is at most `|mean|` and a standard deviation: 2^-19 of a unit in the last place of the mean.
+//! shift. To add a value is off by at most `2 u^2` of the sum of absolute values where low words are added, and as much
+//! where the words are made to fit together again. A state is the mean in two words: to divide, to multiply and to add
+//! are off by at most `3 u^2` each, and the third word of a run's mean, at most `4 u^2`, is dropped. So 2^32 values, and
+//! 2^28 states in each of three levels, make less than `2^35 u^2 = 2^-71` of the mean of absolute values, which is at most
+//! `|mean|` and a standard deviation: 2^-18 of a unit in the last place of the mean.
 //! Runs of f32 have `352 u` standard deviations. Sums above 2^960 are kept multiplied by 2^-64, which drops digits of
 //! small values, where they do not matter.
 //!
