@@ -157,7 +157,7 @@ fn large_squares_cost_no_digits() {
 /// normal number: among others, so that each is added by itself, and as partial states.
 #[test]
 fn extreme_squares_cost_no_digits() {
-    fn check(label: &str, values: &[f64], groups: usize, cuts: &[(usize, usize)]) {
+    fn check(label: &str, values: &[f64], groups: usize, cuts: &[(usize, usize)], most: f64) {
         let indices: Vec<usize> = (0..values.len()).map(|row| row % groups).collect();
         let expected: Vec<_> =
             (0..groups).map(|group| exact(values[group..].iter().step_by(groups).copied())).collect();
@@ -168,20 +168,21 @@ fn extreme_squares_cost_no_digits() {
                 let (variance, mean) = (number(&variances, group).unwrap(), number(&means, group).unwrap());
                 assert!(variance.is_sign_positive(), "{label}, {cut:?}: variance {variance}");
                 let errors = [variance_error(variance, exact, 0), mean_error(mean, exact)];
-                assert!(errors.iter().all(|error| *error <= 1.0), "{label}, {cut:?}: {errors:?}");
+                assert!(errors[0] <= most && errors[1] <= 1.0, "{label}, {cut:?}: {errors:?}");
             }
         }
     }
     let noise = column::<f64>(Kind::Normal, 7, 0, 60_000);
     let large: Vec<f64> = noise.iter().map(|x| 2f64.powi(526) + 2f64.powi(500) * x).collect();
-    check("2^526 + 2^500 x", &large, 2, &[(1, 60_000), (3, 1000)]);
+    // Far below the promise, because errors that grow with the rows would not reach it with so few.
+    check("2^526 + 2^500 x", &large, 2, &[(1, 60_000), (3, 1000)], 1e-3);
     for exponent in (-545..=-525).chain([-1000]) {
         for len in [3, 15, 16, 17, 40] {
             let small: Vec<f64> = noise[..5 * len].iter().map(|x| x * 2f64.powi(exponent)).collect();
-            check(&format!("2^{exponent} x, {len}"), &small, 5, &[(1, 1000), (3, 7), (5, 2)]);
+            check(&format!("2^{exponent} x, {len}"), &small, 5, &[(1, 1000), (3, 7), (5, 2)], 1.0);
         }
         let few = [0.0, 1.5, 1.5, 0.0, 1.5].map(|x| x * 2f64.powi(exponent));
-        check(&format!("2^{exponent}, few"), &few, 1, &[(1, 5), (2, 1)]);
+        check(&format!("2^{exponent}, few"), &few, 1, &[(1, 5), (2, 1)], 1.0);
     }
 }
 
