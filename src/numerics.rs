@@ -43,13 +43,14 @@
 //! | normalised f32, [`Precision::Double`], training | 2.3e-13 <!-- OUTPUT_F32 --> of `y - bias` + 3.9e-14 <!-- OUTPUT_F32_WEIGHT --> of the weight + 2 u <!-- OUTPUT_F32_BIAS --> of the bias, then one rounding to f32 |
 //! | normalised f64, evaluation | 5.6 u <!-- OUTPUT_GIVEN --> of `y - bias` + u of `y` (f32 in [`Precision::Double`]: then one rounding to f32) |
 //!
-//! Every step of the bounds in this table is machine-checked (Gappa), and what needs induction is derived from these proofs:
-//! `tests/proofs/README.md`. `.ci/proofs` runs them and compares the numbers here with those that are proven. The
-//! ideas:
+//! Every step of the bounds in this table is machine-checked (Gappa), and what needs induction is derived from these
+//! proofs: `tests/proofs/README.md`. `.ci/proofs` runs them and compares the numbers here with those that are proven.
+//! The ideas:
 //!
-//! - *Condition of a chunk.* Rounding errors of the sums are amplified by `kappa = S2 / m2` in m2. With the shift from a sample, kappa
-//!   is about 1.1 for values in random order. If it exceeds 16 (2.2 for f64 data), the chunk is computed again about
-//!   the mean just found, and if that does not help, by the fallback: the condition is checked, not assumed.
+//! - *Condition of a chunk.* Rounding errors of the sums are amplified by `kappa = S2 / m2` in m2. With the shift from
+//!   a sample, kappa is about 1.1 for values in random order. If it exceeds 16 (2.2 for f64 data), the chunk is
+//!   computed again about the mean just found, and if that does not help, by the fallback: the condition is checked,
+//!   not assumed.
 //! - *f32 data.* Each value goes through at most 84 additions, most of them of a few terms. Squares of f32 deviations
 //!   lose digits only far behind those of the result.
 //! - *f64 data.* The sums are compensated, and the part of each square that f64 rounds away is summed, too. What is
@@ -58,9 +59,9 @@
 //! - *Merging.* A mean of three words keeps merges from rounding even where the standard deviation is smaller than the
 //!   mean's last place; two words lose up to u standard deviations in each level, and these errors line up. Welford's
 //!   recurrence is a tree of depth `n` with means of one word: at 1e12 + U(0, 1) it loses nine digits.
-//! - *Streams.* An error of the mean shrinks with each further row, by the factor `1 - 1/n`. The shift keeps what is rounded as
-//!   small as the data are spread, and compensation keeps the number of rows out of the bound. (Textbook forms lose
-//!   nine digits at mean/sd = 1e12.) The bounds hold for any data, so they are far above what is observed
+//! - *Streams.* An error of the mean shrinks with each further row, by the factor `1 - 1/n`. The shift keeps what is
+//!   rounded as small as the data are spread, and compensation keeps the number of rows out of the bound. (Textbook
+//!   forms lose nine digits at mean/sd = 1e12.) The bounds hold for any data, so they are far above what is observed
 //!   (`tests/stream_accuracy.rs` prints it).
 //! - *Normalised values*, `y = (x - mean) * scale + bias`, are computed with the difference first, so that nothing
 //!   cancels at a large mean. What an f64 mean leaves over, times the scale, goes into the bias; it is no larger than
@@ -72,13 +73,13 @@
 //!   that is not 0 and lies outside of 2^-125 to 2^125, and a mean that f32's smallest numbers do not hold well enough
 //!   for its scale.
 //!
-//! *Gradients* have their bounds beside [`BatchNorm::backward_train`]. Those of `dx` in f32 are proven by Gappa, the others
-//! are not: `tests/backward_accuracy.rs` checks them against exact arithmetic. The sums of `dy` and of `dy * (x - mean)` run in
-//! the canonical order, about the batch's own mean, which is known by then. So they need neither a shift nor a
-//! condition, and are relative to the sums of absolute values: nothing helps where the gradients themselves cancel. What
-//! the low word of the mean adds to the second sum, `mean_low * sum(dy)`, is subtracted at the end of each chunk. So the
-//! gradient of the weight does not lose digits at a large mean. In f32, `dx` has the means of `x` and of `dy` as pairs,
-//! both subtracted first: what `dy` has in common with its mean costs no digits either.
+//! *Gradients* have their bounds beside [`BatchNorm::backward_train`]. Those of `dx` in f32 are proven by Gappa, the
+//! others are not: `tests/backward_accuracy.rs` checks them against exact arithmetic. The sums of `dy` and of
+//! `dy * (x - mean)` run in the canonical order, about the batch's own mean, which is known by then. So they need
+//! neither a shift nor a condition, and are relative to the sums of absolute values: nothing helps where the gradients
+//! themselves cancel. What the low word of the mean adds to the second sum, `mean_low * sum(dy)`, is subtracted at the
+//! end of each chunk. So the gradient of the weight does not lose digits at a large mean. In f32, `dx` has the means of
+//! `x` and of `dy` as pairs, both subtracted first: what `dy` has in common with its mean costs no digits either.
 //!
 //! *Residuals and activations* have the bits of the separate steps. A residual adds one rounding, that of the sum, to
 //! the bounds of a normalised value; a ReLU adds none, and never increases an error.

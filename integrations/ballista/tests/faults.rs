@@ -157,14 +157,14 @@ fn hold_a_cluster(file: &std::ffi::OsStr) {
 /// The parent is this program again, which runs this test alone, and is told where to write.
 #[test]
 fn no_process_is_left_behind_when_the_parent_is_killed() {
-    if let Some(file) = std::env::var_os("IDS") {
+    if let Some(file) = std::env::var_os("BATCHNORM_TEST_IDS") {
         return hold_a_cluster(&file);
     }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ids");
     let mut parent = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "no_process_is_left_behind_when_the_parent_is_killed"])
-        .env("IDS", &file)
+        .env("BATCHNORM_TEST_IDS", &file)
         .env("TMPDIR", folder.path()) // nobody is left to delete what the cluster leaves there
         .stdout(Stdio::null())
         .spawn()

@@ -16,7 +16,7 @@ use batchnorm::{Batch, Layout};
 use datafusion_common::{Result, exec_err};
 
 use crate::external;
-use crate::pair::{Pair, triple, two_sum};
+use crate::pair::{Pair, power_of_two, triple, two_sum};
 use crate::partial::Partial;
 
 /// Values in a block. Its sums are ordinary f64.
@@ -31,7 +31,7 @@ const MOST_VALUES: u64 = 1 << 63;
 
 /// Sums of squares up to 2^960 do not overflow in the arithmetic of two words, nor when they are multiplied by the number
 /// of values, at most 2^63.
-const LARGEST_SQUARES: f64 = f64::from_bits((1023 + 960) << 52);
+const LARGEST_SQUARES: f64 = power_of_two(960);
 
 /// The incomplete block of a group, in half a cache line.
 #[derive(Clone, Copy, Debug, Default)]
@@ -143,8 +143,11 @@ impl Sums {
     fn end_block(&mut self, block: &mut Block) {
         self.add_block(block);
         if self.high[1] <= LARGEST_SQUARES {
-            self.move_shift_if_far(block);
-        } else {
+            return self.move_shift_if_far(block);
+        }
+        // At the mean the squares are m2, which never decreases: if they are still so large, they remain it.
+        self.move_shift(block);
+        if self.high[1] > LARGEST_SQUARES {
             let group = Group::from_partial(Group { block: *block, sums: *self }.of_sums());
             (*block, *self) = (group.block, group.sums);
         }

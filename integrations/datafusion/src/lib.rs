@@ -37,15 +37,16 @@
 //! `Float64`. What is no number is refused.
 //!
 //! # Plans
-//! - **Without `GROUP BY`** a column goes through the kernel of [`batchnorm`]. On one partition the result has the bits of
-//!   one call of [`batchnorm::moments()`], whatever the size of the batches.
+//! - **Without `GROUP BY`** a column goes through the kernel of [`batchnorm`]. On one partition the result has the bits
+//!   of one call of [`batchnorm::moments()`], whatever the size of the batches.
 //! - **With `GROUP BY`** each group has a state of 32 to 64 bytes (`mean_accurate`: 24).
-//! - **Partial states** are a binary column: 8 bytes for a single row (the value itself), otherwise 48, a count and five
-//!   f64 (all words of mean and m2; 0 for the m2 of `mean_accurate` with `GROUP BY`), little-endian. Partitions, spilled groups and other machines merge them. Damage is an
-//!   error where it shows: a wrong size, a negative m2, words that do not fit together, too many rows.
+//! - **Partial states** are a binary column: 8 bytes for a single row (the value itself), otherwise 48, a count and
+//!   five f64 (all words of mean and m2; 0 for the m2 of `mean_accurate` with `GROUP BY`), little-endian. Partitions,
+//!   spilled groups and other machines merge them. Damage is an error where it shows: a wrong size, a negative m2,
+//!   words that do not fit together, too many rows.
 //! - **`FILTER (WHERE ..)`** works everywhere.
-//! - **`DISTINCT`** works where DataFusion itself turns it into a `GROUP BY`: if all aggregates of the query have the same
-//!   DISTINCT argument, and none has a FILTER. Elsewhere it is an error, whose message has an equivalent query.
+//! - **`DISTINCT`** works where DataFusion itself turns it into a `GROUP BY`: if all aggregates of the query have the
+//!   same DISTINCT argument, and none has a FILTER. Elsewhere it is an error, whose message has an equivalent query.
 //! - **Windows**, growing and sliding, are right, too: nothing is subtracted when a row leaves, so an outlier or an
 //!   infinity leaves without a trace. A sliding frame takes 64 bytes for each of its rows, plus the vectors'
 //!   spare capacity.
@@ -53,7 +54,8 @@
 //! # Accuracy
 //! The relative error of a variance is at most 4 units in the last place without `GROUP BY` (f32: 4.6e-13), and 2e-11
 //! with it, for finite values, up to 2^32 of them, whatever their mean and the number of partitions, unless the variance
-//! is below 1e-289. Errors observed with `GROUP BY` are below 1e-14. [`numerics`] has all bounds, the argument for them,
+//! is below 1e-289. Errors observed with `GROUP BY` are below 1e-14, unless
+//! squares come near f64's smallest numbers. [`numerics`] has all bounds, the argument for them,
 //! the limits, and what becomes of NaN and infinities.
 //!
 //! # Memory

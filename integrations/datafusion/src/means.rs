@@ -7,7 +7,7 @@ use datafusion_common::{Result, exec_err};
 use datafusion_expr::EmitTo;
 
 use crate::grouped::Store;
-use crate::pair::{Pair, two_sum};
+use crate::pair::{Pair, power_of_two, two_sum};
 use crate::partial::Partial;
 
 /// Up to 2^960, no step of the arithmetic of two words overflows.
@@ -133,8 +133,4 @@ impl Sum {
         let [high, low] = if high.is_finite() { [high, low] } else { [f64::MAX.copysign(high), 0.0] };
         Partial { count, mean: [high, low, 0.0], m2: [0.0; 2] }
     }
-}
-
-const fn power_of_two(exponent: i64) -> f64 {
-    f64::from_bits(((1023 + exponent) as u64) << 52)
 }

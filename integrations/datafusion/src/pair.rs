@@ -7,6 +7,11 @@ pub(crate) struct Pair {
     pub(crate) low: f64,
 }
 
+/// Returns a power of two within the range of normal numbers.
+pub(crate) const fn power_of_two(exponent: i64) -> f64 {
+    f64::from_bits(((1023 + exponent) as u64) << 52)
+}
+
 /// Returns `a + b` as a rounded sum and its exact error (Knuth 1969).
 #[inline(always)]
 pub(crate) fn two_sum(a: f64, b: f64) -> Pair {

@@ -149,6 +149,11 @@ pub(crate) fn ungrouped(name: &str, column: &ArrayRef, (parts, batch): (usize, u
     Ok(number(&all.evaluate()?.to_array()?, 0))
 }
 
+/// Returns a field of the structs that `moments` returns.
+pub(crate) fn field(structs: &ArrayRef, name: &str) -> ArrayRef {
+    Arc::clone(structs.as_struct().column_by_name(name).expect("a field"))
+}
+
 /// An error that is allowed: relative of a variance; of a mean in standard deviations and in units in its last place.
 #[derive(Clone, Copy)]
 pub(crate) struct Promise {
